@@ -1,0 +1,151 @@
+"""The artifact: an exported file (or files) with a manifest that says what it is.
+
+``exports/q8_0/`` holds ``manifest.json`` beside the exported files. A bare ``.gguf``
+file made elsewhere can be opened too; it then has no manifest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgetune import files
+from edgetune.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+
+
+class ArtifactManifest(BaseModel):
+    """What an artifact is, as stored in ``manifest.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["edgetune-artifact"] = "edgetune-artifact"
+    schema_version: Literal[1] = 1
+    name: str
+    """``smart-home-q8_0``."""
+    format: str
+    """Exporter: ``gguf``, …"""
+    precision: str
+    """``q8_0``, …"""
+    runtime: str
+    """Runtime plug-in that runs it: ``llama.cpp``, …"""
+    main_file: str
+    """The file a runtime opens, relative to the artifact folder."""
+    weights: Literal["merged", "adapter", "whole"]
+    """merged: adapter merged into the base; whole: weights trained directly (or an untuned base); adapter: kept apart."""
+    architecture: str
+    """``LlamaForCausalLM``, …"""
+    base_source: str
+    base_sha256: str
+    merged_into: Literal["base", "nf4", "none"]
+    """What the adapter was added to; equals what it was trained against."""
+    chat_template_sha256: str
+    stop_ids: tuple[int, ...]
+    system: str | None
+    """System prompt the model was trained with; chat uses it unless told otherwise."""
+    context_length: int
+    parameters: int
+    tensor_types: dict[str, int]
+    """Type name → number of tensors, as written."""
+    fallbacks: dict[str, str]
+    """Tensor → the type it got instead of the one asked for, with the reason."""
+    sha256: dict[str, str]
+    """Hash of each file, relative path → hex."""
+    size_bytes: int
+    """Of all files together."""
+    edgetune: str
+    created: str
+    """UTC, ISO 8601."""
+    licence: str | None = None
+    run: str | None = None
+    """Name of the run it came from."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported folder, or one bare model file made elsewhere (``manifest`` is then None)."""
+
+    path: Path
+    manifest: ArtifactManifest | None
+
+    @property
+    def main_file(self) -> Path:
+        """The file that the runtime opens."""
+        return self.path / self.manifest.main_file if self.manifest else self.path
+
+    @property
+    def name(self) -> str:
+        """Name for people and for evaluation files."""
+        return self.manifest.name if self.manifest else self.path.stem
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime plug-in that runs it."""
+        return self.manifest.runtime if self.manifest else "llama.cpp"
+
+
+def open_artifact(path: Path, *, check_hashes: bool = False) -> Artifact:
+    """Open an artifact folder, its manifest, its main file, or a bare ``.gguf`` file.
+
+    Args:
+        path: the folder or file.
+        check_hashes: also compare every file with the manifest's sha256 (reads them whole).
+
+    Raises:
+        ArtifactError: not an artifact, a file is missing, of another size, or differs from the manifest.
+    """
+    folder = path if path.is_dir() else path.parent
+    manifest_file = folder / MANIFEST
+    if not path.exists():
+        raise ArtifactError(f"no such artifact: {path}", hint="edgetune export RUN --format gguf writes one")
+    if not manifest_file.is_file():
+        if path.is_file() and path.suffix == ".gguf":
+            return Artifact(path, None)
+        raise ArtifactError(f"{path} is not an artifact: no {MANIFEST}", hint="give an export folder or a .gguf file")
+    manifest = _read(manifest_file)
+    if path.is_file() and path.name not in (MANIFEST, manifest.main_file):
+        return Artifact(path, None)
+    _check_files(folder, manifest, check_hashes)
+    return Artifact(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: ArtifactManifest) -> Artifact:
+    """Store the manifest in an artifact folder."""
+    files.write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    return Artifact(folder, manifest)
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether ``path`` looks like an artifact folder or a .gguf file."""
+    if path.is_file():
+        return path.suffix == ".gguf"
+    return (path / MANIFEST).is_file() and b'"edgetune-artifact"' in (path / MANIFEST).read_bytes()
+
+
+def _read(manifest_file: Path) -> ArtifactManifest:
+    try:
+        return ArtifactManifest.model_validate_json(manifest_file.read_bytes())
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{manifest_file} is not an artifact manifest: {error.errors()[0]['msg']}", hint="export again"
+        ) from error
+
+
+def _check_files(folder: Path, manifest: ArtifactManifest, check_hashes: bool) -> None:
+    problems = []
+    for name, digest in manifest.sha256.items():
+        file = folder / name
+        if not file.is_file():
+            problems.append(f"{name}: missing")
+        elif check_hashes and files.sha256_file(file) != digest:
+            problems.append(f"{name}: changed since it was exported")
+    if not problems:
+        size = sum((folder / name).stat().st_size for name in manifest.sha256)
+        if size != manifest.size_bytes:
+            problems.append(f"{size} bytes where the manifest says {manifest.size_bytes}: truncated or changed")
+    if problems:
+        raise ArtifactError(f"{folder} is damaged", hint="export again, or copy it again", problems=problems)

@@ -1,0 +1,109 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    EdgetuneError            1   something failed that has no class of its own
+    ├── RecipeError          3   a recipe (or a flag that overrides it) is invalid
+    ├── DataError            4   a data file cannot be read, or its rows cannot be used
+    ├── ModelError           5   a model, tokenizer or adapter cannot be loaded or does not fit
+    ├── TrainingError        6   training cannot go on (loss not finite, checkpoint unusable)
+    ├── ExportError          7   an artifact cannot be written as asked
+    ├── ArtifactError        8   an artifact is damaged, incomplete or not an artifact
+    ├── CheckFailed          9   the command ran; what it checked did not pass
+    ├── ResourceError       10   no disk, no memory, no permission
+    ├── MissingExtra        11   an optional dependency is not installed
+    └── Interrupted        130   Ctrl-C; what was done is saved
+
+Exit code 2 is Click's own for wrong command lines. Core code raises; only
+:func:`edgetune.cli.main` turns an error into text and an exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class EdgetuneError(Exception):
+    """A failure that a person can act on.
+
+    Args:
+        message: What went wrong and where, one sentence without a full stop.
+        hint: What to do next, ideally a command.
+        problems: Every single finding when several were collected before raising.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.problems = tuple(problems)
+
+
+class RecipeError(EdgetuneError):
+    """A recipe, or a flag or variable that overrides it, is invalid."""
+
+    exit_code = 3
+
+
+class DataError(EdgetuneError):
+    """A data file cannot be read, or its rows cannot be used."""
+
+    exit_code = 4
+
+
+class ModelError(EdgetuneError):
+    """A model, tokenizer or adapter cannot be loaded or does not fit."""
+
+    exit_code = 5
+
+
+class TrainingError(EdgetuneError):
+    """Training cannot go on."""
+
+    exit_code = 6
+
+
+class ExportError(EdgetuneError):
+    """An artifact cannot be written as asked."""
+
+    exit_code = 7
+
+
+class ArtifactError(EdgetuneError):
+    """An artifact is damaged, incomplete or not an artifact."""
+
+    exit_code = 8
+
+
+class CheckFailed(EdgetuneError):
+    """The command ran to its end; what it checked did not pass."""
+
+    exit_code = 9
+
+
+class ResourceError(EdgetuneError):
+    """The machine lacks disk, memory or permission."""
+
+    exit_code = 10
+
+
+class MissingExtra(EdgetuneError):
+    """An optional dependency is not installed."""
+
+    exit_code = 11
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the '{extra}' extra, which is not installed",
+            hint=f"pip install 'edgetune[{extra}]'",
+        )
+        self.extra = extra
+
+
+class Interrupted(EdgetuneError):
+    """The user pressed Ctrl-C; what was done so far is saved."""
+
+    exit_code = 130

@@ -1,0 +1,23 @@
+"""Optional dependencies: imported where needed, and missed with one sentence."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from edgetune.errors import MissingExtra
+
+
+def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
+    """Import ``module`` or say which extra brings it.
+
+    Raises:
+        MissingExtra: ``module`` itself is absent. An import error *inside* an
+            installed module is a real fault and passes through.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.split(".", maxsplit=1)[0] == error.name.split(".")[0]:
+            raise MissingExtra(extra, needed_for) from error
+        raise

@@ -1,0 +1,236 @@
+"""The run: one folder with everything that came out of a recipe.
+
+::
+
+    runs/smart-home-3fa9c2d1/
+      recipe.yaml        every resolved value
+      origins.json       where each value came from: flag, environment, recipe or default
+      manifest.json      hashes, versions, seed, state, what the adapter was trained against
+      data/              the rows as used: train.jsonl, heldout.jsonl (messages format)
+      checkpoints/       checkpoint-N/, each with a seal once it is whole
+      adapter/ | model/  the result: a PEFT folder, or whole weights (safetensors)
+      tokenizer/         the tokenizer and chat template trained with
+      metrics.jsonl      one line an event
+      evaluations/       base.json, tuned.json, one for each artifact
+      exports/           one artifact folder each
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgetune import files
+from edgetune.errors import DataError, EdgetuneError, RecipeError
+from edgetune.recipe import Recipe, Resolved, to_yaml, validate
+
+#: created → prepared (data and base are fixed) → trained.
+State = Literal["created", "prepared", "training", "trained"]
+
+#: What the adapter's weights were trained on top of; a merge must add them to exactly that.
+TrainedAgainst = Literal["base", "nf4"]
+
+
+class RunManifest(BaseModel):
+    """What a run is made of, as stored in ``manifest.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    state: State = "created"
+    edgetune: str
+    created: str
+    """UTC, ISO 8601."""
+    seed: int
+    versions: dict[str, str] = {}
+    """Installed versions of the packages that touch the numbers."""
+    base_source: str = ""
+    """As written in the recipe."""
+    base_folder: str = ""
+    """Where the base lies as safetensors on this machine (a cache folder, or the user's own)."""
+    base_sha256: str = ""
+    """Hash over the base's weight files."""
+    base_origin: str = ""
+    """In words: for instance that the base is a reconstruction of a Q4_1 GGUF."""
+    data_sha256: dict[str, str] = {}
+    """train and heldout, as used."""
+    tokenizer_sha256: str = ""
+    chat_template_sha256: str = ""
+    trained_against: TrainedAgainst | None = None
+    quantised_modules: tuple[str, ...] = ()
+    """With trained_against nf4: names of the linear layers that were quantised."""
+    method: str = ""
+    choices: dict[str, str] = {}
+    """Automatic choices (device, dtype, packing, …) with their reasons."""
+    result: dict[str, Any] = {}
+    """Figures of the training: steps, seconds, best held-out loss, tokens a second, peak memory in bytes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. All its paths come from here."""
+
+    folder: Path
+
+    @property
+    def data_folder(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def train_file(self) -> Path:
+        return self.data_folder / "train.jsonl"
+
+    @property
+    def heldout_file(self) -> Path:
+        return self.data_folder / "heldout.jsonl"
+
+    @property
+    def adapter_folder(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def model_folder(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        return self.folder / "tokenizer"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def exports_folder(self) -> Path:
+        return self.folder / "exports"
+
+    def evaluation_file(self, subject: str) -> Path:
+        """Where the evaluation of ``base``, ``tuned`` or an artifact's name is stored."""
+        return self.folder / "evaluations" / f"{subject}.json"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe as stored."""
+        import yaml
+
+        path = self.folder / "recipe.yaml"
+        try:
+            return validate(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        except (OSError, yaml.YAMLError) as error:
+            raise RecipeError(f"cannot read {path}: {error}", hint="the run folder is damaged; train again") from error
+
+    @property
+    def manifest(self) -> RunManifest:
+        """The manifest as stored."""
+        path = self.folder / "manifest.json"
+        try:
+            return RunManifest.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise EdgetuneError(
+                f"{self.folder} is not a run folder: no manifest.json",
+                hint="give the folder that `edgetune train` printed",
+            ) from error
+        except ValidationError as error:
+            raise EdgetuneError(
+                f"{path} is damaged: {error.errors()[0]['msg']}", hint="train again, or restore the run folder"
+            ) from error
+
+    def update_manifest(self, **changes: Any) -> RunManifest:
+        """Replace fields of the manifest, atomically."""
+        manifest = RunManifest.model_validate(self.manifest.model_dump() | changes)
+        files.write_text(self.folder / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+        return manifest
+
+    def require_trained(self) -> RunManifest:
+        """The manifest, if training has ended.
+
+        Raises:
+            EdgetuneError: training has not ended; the hint resumes it.
+        """
+        manifest = self.manifest
+        if manifest.state != "trained":
+            raise EdgetuneError(
+                f"{self.folder} is not trained yet (state: {manifest.state})",
+                hint=f"edgetune train --resume {self.folder}",
+            )
+        return manifest
+
+
+def create_run(resolved: Resolved, folder: Path, *, created: str, version: str) -> Run:
+    """Make a new run folder with recipe, origins and manifest.
+
+    Raises:
+        RecipeError: ``folder`` exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise RecipeError(
+            f"{folder} exists and is not empty", hint=f"edgetune train --resume {folder}, or choose another --output"
+        )
+    recipe = resolved.recipe
+    with files.atomic_path(folder) as temporary:
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.mkdir()
+        (temporary / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+        (temporary / "origins.json").write_text(json.dumps(_origins(resolved), indent=2) + "\n", encoding="utf-8")
+        manifest = RunManifest(
+            edgetune=version,
+            created=created,
+            seed=recipe.train.seed,
+            base_source=recipe.model.source,
+            method=recipe.method.kind,
+        )
+        (temporary / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return Run(folder)
+
+
+def open_run(folder: Path) -> Run:
+    """Open an existing run folder.
+
+    Raises:
+        EdgetuneError: it is not a run folder, or its manifest is damaged.
+    """
+    run = Run(folder)
+    _ = run.manifest
+    return run
+
+
+def is_run(folder: Path) -> bool:
+    """Whether ``folder`` looks like a run."""
+    return (folder / "manifest.json").is_file() and (folder / "recipe.yaml").is_file()
+
+
+def default_folder(resolved: Resolved, root: Path = Path("runs")) -> Path:
+    """``runs/NAME-HASH``: the same resolved recipe gives the same folder, so a second run resumes."""
+    digest = files.sha256_text(to_yaml(resolved.recipe))[:8]
+    return root / f"{resolved.recipe.name}-{digest}"
+
+
+def _origins(resolved: Resolved) -> Mapping[str, Mapping[str, Any]]:
+    values = resolved.recipe.model_dump(mode="json")
+
+    def value(key: str) -> Any:
+        node: Any = values
+        for part in key.split("."):
+            node = node[part]
+        return node
+
+    return {key: {"value": value(key), "origin": origin} for key, origin in sorted(resolved.origins.items())}
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a run's data file (messages format, one JSON object a line)."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}", hint="the run folder is damaged; train again") from error

@@ -1,0 +1,106 @@
+"""What a runtime is: something that runs an artifact. Importable without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: One chat message: ``{"role": "user", "content": "…"}``; further keys as in the OpenAI format.
+Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How tokens are chosen. The default is greedy.
+
+    Attributes:
+        max_new_tokens: longest answer, in tokens.
+        temperature: 0 is greedy.
+        top_p: nucleus; 1 keeps all.
+        seed: of the sampler.
+        extra_stop_ids: stop ids besides the model's own.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    extra_stop_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer.
+
+    Attributes:
+        tokens: new tokens without the stop token.
+        text: the tokens decoded, special tokens left out.
+        finish: ``stop`` (a stop token came) or ``length``.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    finish: Literal["stop", "length"] = field(default="stop")
+
+
+class Tokenizer(Protocol):
+    """Text in, token ids out, exactly as the runtime itself does it."""
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end an answer."""
+        ...
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+        """Apply the chat template that travels with the model."""
+        ...
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids; ``special`` parses control tokens written in the text. Never adds BOS: templates write it."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of the tokens, control tokens left out."""
+        ...
+
+
+class Runtime(Protocol):
+    """Runs one loaded artifact. Not thread-safe. Close it to free its memory."""
+
+    name: str
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def context_length(self) -> int:
+        """Longest prompt plus answer, in tokens."""
+        ...
+
+    @property
+    def system(self) -> str | None:
+        """System prompt the model was trained with, if any."""
+        ...
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Next-token logits at every position: shape (len(tokens), vocabulary), float32."""
+        ...
+
+    def stream(self, prompt: Sequence[int], decoding: Decoding) -> Iterator[int]:
+        """Yield new tokens one by one as they are computed, without the stop token."""
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Answer many prompts, batched; the order is kept. ``on_done`` is told the count as prompts finish."""
+        ...
+
+    def close(self) -> None: ...
