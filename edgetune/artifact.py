@@ -36,7 +36,7 @@ class ArtifactManifest(BaseModel):
     main_file: str
     """The file a runtime opens, relative to the artifact folder."""
     weights: Literal["merged", "adapter", "whole"]
-    """merged: adapter merged into the base; whole: weights trained directly (or an untuned base); adapter: kept apart."""
+    """merged: the adapter is in the base; whole: trained directly, or an untuned base; adapter: kept apart."""
     architecture: str
     """``LlamaForCausalLM``, …"""
     base_source: str
@@ -63,6 +63,8 @@ class ArtifactManifest(BaseModel):
     licence: str | None = None
     run: str | None = None
     """Name of the run it came from."""
+    inputs_sha256: str | None = None
+    """Hash over everything it was made from: the same inputs need no second export."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ Exit code 2 is Click's own for wrong command lines. Core code raises; only
 :func:`edgetune.cli.main` turns an error into text and an exit code.
 """
 
+# N818: the names read as what happened (CheckFailed, MissingExtra), not as Python errors.
+# ruff: noqa: N818
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -59,6 +59,7 @@ class ExportPlan:
         fallbacks: tensor → type it gets instead, and why.
         size_bytes: of the file, predicted.
         peak_memory_bytes: predicted, for the weights being worked on.
+        notes: what else the user should know, such as a shorter context.
     """
 
     precision: str
@@ -66,6 +67,7 @@ class ExportPlan:
     fallbacks: Mapping[str, str]
     size_bytes: int
     peak_memory_bytes: int
+    notes: tuple[str, ...] = ()
 
 
 class Exporter(Protocol):

@@ -15,6 +15,18 @@ from typing import Any
 
 from edgetune.errors import ResourceError
 
+#: No permission; a file where a folder should be; larger than the file system or a limit allows; a failing disk.
+_CANNOT_WRITE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+)
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -71,7 +83,7 @@ def disk_errors(target: Path) -> Iterator[None]:
                 f"disk full while writing {target} ({free / 1e6:.0f} MB free)",
                 hint="free some space, or choose another folder with --output",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in _CANNOT_WRITE:
             raise ResourceError(
                 f"cannot write {target}: {error.strerror}", hint="choose a folder you may write to with --output"
             ) from error

@@ -24,6 +24,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
+#: Marks a text that may be a path: relative to the recipe's folder, or on the command line to the current one.
+_MAY_BE_PATH: dict[str, Any] = {"format": "path"}
+
 
 class Section(BaseModel):
     """A part of a recipe: unknown keys are errors, values are frozen."""
@@ -34,13 +37,13 @@ class Section(BaseModel):
 class ModelSettings(Section):
     """The base model."""
 
-    source: str
+    source: str = Field(json_schema_extra=_MAY_BE_PATH)
     """A hub id, a local folder, a .gguf file, or pkg:PACKAGE/FILE for weights inside an installed package."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     trust_remote_code: bool = False
     """Run Python code that the model repository brings. Off unless you read that code."""
-    chat_template: str | None = None
+    chat_template: str | None = Field(default=None, json_schema_extra=_MAY_BE_PATH)
     """A Jinja file that replaces the model's own chat template."""
 
 
@@ -70,9 +73,9 @@ class PrepareSettings(Section):
 class DataSettings(Section):
     """The examples."""
 
-    train: str | None = None
+    train: str | None = Field(default=None, json_schema_extra=_MAY_BE_PATH)
     """Training rows: a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID for a hub data set."""
-    heldout: str | None = None
+    heldout: str | None = Field(default=None, json_schema_extra=_MAY_BE_PATH)
     """Rows never trained on, for loss and task metrics. Without it, heldout_share of the training rows is held out."""
     prepare: PrepareSettings | None = None
     """A script that makes both files."""
@@ -106,7 +109,7 @@ class MethodSettings(Section):
     modules_to_save: tuple[str, ...] = ()
     """Modules trained whole beside the adapter, such as lm_head."""
     base_storage: Literal["auto", "4bit", "dequantised"] = "auto"
-    """qlora: keep the NF4 base packed (least memory) or dequantised once (same numbers, faster); auto looks at memory."""
+    """qlora: hold the NF4 base packed (least memory) or dequantised once (faster, same numbers); auto: by memory."""
     train_last_layers: Positive | None = None
     """freeze: train only the last N layers (and the final norm)."""
     train_patterns: tuple[str, ...] = ()
@@ -172,6 +175,8 @@ class TrainSettings(Section):
     once; off: one padded row each. auto: prefix where the model allows it."""
     evaluate_every: Positive | None = None
     """Steps between held-out evaluations; default: ten times a run."""
+    evaluate_rows: Positive = 200
+    """Held-out rows behind each evaluation while training, chosen by seed; edgetune eval takes all of them."""
     save_every: Positive | None = None
     """Steps between checkpoints; default: with each evaluation."""
     keep_checkpoints: Positive = 2
@@ -267,7 +272,7 @@ def validate(values: Mapping[str, Any], where: str) -> Recipe:
         problems = [_explain(finding) for finding in error.errors()]
         raise RecipeError(
             f"{where} is not a valid recipe: {len(problems)} problem{'s' if len(problems) > 1 else ''}",
-            hint="edgetune recipe check FILE lists them; the schema is printed by: edgetune recipe schema",
+            hint="every key and what it means: edgetune recipe schema",
             problems=problems,
         ) from error
 
@@ -312,8 +317,9 @@ def _explain(finding: Any) -> str:
 
 
 def _nearest(location: tuple[str | int, ...]) -> str:
-    """``; did you mean 'learning_rate'?`` for an unknown key, looking through all sections."""
+    """``; did you mean 'learning_rate'?`` for an unknown key, looking through all sections, its own first."""
     known = [key for key, _ in leaf_fields()] + list(Recipe.model_fields)
+    known.sort(key=lambda key: key.split(".")[:-1] != list(location[:-1]))
     by_name: dict[str, str] = {}
     for key in known:
         by_name.setdefault(key.rsplit(".", 1)[-1], key)

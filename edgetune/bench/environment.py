@@ -1,0 +1,71 @@
+"""What the machine is, read from the kernel's own files; unknown things are None, not guessed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edgetune.bench.schema import Environment
+from edgetune.runtimes.threads import cgroup_quota
+
+#: Packages whose version moves the figures.
+PACKAGES = ("edgetune", "llama-cpp-python", "numpy", "jinja2")
+#: Where the processor's name is, by architecture: x86 in cpuinfo, boards in the device tree.
+_CPU_KEYS = ("model name", "Model", "Hardware", "cpu model")
+_DEVICE_TREE = Path("/proc/device-tree/model")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def environment(features: str) -> Environment:
+    """Describe this machine.
+
+    Args:
+        features: the runtime's own list of what it uses of the processor.
+    """
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return Environment(
+        cpu=_cpu_name(),
+        architecture=platform.machine(),
+        features=features,
+        logical_cpus=os.cpu_count() or 1,
+        usable_cpus=len(usable),
+        cgroup_cpus=cgroup_quota(),
+        governor=_read(_GOVERNOR),
+        memory_bytes=_memory(),
+        load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        versions={name: found for name in PACKAGES if (found := _version(name))},
+    )
+
+
+def _cpu_name() -> str:
+    fields: dict[str, str] = {}
+    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    named = next((fields[key] for key in _CPU_KEYS if fields.get(key)), None)
+    board = (_read(_DEVICE_TREE) or "").strip("\0")
+    return ", ".join(part for part in (named, board) if part) or platform.processor() or "unknown"
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not every system has them
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None

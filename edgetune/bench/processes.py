@@ -1,0 +1,69 @@
+"""Starting measured processes and reading what they report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edgetune import errors
+from edgetune.errors import EdgetuneError
+
+CHILD = "edgetune.bench.child"
+
+
+def measure(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run one job in a fresh process and yield its reports as they come.
+
+    Args:
+        job: ``mode``, ``artifact``, ``threads``, ``prompts``, ``new_tokens``; see :mod:`edgetune.bench.child`.
+
+    Raises:
+        EdgetuneError: of the class that the process raised, or that it died.
+    """
+    with tempfile.TemporaryFile() as complaints:
+        started = time.monotonic()  # one clock for all processes of a machine
+        child = subprocess.Popen(  # noqa: S603  # our own module in our own interpreter
+            [sys.executable, "-m", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+        )
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            json.dump({**job, "started": started}, child.stdin)
+            child.stdin.close()
+            for line in child.stdout:
+                report = json.loads(line)
+                if "error" in report:
+                    raise _revive(report)
+                yield report
+            if child.wait() != 0:
+                complaints.seek(0)
+                raise _died(child.returncode, complaints.read().decode("utf-8", errors="replace"))
+        except BrokenPipeError as error:  # it died before it read its job
+            complaints.seek(0)
+            raise _died(child.wait(), complaints.read().decode("utf-8", errors="replace")) from error
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+
+
+def _revive(report: Mapping[str, Any]) -> EdgetuneError:
+    """The error that was raised in the other process; its message is whole, so no subclass may compose another."""
+    kind = getattr(errors, report["error"], EdgetuneError)
+    error: EdgetuneError = kind.__new__(kind)
+    EdgetuneError.__init__(error, report["message"], hint=report["hint"], problems=report["problems"])
+    return error
+
+
+def _died(code: int, complaints: str) -> EdgetuneError:
+    cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return EdgetuneError(
+        f"the measured process died ({cause})",
+        hint="signal 9 means that the system ran out of memory" if code == -9 else "edgetune doctor",
+        problems=complaints.strip().splitlines()[-5:],
+    )

@@ -1,0 +1,59 @@
+"""What a benchmark asks: the run's own held-out questions, or a built-in handful."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from edgetune.artifact import Artifact
+from edgetune.run import Run, is_run, read_rows
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Conversations that end where the model has to answer, and where they come from."""
+
+    conversations: tuple[list[dict[str, Any]], ...]
+    source: str
+
+
+def prompts_for(artifact: Artifact, count: int) -> Prompts:
+    """Prompts to time an artifact with.
+
+    Args:
+        artifact: when it lies in a run folder, that run's held-out rows are used.
+        count: how many; fewer come back only where a run has fewer.
+    """
+    run = _run_of(artifact.path)
+    if run is not None and run.heldout_file.is_file():
+        questions = [question for row in read_rows(run.heldout_file) if (question := _question(row))]
+        if questions:
+            return Prompts(tuple(_spaced(questions, count)), f"held-out rows of {run.folder.name}")
+    built_in = json.loads(files(__package__).joinpath("prompts.json").read_text(encoding="utf-8"))
+    texts = [built_in[index % len(built_in)] for index in range(count)]
+    return Prompts(
+        tuple([{"role": "user", "content": text}] for text in texts), f"{len(built_in)} built-in general prompts"
+    )
+
+
+def _run_of(path: Path) -> Run | None:
+    """The run that an artifact (or a file in it) was exported into."""
+    return next((Run(folder) for folder in path.resolve().parents if is_run(folder)), None)
+
+
+def _question(row: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The messages before a row's last answer, without training weights."""
+    messages = row.get("messages") or []
+    last = max((at for at, message in enumerate(messages) if message.get("role") == "assistant"), default=0)
+    return [{key: value for key, value in message.items() if key != "weight"} for message in messages[:last]] or None
+
+
+def _spaced(rows: Sequence[list[dict[str, Any]]], count: int) -> list[list[dict[str, Any]]]:
+    """``count`` rows spread evenly over all, so that a sorted file is covered."""
+    if len(rows) <= count:
+        return list(rows)
+    return [rows[index * len(rows) // count] for index in range(count)]

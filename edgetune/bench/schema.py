@@ -1,0 +1,136 @@
+"""The benchmark report: raw samples and environment, in a versioned JSON. Figures are derived in ``summary``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from edgetune import files
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoadSample(_Part):
+    """One start of one fresh process. Seconds since that process was started."""
+
+    ready_s: float
+    first_token_s: float
+
+
+class Loads(_Part):
+    """Starts with the file in the page cache (warm) and without (cold)."""
+
+    warm: tuple[LoadSample, ...]
+    cold: tuple[LoadSample, ...]
+    cold_reason: str | None = None
+    """Why there are no cold starts."""
+
+
+class RequestSample(_Part):
+    """One prompt answered alone. Seconds since the request was scheduled."""
+
+    prompt_tokens: int
+    tokenised_s: float
+    token_s: tuple[float, ...]
+    """When each output token was visible."""
+    finish: Literal["stop", "length"]
+
+
+class MemorySample(_Part):
+    """Memory of one process that loaded the model and answered, in bytes."""
+
+    peak_rss: int
+    anonymous: int | None
+    file_backed: int | None
+    pss: int | None
+    python_only: int
+    """Peak RSS of the same process before the model was loaded."""
+
+
+class Environment(_Part):
+    """The machine and the software, as far as they move the figures."""
+
+    cpu: str
+    architecture: str
+    features: str
+    """As llama.cpp reports them."""
+    logical_cpus: int
+    usable_cpus: int
+    cgroup_cpus: float | None
+    governor: str | None
+    memory_bytes: int | None
+    load_average: float | None
+    """One-minute load when the benchmark began."""
+    system: str
+    versions: dict[str, str]
+
+
+class Subject(_Part):
+    """What was measured."""
+
+    name: str
+    path: str
+    sha256: str
+    """Of the file that the runtime opens."""
+    size_bytes: int
+    precision: str | None
+
+
+class Settings(_Part):
+    """How it was measured."""
+
+    runtime: str
+    threads: int
+    prompts: int
+    prompt_source: str
+    new_tokens: int
+    starts: int
+    seed: int = 0
+
+
+class Figure(_Part):
+    """One metric with its definition; never one without the other."""
+
+    name: str
+    unit: str
+    definition: str
+    median: float | None
+    mad: float | None = None
+    interval: tuple[float, float] | None = None
+    """95 % interval of the median."""
+    samples: int
+    percentiles: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    """Why a figure is null: percentile or ``median`` → reason."""
+
+
+class BenchReport(_Part):
+    """A whole benchmark of one artifact."""
+
+    kind: Literal["edgetune-bench"] = "edgetune-bench"
+    schema_version: Literal[1] = 1
+    created: str
+    """UTC, ISO 8601."""
+    scenario: Literal["single stream"] = "single stream"
+    """Closed loop: the next request is scheduled when the last answer has ended."""
+    subject: Subject
+    settings: Settings
+    environment: Environment
+    loads: Loads
+    requests: tuple[RequestSample, ...]
+    memory: MemorySample
+    figures: tuple[Figure, ...]
+    """Derived from the samples above."""
+    warnings: tuple[str, ...]
+
+    def figure(self, name: str) -> Figure:
+        """The figure of that name."""
+        return next(figure for figure in self.figures if figure.name == name)
+
+    def write(self, path: Path) -> None:
+        """Store the report as JSON, whole or not at all."""
+        files.write_text(path, self.model_dump_json(indent=2) + "\n")

@@ -1,0 +1,48 @@
+"""``edgetune export``: from a run or a model to files that a device can run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from edgetune import console
+
+
+@click.command("export")
+@click.argument("subject", metavar="RUN|MODEL")
+@click.option("--format", default="gguf", show_default=True, help="Exporter; `edgetune doctor` lists them.")
+@click.option(
+    "--quant",
+    multiple=True,
+    metavar="NAME",
+    help="Precision, such as q8_0, q4_k_m or f16. Repeat it for several. Default: the recipe's, else q8_0.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the artifacts, one folder each. Default: RUN/exports, or exports/MODEL.",
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export(subject: str, format: str, quant: tuple[str, ...], output: Path | None, **flags: bool) -> None:
+    """Write the result of RUN, or an untuned MODEL, for a device.
+
+    The types of the tensors, the size and whatever falls back to another type are shown before
+    anything is written. An artifact made from the same inputs is not written again.
+    """
+    from edgetune.exporting import export_model, find_source, plan_exports
+    from edgetune.exporting_text import artifact_table, plan_text, to_json
+
+    source = find_source(subject)
+    target = output or source.output
+    plans = plan_exports(source.model, format, quant or source.precisions(format), target)
+    console.note("\n".join(plan_text(source.model, plan) for plan in plans))
+    artifacts = (
+        [] if flags["only_plan"] else [export_model(source.model, format, plan.precision, target) for plan in plans]
+    )
+    if flags["as_json"]:
+        console.data(json.dumps(to_json(plans, artifacts), indent=2, ensure_ascii=False))
+    elif artifacts:
+        console.data(artifact_table(artifacts))

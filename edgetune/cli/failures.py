@@ -1,0 +1,111 @@
+"""From any exception to one message with a next step, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import platform
+import tempfile
+import traceback
+from pathlib import Path
+
+import click
+
+from edgetune import __version__, console
+from edgetune.errors import EdgetuneError, Interrupted, ResourceError
+
+#: torch's and others' class names, matched by name so that nothing has to be imported.
+_OUT_OF_MEMORY_CLASSES = frozenset({"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"})
+_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def report(error: BaseException, *, debug: bool) -> int:
+    """Print ``error`` on stderr, with its traceback if ``debug``, and return the exit code."""
+    if debug:
+        console.note("".join(traceback.format_exception(error)).rstrip())
+    known = explain(error)
+    if known is not None:
+        _print(known)
+        return known.exit_code
+    if isinstance(error, click.ClickException):
+        _print(EdgetuneError(error.format_message().rstrip("."), hint=_usage_hint(error)))
+        return error.exit_code
+    _print(_bug(error))
+    return EdgetuneError.exit_code
+
+
+def explain(error: BaseException) -> EdgetuneError | None:
+    """The error of our own tree that says what ``error`` means, or None when it is a bug."""
+    if isinstance(error, EdgetuneError):
+        return error
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return Interrupted("interrupted")
+    if _is_out_of_memory(error):
+        return ResourceError(
+            f"not enough memory: {_first_line(error)}",
+            hint="try --micro-batch-size 1, --gradient-checkpointing, a shorter --data-max-tokens or a smaller model",
+        )
+    if isinstance(error, OSError):
+        return _explain_os_error(error)
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if any(kind.__name__ in _OUT_OF_MEMORY_CLASSES for kind in type(error).__mro__):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS)
+
+
+def _explain_os_error(error: OSError) -> EdgetuneError | None:
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno in _DISK_FULL:
+        return ResourceError(f"disk full{where}", hint="free some space, or choose another folder with --output")
+    if error.errno in _FORBIDDEN:
+        return ResourceError(
+            f"not allowed ({error.strerror}){where}", hint="check the permissions, or choose another path"
+        )
+    return None
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'edgetune'} --help"
+
+
+def _bug(error: BaseException) -> EdgetuneError:
+    """What to say of an exception that nobody foresaw; its traceback is saved in a file."""
+    message = f"a bug in edgetune: {type(error).__name__}: {_first_line(error)}"
+    try:
+        saved = _save_traceback(error)
+    except OSError:
+        return EdgetuneError(message, hint="run it again with: edgetune --debug …, and report what it prints")
+    return EdgetuneError(
+        message, hint=f"please report it with the file {saved}: traceback and versions; read it before you send it"
+    )
+
+
+def _save_traceback(error: BaseException) -> Path:
+    """Write traceback and versions; no arguments, settings or variables, which may hold secrets."""
+    lines = [f"edgetune {__version__}, Python {platform.python_version()}, {platform.platform()}\n"]
+    lines += traceback.format_exception(error)
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="edgetune-traceback-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.writelines(lines)
+    return Path(file.name)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no message"
+
+
+def _print(error: EdgetuneError) -> None:
+    console.note(f"error: {error.message}")
+    for problem in error.problems:
+        console.note(f"  {problem}")
+    if error.hint:
+        console.note(f"hint: {error.hint}")

@@ -1,0 +1,35 @@
+"""``edgetune run``: the whole way, from a recipe to measured artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgetune import console
+from edgetune.cli.options import RecipeCommand, resolve_recipe
+
+if TYPE_CHECKING:
+    from edgetune.cli.options import Overrides
+
+
+@click.command("run", cls=RecipeCommand)
+@click.argument("recipe")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Run folder. Default: runs/NAME-HASH.")
+@click.option("--allow-scripts", is_flag=True, help="Let the recipe run a data script that is not edgetune's own.")
+def run(recipe: str, overrides: Overrides, output: Path | None, allow_scripts: bool) -> None:
+    """Train, evaluate, export and measure as RECIPE says.
+
+    RECIPE is a file, or the name of a recipe that comes with edgetune. Called again with the
+    same settings it goes on where it stopped. Every setting of the recipe is an option; an
+    option wins over the environment (EDGETUNE_ and its name, as in EDGETUNE_LEARNING_RATE),
+    the environment over the recipe.
+    """
+    from edgetune.run import default_folder
+
+    resolved = resolve_recipe(recipe, overrides)
+    from edgetune import pipeline  # after the recipe is known to be good: it loads the trainer
+
+    result = pipeline.run_recipe(resolved, output or default_folder(resolved), allow_scripts=allow_scripts)
+    console.data(result.to_text())

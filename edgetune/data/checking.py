@@ -1,0 +1,281 @@
+"""What a data file holds and what is wrong with it: everything that training would trip over, in one report.
+
+Errors make rows unusable, or held-out figures false; warnings are worth a look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetune.data.conversation import Conversation, Problem
+from edgetune.data.lengths import Lengths, measure
+from edgetune.data.reading import LoadedRows, load_rows
+from edgetune.data.splitting import Leak, find_leaks, prompt_key, row_key
+from edgetune.data.templating import encode_rows
+from edgetune.errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Rows are cut or dropped beyond this when neither the model's context nor the recipe says less.
+DEFAULT_LIMIT = 2048
+#: From this many rows on, one answer to all of them is suspicious.
+ENOUGH_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is needed of a model to check data for it.
+
+    Attributes:
+        name: as the user named it.
+        tokenizer: with its chat template.
+        context: longest sequence the model was built for, in tokens.
+        limit: longest row that will be trained on, in tokens.
+        parameters: values in its weights.
+        system: system prompt that training will put before conversations that have none.
+    """
+
+    name: str
+    tokenizer: PreTrainedTokenizerBase
+    context: int
+    limit: int
+    parameters: int
+    system: str | None = None
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One file.
+
+    Attributes:
+        source: path or id.
+        format: how rows are laid out, if that could be told.
+        reason: how that is known.
+        rows: rows in the file.
+        usable: rows without an error.
+        roles: messages by role.
+        turns: answers in a conversation → conversations.
+        lengths: of whole rows.
+        answers: of the answers, the end token included.
+        limit: longest row that is trained on, in tokens; None without a model.
+        too_long: rows beyond it.
+        duplicates: rows that repeat an earlier one.
+        split: conversations that the chat template makes several rows of.
+    """
+
+    source: str
+    format: str | None
+    reason: str
+    rows: int
+    usable: int
+    roles: dict[str, int]
+    turns: dict[int, int]
+    lengths: Lengths | None
+    answers: Lengths | None
+    limit: int | None
+    too_long: int
+    duplicates: int
+    split: int
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """A whole check.
+
+    Attributes:
+        model: whose tokenizer counted; None when characters were counted.
+        context: the model's context in tokens.
+        files: the data file, and the held-out file if one was given.
+        leaks: held-out rows that training has seen.
+        problems: all findings in all files.
+    """
+
+    model: str | None
+    context: int | None
+    files: tuple[FileReport, ...]
+    leaks: tuple[Leak, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> list[Problem]:
+        """Findings that make rows unusable or figures false."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """Findings worth a look."""
+        return [problem for problem in self.problems if problem.severity == "warning"]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for machines, schema version 1."""
+        return {"schema_version": 1, "ok": not self.errors, **asdict(self)}
+
+    def raise_on_errors(self) -> None:
+        """Do nothing if every row can be used.
+
+        Raises:
+            DataError: with one problem for each error.
+        """
+        if errors := self.errors:
+            files = " and ".join(file.source for file in self.files)
+            raise DataError(
+                f"{files}: {len(errors)} problem{'s' if len(errors) > 1 else ''}",
+                hint="mend these rows, then check again",
+                problems=[str(problem) for problem in errors],
+            )
+
+
+def load_model(source: str, relative_to: Path, *, max_tokens: int | None = None, system: str | None = None) -> Model:
+    """The tokenizer and context of a model.
+
+    Args:
+        source: as in a recipe's ``model.source``.
+        relative_to: folder that a relative path starts from.
+        max_tokens: longest row; default: the context, at most ``DEFAULT_LIMIT``.
+        system: see :class:`Model`.
+
+    Raises:
+        ModelError: it cannot be found or loaded.
+    """
+    from edgetune.models import context_length, count_parameters, load_config, load_tokenizer, resolve_base
+    from edgetune.recipe import ModelSettings
+
+    base = resolve_base(ModelSettings(source=source), relative_to)
+    context = context_length(load_config(base.folder))
+    limit = max_tokens or min(context, DEFAULT_LIMIT)
+    return Model(source, load_tokenizer(base.folder), context, limit, count_parameters(base.folder), system)
+
+
+def check_data(
+    source: str,
+    *,
+    heldout: str | None = None,
+    format: str = "auto",
+    model: Model | None = None,
+) -> DataReport:
+    """Check a data file, and with ``heldout`` also that file and what leaks from one into the other.
+
+    Args:
+        source: see :func:`edgetune.data.reading.load_rows`.
+        heldout: rows that training must not see.
+        format: of both files.
+        model: counts tokens and applies its chat template; without one, characters are counted.
+
+    Raises:
+        DataError: a file is missing or of an unknown kind; all else is in the report.
+    """
+    return check_loaded([load_rows(file, format) for file in (source, heldout) if file is not None], model)
+
+
+def check_loaded(loaded: Sequence[LoadedRows], model: Model | None) -> DataReport:
+    """Check rows that were read already: those to train on, then those held out, if any."""
+    checked = [_check_file(file, model) for file in loaded]
+    leaks = find_leaks(loaded[0].rows, loaded[1].rows) if len(loaded) > 1 else ()
+    problems = [problem for _, found in checked for problem in found] + [_leak_problem(leak) for leak in leaks]
+    return DataReport(
+        model.name if model else None,
+        model.context if model else None,
+        tuple(report for report, _ in checked),
+        leaks,
+        tuple(problems),
+    )
+
+
+def _check_file(loaded: LoadedRows, model: Model | None) -> tuple[FileReport, list[Problem]]:
+    """Report on one file."""
+    rows = loaded.rows
+    report = FileReport(
+        source=loaded.source,
+        format=loaded.format,
+        reason=loaded.reason,
+        rows=loaded.total,
+        usable=len(rows),
+        roles=dict(Counter(message["role"] for row in rows for message in row.messages)),
+        turns=dict(sorted(Counter(_answers(row) for row in rows if row.text is None).items())),
+        lengths=measure([_characters(row) for row in rows], "characters"),
+        answers=measure([len(row.answer["content"]) for row in rows if row.text is None], "characters"),
+        limit=model.limit if model else None,
+        too_long=0,
+        duplicates=len(rows) - len({row_key(row) for row in rows}),
+        split=0,
+    )
+    problems = [*loaded.problems, *_repeats(rows), *_monotony(rows, loaded.source)]
+    if model is not None:
+        report, found = _count_tokens(report, rows, model)
+        problems += found
+    return report, problems
+
+
+def _count_tokens(report: FileReport, rows: Sequence[Conversation], model: Model) -> tuple[FileReport, list[Problem]]:
+    """Measure in tokens, and find what the chat template and the limit do to rows."""
+    encoded, encoder = encode_rows(rows, model.tokenizer, model.system)
+    lengths = [len(row.input_ids) for row in encoded]
+    problems = [Problem(where, why) for where, why in encoder.refused]
+    problems += [
+        Problem(row.where, f"is {length} tokens long; the limit is {model.limit}", "warning")
+        for row, length in zip(encoded, lengths, strict=True)
+        if length > model.limit
+    ]
+    problems += _control_tokens(rows, model.tokenizer)
+    measured = replace(
+        report,
+        usable=report.usable - len(encoder.refused),
+        lengths=measure(lengths, "tokens"),
+        answers=measure([sum(label >= 0 for label in row.labels) for row in encoded], "tokens"),
+        too_long=sum(length > model.limit for length in lengths),
+        split=encoder.split,
+    )
+    return measured, problems
+
+
+def _control_tokens(rows: Sequence[Conversation], tokenizer: PreTrainedTokenizerBase) -> Iterator[Problem]:
+    """Control tokens spelled out in the data: the tokenizer would read them as the real ones."""
+    names = sorted(filter(None, tokenizer.all_special_tokens), key=len, reverse=True)
+    if not names:
+        return
+    pattern = re.compile("|".join(map(re.escape, names)))
+    for row in rows:
+        for text in (row.text or "", *(message["content"] for message in row.messages)):
+            if found := pattern.search(text):
+                yield Problem(row.where, f"contains the control token {found.group()}", "warning")
+                break
+
+
+def _repeats(rows: Sequence[Conversation]) -> Iterator[Problem]:
+    """Rows that repeat an earlier one, or ask the same and are answered otherwise."""
+    seen: dict[str, str] = {}
+    asked: dict[str, str] = {}
+    for row in rows:
+        same, prompt = row_key(row), prompt_key(row)
+        if same in seen:
+            yield Problem(row.where, f"repeats {seen[same]}", "warning")
+        elif prompt in asked:
+            yield Problem(row.where, f"asks the same as {asked[prompt]}, with another answer", "warning")
+        seen.setdefault(same, row.where)
+        asked.setdefault(prompt, row.where)
+
+
+def _monotony(rows: Sequence[Conversation], source: str) -> Iterator[Problem]:
+    answers = {row.answer["content"] for row in rows if row.text is None}
+    if len(rows) >= ENOUGH_ROWS and len(answers) == 1:
+        yield Problem(source, f"all {len(rows)} rows have the same answer", "warning")
+
+
+def _leak_problem(leak: Leak) -> Problem:
+    words = {"row": "is also in training", "prompt": "has a prompt that is also in training"}
+    said = words.get(leak.kind, "has a prompt that is in training but for case or spacing")
+    return Problem(leak.heldout, f"{said}: {leak.train}", "warning" if leak.kind == "near prompt" else "error")
+
+
+def _answers(row: Conversation) -> int:
+    return sum(message["role"] == "assistant" for message in row.messages)
+
+
+def _characters(row: Conversation) -> int:
+    return len(row.text or "") + sum(len(message["content"]) for message in row.messages)

@@ -1,0 +1,89 @@
+"""The one shape that every row takes, and the findings about rows that do not fit it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edgetune import files
+
+#: chat: messages for the chat template; completion: prompt and completion, which also work without a
+#: template; text: plain text, learnt whole.
+Kind = Literal["chat", "completion", "text"]
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One row.
+
+    Attributes:
+        messages: OpenAI-style messages, content always a string; empty for plain text.
+        where: ``rows.jsonl:12``, for messages to people.
+        tools: JSON schemas of the functions that the assistant may call.
+        text: the text of a plain-text row.
+        kind: what the row was written as.
+    """
+
+    messages: tuple[Message, ...]
+    where: str = ""
+    tools: tuple[dict[str, Any], ...] = ()
+    text: str | None = None
+    kind: Kind = "chat"
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The messages before the last assistant message."""
+        return self.messages[: self.last_answer]
+
+    @property
+    def answer(self) -> Message:
+        """The last assistant message.
+
+        Raises:
+            IndexError: plain text, which has no answer.
+        """
+        return self.messages[self.last_answer]
+
+    @property
+    def last_answer(self) -> int:
+        """Index of the last assistant message, or the number of messages when there is none."""
+        found = (i for i in reversed(range(len(self.messages))) if self.messages[i]["role"] == "assistant")
+        return next(found, len(self.messages))
+
+    def to_row(self) -> dict[str, Any]:
+        """The row as JSON, such that reading it again gives the same conversation."""
+        if self.text is not None:
+            return {"text": self.text}
+        if self.kind == "completion":
+            prompt, completion = (message["content"] for message in self.messages)
+            return {"prompt": prompt, "completion": completion}
+        row: dict[str, Any] = {"messages": list(self.messages)}
+        return row | {"tools": list(self.tools)} if self.tools else row
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding about a data file.
+
+    Attributes:
+        where: file, or file and line.
+        message: what is wrong.
+        severity: an error makes the row unusable; a warning is worth a look.
+    """
+
+    where: str
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+def write_rows(path: Path, conversations: Iterable[Conversation]) -> None:
+    """Store conversations as JSON Lines, atomically."""
+    lines = [json.dumps(conversation.to_row(), ensure_ascii=False) + "\n" for conversation in conversations]
+    files.write_text(path, "".join(lines))

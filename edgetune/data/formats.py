@@ -1,0 +1,235 @@
+"""The layouts that rows come in, how each is recognised, and how it becomes a conversation."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from edgetune.data.conversation import Conversation, Message, Problem
+from edgetune.data.messages import Findings, check_messages, check_tools
+
+Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "text"]
+Row = Mapping[str, Any]
+
+#: ShareGPT's names of who speaks.
+SPEAKERS = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One format.
+
+    Attributes:
+        signatures: a row has this format when it has all keys of one of these.
+        optional: further keys that are used.
+        build: makes a conversation of a row, given the signature that it matched.
+    """
+
+    signatures: tuple[tuple[str, ...], ...]
+    optional: tuple[str, ...]
+    build: Callable[[Row, Sequence[str], Findings], Conversation]
+
+    @property
+    def keys(self) -> str:
+        """The signatures in words."""
+        return " or ".join("+".join(signature) for signature in self.signatures)
+
+    def match(self, row: Row) -> tuple[str, ...] | None:
+        """The first signature that the row has."""
+        return next((s for s in self.signatures if all(key in row for key in s)), None)
+
+
+def detect(sample: Sequence[Row]) -> tuple[Format | None, str]:
+    """The format that most rows have, and how that was seen; None when no row has a known one."""
+    found: Counter[tuple[Format, tuple[str, ...]]] = Counter()
+    for row in sample:
+        if seen := recognise(row):
+            found[seen] += 1
+    if not found:
+        return None, f"no known keys in {len(sample)} rows"
+    (chosen, signature), count = found.most_common(1)[0]
+    keys = " and ".join(f"'{key}'" for key in signature)
+    return chosen, f"keys {keys} in {count} of {len(sample)} rows"
+
+
+def recognise(row: Row) -> tuple[Format, tuple[str, ...]] | None:
+    """Format and keys of one row; where several fit, the richest."""
+    for name, layout in FORMATS.items():
+        if signature := layout.match(row):
+            return name, signature
+    return None
+
+
+def convert(rows: Iterable[tuple[str, Row]], format: Format, source: str) -> tuple[list[Conversation], list[Problem]]:
+    """Turn all rows into conversations; those with an error are left out."""
+    layout = FORMATS[format]
+    conversations: list[Conversation] = []
+    problems: list[Problem] = []
+    unused: Counter[str] = Counter()
+    for where, row in rows:
+        findings = Findings(where)
+        signature = layout.match(row)
+        if signature is None:
+            findings.error(_mismatch(row, format, layout))
+        else:
+            conversation = layout.build(row, signature, findings)
+            unused.update(key for key in row if key not in signature and key not in layout.optional)
+            if not findings.unusable:
+                conversations.append(conversation)
+        problems.extend(findings.problems)
+    problems.extend(_unused_keys(unused, layout, source))
+    return conversations, problems
+
+
+def _mismatch(row: Row, format: Format, layout: Layout) -> str:
+    seen = recognise(row)
+    if seen and seen[0] != format:
+        return f"is laid out as {seen[0]} in a file of {format} rows"
+    keys = ", ".join(f"'{key}'" for key in list(row)[:6]) or "none"
+    return f"lacks the keys {layout.keys} (it has: {keys})"
+
+
+def _unused_keys(unused: Counter[str], layout: Layout, source: str) -> list[Problem]:
+    known = [*layout.optional, *(key for signature in layout.signatures for key in signature)]
+    problems = []
+    for key, count in unused.items():
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+        advice = f"; did you mean '{near[0]}'?" if near else ""
+        problems.append(Problem(source, f"key '{key}' is not used ({count} rows){advice}", "warning"))
+    return problems
+
+
+def _chat(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
+    raw = row[signature[0]]
+    if _is_text_json(raw):
+        raw = _load(raw, findings)
+    tools = check_tools(row.get("tools"), findings)
+    return Conversation(check_messages(raw, findings), findings.where, tools)
+
+
+def _sharegpt(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
+    raw = row[signature[0]]
+    if isinstance(raw, list) and any(isinstance(turn, dict) and "role" in turn for turn in raw):
+        return _chat(row, signature, findings)  # the key of one convention with the turns of another
+    if not isinstance(raw, list):
+        findings.error(f"'{signature[0]}' is not an array")
+        return Conversation((), findings.where)
+    turns = [_turn(number, turn, findings) for number, turn in enumerate(raw, start=1)]
+    if isinstance(row.get("system"), str) and row["system"].strip():
+        turns.insert(0, {"role": "system", "content": row["system"]})
+    if findings.unusable:
+        return Conversation((), findings.where)
+    tools = check_tools(row.get("tools"), findings)
+    return Conversation(check_messages(turns, findings), findings.where, tools)
+
+
+def _turn(number: int, turn: Any, findings: Findings) -> Message:
+    if not isinstance(turn, dict) or "from" not in turn or "value" not in turn:
+        findings.error(f"turn {number} lacks the keys from+value")
+        return {}
+    role = SPEAKERS.get(str(turn["from"]).lower())
+    if role is None:
+        findings.error(f"turn {number} is from {turn['from']!r}; known: {', '.join(SPEAKERS)}")
+        return {}
+    if turn["from"] == "function_call":
+        call = _load(turn["value"], findings)
+        return {"role": role, "content": "", "tool_calls": [{"function": part} for part in _listed(call)]}
+    extra = {key: turn[key] for key in ("weight",) if turn.get(key) is not None}
+    return {"role": role, "content": turn["value"], **extra}
+
+
+def _alpaca(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
+    del signature
+    question = [_text_of(row, "instruction", findings), _text_of(row, "input", findings) if row.get("input") else ""]
+    messages = [
+        {"role": "user", "content": "\n\n".join(part for part in question if part.strip())},
+        {"role": "assistant", "content": _text_of(row, "output", findings)},
+    ]
+    if row.get("system"):
+        messages.insert(0, {"role": "system", "content": _text_of(row, "system", findings)})
+    return _checked(messages, findings)
+
+
+def _completion(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
+    prompt, completion = row[signature[0]], row[signature[1]]
+    if isinstance(prompt, list) and isinstance(completion, list):
+        # Messages on both sides: only the completion is learnt.
+        before = [m | {"weight": 0} if isinstance(m, dict) and m.get("role") == "assistant" else m for m in prompt]
+        tools = check_tools(row.get("tools"), findings)
+        return Conversation(check_messages(before + completion, findings), findings.where, tools)
+    messages = [
+        {"role": "user", "content": _text_of(row, signature[0], findings)},
+        {"role": "assistant", "content": _text_of(row, signature[1], findings)},
+    ]
+    if row.get("system"):
+        messages.insert(0, {"role": "system", "content": _text_of(row, "system", findings)})
+        return _checked(messages, findings)
+    return _checked(messages, findings, kind="completion")
+
+
+def _text(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
+    del signature
+    text = _text_of(row, "text", findings)
+    if not text.strip() and not findings.unusable:
+        findings.error("'text' is empty")
+    return Conversation((), findings.where, text=text, kind="text")
+
+
+def _checked(messages: list[Message], findings: Findings, kind: Literal["chat", "completion"] = "chat") -> Conversation:
+    checked = () if findings.unusable else check_messages(messages, findings)
+    return Conversation(checked, findings.where, kind=kind)
+
+
+def _text_of(row: Row, key: str, findings: Findings) -> str:
+    value = row.get(key)
+    if isinstance(value, str):
+        return value
+    findings.error(f"'{key}' is missing" if value is None else f"'{key}' is {type(value).__name__}, not text")
+    return ""
+
+
+def _is_text_json(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith("[")
+
+
+def _load(text: Any, findings: Findings) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError) as error:
+        findings.error(f"holds JSON text that is not valid: {error}")
+        return []
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+#: In order of precedence: a row with both 'messages' and 'prompt' is a messages row.
+FORMATS: dict[Format, Layout] = {
+    "messages": Layout((("messages",),), ("tools", "parallel_tool_calls"), _chat),
+    "sharegpt": Layout((("conversations",), ("conversation",)), ("system", "tools"), _sharegpt),
+    "alpaca": Layout((("instruction", "output"),), ("input", "system"), _alpaca),
+    "prompt-completion": Layout(
+        (("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("input", "output")),
+        ("system", "tools"),
+        _completion,
+    ),
+    "text": Layout((("text",),), (), _text),
+}
+assert set(FORMATS) == set(get_args(Format))

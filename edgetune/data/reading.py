@@ -1,0 +1,156 @@
+"""From a file, folder or hub id to conversations: the one function that other rooms call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from edgetune.data.conversation import Conversation, Problem
+from edgetune.data.datasets_door import read_folder, read_hub
+from edgetune.data.formats import FORMATS, Format, convert, detect
+from edgetune.data.json_files import read_json, read_jsonl
+from edgetune.data.records import Records
+from edgetune.data.tables import read_csv, read_parquet, read_txt
+from edgetune.errors import DataError, ResourceError
+
+#: How many rows are looked at to detect the format.
+SAMPLE = 100
+
+_READERS: dict[str, Callable[[Path, Records], None]] = {
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_json,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
+    ".txt": read_txt,
+}
+
+
+@dataclass(frozen=True)
+class LoadedRows:
+    """A data file as conversations.
+
+    Attributes:
+        rows: the rows that can be used.
+        format: how rows are laid out; None when no row could be read.
+        reason: how that is known.
+        problems: everything found, errors and warnings, in file order.
+        source: the path or id as given.
+        total: rows in the file, usable or not.
+    """
+
+    rows: tuple[Conversation, ...]
+    format: Format | None
+    reason: str
+    problems: tuple[Problem, ...]
+    source: str
+    total: int
+
+    @property
+    def errors(self) -> list[Problem]:
+        """Problems that make a row unusable."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """Problems worth a look."""
+        return [problem for problem in self.problems if problem.severity == "warning"]
+
+    def raise_on_problems(self) -> Self:
+        """Return self if every row can be used.
+
+        Raises:
+            DataError: with one problem for each error.
+        """
+        if errors := self.errors:
+            count = f"{len(errors)} problem{'s' if len(errors) > 1 else ''}"
+            raise DataError(
+                f"{self.source}: {count} in {self.total} rows",
+                hint=f"edgetune data check {self.source} lists them all",
+                problems=[str(problem) for problem in errors],
+            )
+        return self
+
+
+def load_rows(source: str | Path, format: str = "auto") -> LoadedRows:
+    """Read rows from a file, a datasets folder or the hub.
+
+    Args:
+        source: a .jsonl, .json, .csv, .tsv, .parquet or .txt file, a folder written by ``save_to_disk``,
+            or ``hub:ID``; ``#SPLIT`` at the end of the last two chooses a split.
+        format: one of ``FORMATS``, or ``auto`` to look at the keys.
+
+    Raises:
+        DataError: the source is missing or of an unknown kind. What is wrong *inside* is collected in
+            ``problems``; strict callers go on with ``.raise_on_problems()``.
+        ResourceError: no permission to read it.
+    """
+    records = _records(str(source))
+    return _convert(str(source), records, format)
+
+
+def locate(source: str) -> tuple[Path, str]:
+    """The path that a source names, and the split after ``#`` where it is a folder's."""
+    path = Path(source).expanduser()
+    bare, _, split = source.rpartition("#")
+    folder = Path(bare).expanduser()
+    return (folder, split) if bare and not path.exists() and folder.is_dir() else (path, "")
+
+
+def _records(source: str) -> Records:
+    if source.startswith("hub:"):
+        return read_hub(source)
+    path, split = locate(source)
+    if path.is_dir():
+        return read_folder(path, source, split)
+    if not path.exists():
+        raise DataError(f"no such data file: {source}", hint="check the path; hub data sets are written hub:ID")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"{source}: '{path.suffix}' files are not supported",
+            hint=f"supported: {', '.join(_READERS)}, a datasets folder, and hub:ID",
+        )
+    records = Records()
+    try:
+        reader(path, records)
+    except PermissionError as error:
+        raise ResourceError(f"cannot read {source}: {error.strerror}", hint=f"chmod +r {source}") from error
+    return records
+
+
+def _convert(source: str, records: Records, format: str) -> LoadedRows:
+    """Detect the format and turn records into conversations."""
+    problems = list(records.problems)
+    total = len(records.rows) + len({p.where for p in problems if p.severity == "error"})
+    if not records.rows:
+        if not problems:
+            problems.append(Problem(source, "holds no rows"))
+        return LoadedRows((), None, "no rows", tuple(problems), source, total)
+    sample = [row for _, row in records.rows[:SAMPLE]]
+    chosen, reason = detect(sample) if format == "auto" else (_named(format), "as given")
+    if chosen is None:
+        keys = ", ".join(f"'{key}'" for key in list(sample[0])[:8])
+        known = "; ".join(f"{name}: {layout.keys}" for name, layout in FORMATS.items())
+        problems.append(Problem(source, f"no known format has the keys {keys} (known are {known})"))
+        return LoadedRows((), None, reason, tuple(problems), source, total)
+    rows, found = convert(records.rows, chosen, source)
+    reason = f"{reason}; {records.remark}" if records.remark else reason
+    ordered = sorted([*problems, *found], key=lambda problem: _line(problem.where))
+    return LoadedRows(tuple(rows), chosen, reason, tuple(ordered), source, total)
+
+
+def _named(format: str) -> Format:
+    for name in FORMATS:
+        if name == format:
+            return name
+    raise DataError(f"unknown format '{format}'", hint=f"known: auto, {', '.join(FORMATS)}")
+
+
+def _line(where: str) -> int:
+    """Line number at the end of ``where``; 0 for the whole file."""
+    number = where.rpartition(":")[2]
+    return int(number) if number.isdigit() else 0

@@ -1,0 +1,143 @@
+"""Which rows are held out, and whether held-out rows were seen in training.
+
+Everything is chosen by hash: the side of a row depends on the seed and on the row
+itself, not on its place in the file, and rows with one prompt always share a side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgetune.data.conversation import Conversation
+from edgetune.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to train on and rows held out, each in file order.
+
+    Attributes:
+        train: rows to train on.
+        heldout: rows for loss and metrics only.
+        reason: how they were parted, for people.
+    """
+
+    train: tuple[Conversation, ...]
+    heldout: tuple[Conversation, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A held-out row that training has seen.
+
+    Attributes:
+        heldout: where the held-out row is.
+        train: where its first twin is.
+        kind: ``row`` (prompt and answer), ``prompt`` (another answer), or ``near prompt`` (equal but for
+            case, white space and Unicode form).
+    """
+
+    heldout: str
+    train: str
+    kind: str
+
+
+def split(conversations: Sequence[Conversation], share: float, seed: int) -> Split:
+    """Hold out about ``share`` of the rows; rows with the same prompt stay together.
+
+    Args:
+        conversations: all rows.
+        share: of the rows, above 0 and below 1.
+        seed: another seed gives another split.
+
+    Raises:
+        DataError: too few distinct prompts to fill both sides.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, conversation in enumerate(conversations):
+        groups[prompt_key(conversation, near=True)].append(index)
+    if len(groups) < 2:
+        raise DataError(
+            f"cannot hold rows out: all {len(conversations)} rows have the same prompt",
+            hint="give a file of held-out rows in the recipe: data.heldout: FILE",
+        )
+    wanted = min(max(1, round(share * len(conversations))), len(conversations) - 1)
+    held: set[int] = set()
+    for key in sorted(groups, key=lambda key: _hash(seed, key)):
+        if len(held) + len(groups[key]) <= wanted:
+            held.update(groups[key])
+    held = held or set(min((len(group), group) for group in groups.values())[1])
+    return Split(
+        tuple(c for i, c in enumerate(conversations) if i not in held),
+        tuple(c for i, c in enumerate(conversations) if i in held),
+        f"{len(held)} of {len(conversations)} rows held out by hash with seed {seed}; "
+        f"rows with one prompt stay together ({len(groups)} prompts)",
+    )
+
+
+def take(conversations: Sequence[Conversation], limit: int | None, seed: int) -> tuple[Conversation, ...]:
+    """At most ``limit`` rows, chosen by seed, in file order."""
+    if limit is None or len(conversations) <= limit:
+        return tuple(conversations)
+    order = sorted(range(len(conversations)), key=lambda i: (_hash(seed, row_key(conversations[i])), i))
+    chosen = set(order[:limit])
+    return tuple(c for i, c in enumerate(conversations) if i in chosen)
+
+
+def find_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]) -> tuple[Leak, ...]:
+    """Held-out rows whose row or prompt is in the training rows; the closest kind of likeness for each."""
+    keys: dict[str, Callable[[Conversation], str]] = {
+        "row": row_key,
+        "prompt": prompt_key,
+        "near prompt": lambda c: prompt_key(c, near=True),
+    }
+    seen = {kind: _first_places(train, key) for kind, key in keys.items()}
+    leaks = []
+    for row in heldout:
+        found = ((kind, seen[kind].get(key(row))) for kind, key in keys.items())
+        kind, twin = next(((kind, twin) for kind, twin in found if twin is not None), ("", None))
+        if twin is not None:
+            leaks.append(Leak(row.where, twin, kind))
+    return tuple(leaks)
+
+
+def _first_places(rows: Sequence[Conversation], key: Callable[[Conversation], str]) -> dict[str, str]:
+    places: dict[str, str] = {}
+    for row in rows:
+        places.setdefault(key(row), row.where)
+    return places
+
+
+def row_key(conversation: Conversation) -> str:
+    """A text that two rows share exactly when they teach the same."""
+    return json.dumps(conversation.to_row(), sort_keys=True, ensure_ascii=False)
+
+
+def prompt_key(conversation: Conversation, *, near: bool = False) -> str:
+    """What the model reads before its last answer; with ``near``, without regard to case, spacing and Unicode form.
+
+    Plain text is its own prompt. Tools are left out: the same question with other tools is the same question.
+    """
+    form = normalise if near else str
+    if conversation.text is not None:
+        return form(conversation.text)
+    return "\0".join(f"{message['role']}: {form(message['content'])}" for message in conversation.prompt)
+
+
+def normalise(text: str) -> str:
+    r"""Text without differences that hardly change a question.
+
+    >>> normalise("  Turn ON the\u00a0light ")
+    'turn on the light'
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _hash(seed: int, text: str) -> str:
+    return hashlib.sha256(f"{seed}:{text}".encode()).hexdigest()

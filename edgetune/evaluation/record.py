@@ -1,0 +1,145 @@
+"""An evaluation as stored: figures, every answer, and the hashes of what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgetune import files
+from edgetune.errors import EdgetuneError
+from edgetune.evaluation.intervals import Ratio
+from edgetune.evaluation.metrics import Score
+
+
+class Stored(BaseModel):
+    """Frozen; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Basis(Stored):
+    """What the figures depend on. A stored evaluation is used again only if all of it is equal."""
+
+    weights_sha256: str
+    """Over the weights evaluated (base and adapter, or the artifact's files)."""
+    data_sha256: str
+    """Of the rows file."""
+    rows: tuple[int, ...]
+    """Indexes of the rows used."""
+    runtime: str
+    """``torch``, ``llama.cpp``, …"""
+    metrics: tuple[str, ...]
+    max_new_tokens: int
+    system: str | None
+    """System prompt put before rows that have none."""
+    chat_template: str | None = None
+    """Hash of a template that replaces the model's own."""
+    edgetune: str
+    """Version of edgetune."""
+
+
+class Answer(Stored):
+    """One row: what was asked, expected and answered. Plain text has a loss only."""
+
+    row: int
+    """Index in the rows file, from 0."""
+    prompt: str = ""
+    """As rendered by the runtime's own template."""
+    reference: str = ""
+    prediction: str = ""
+    finish: Literal["stop", "length"] | None = None
+    tokens: int = 0
+    """Of the prediction."""
+    correct: bool | None = None
+    """Exact match."""
+    ratios: dict[str, Ratio]
+    """Figure → what this row adds to it: numerator and denominator. ``loss``: nats and answer tokens."""
+
+
+class Evaluation(Stored):
+    """The evaluation of one subject on one set of rows."""
+
+    kind: Literal["edgetune-evaluation"] = "edgetune-evaluation"
+    schema_version: Literal[1] = 1
+    subject: str
+    """``base``, ``tuned``, an artifact's name, or a model as the user named it."""
+    basis: Basis
+    created: str
+    """UTC, ISO 8601."""
+    seconds: dict[str, float]
+    """How long ``loss`` and ``generation`` took."""
+    notes: tuple[str, ...] = ()
+    """Choices made automatically, with their reasons."""
+    scores: tuple[Score, ...]
+    answers: tuple[Answer, ...]
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime that ran it."""
+        return self.basis.runtime
+
+    @property
+    def n(self) -> int:
+        """Rows evaluated."""
+        return len(self.answers)
+
+    def score(self, name: str) -> Score:
+        """The figure called ``name``.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {score.name: score for score in self.scores}[name]
+
+
+def store(path: Path, evaluation: Evaluation) -> None:
+    """Write an evaluation, atomically."""
+    files.write_json(path, evaluation.model_dump(mode="json"))
+
+
+def load(path: Path) -> Evaluation:
+    """Read a stored evaluation.
+
+    Raises:
+        EdgetuneError: there is none, or it is damaged.
+    """
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise EdgetuneError(f"cannot read {path}: {error.strerror}", hint="edgetune eval RUN writes it") from error
+    except ValidationError as error:
+        raise EdgetuneError(
+            f"{path} is not an evaluation: {error.errors()[0]['msg']}", hint=f"delete {path} and evaluate again"
+        ) from error
+
+
+def load_if_same(path: Path, basis: Basis) -> Evaluation | None:
+    """The stored evaluation if it rests on exactly ``basis``.
+
+    A file that is damaged or of another version is no reason to fail: it is made again.
+    """
+    try:
+        evaluation = load(path)
+    except EdgetuneError:
+        return None
+    return evaluation if evaluation.basis == basis else None
+
+
+def worst(answers: Sequence[Answer], count: int) -> list[Answer]:
+    """The worst misses: wrong answers, least agreement first, then highest loss a token."""
+    wrong = [answer for answer in answers if answer.correct is False]
+    return sorted(wrong, key=lambda answer: (_agreement(answer), -_share(answer.ratios.get("loss", (0, 0)))))[:count]
+
+
+def _agreement(answer: Answer) -> float:
+    for name in ("json_f1", "rouge_l", "chrf"):
+        if name in answer.ratios:
+            return _share(answer.ratios[name])
+    return 0.0
+
+
+def _share(ratio: Ratio) -> float:
+    return ratio[0] / ratio[1] if ratio[1] else 0.0

@@ -1,0 +1,126 @@
+"""Evaluations as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgetune.evaluation.compare import Comparison
+from edgetune.evaluation.metrics import Score
+from edgetune.evaluation.record import Answer, Evaluation, worst
+from edgetune.evaluation.report import Report
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+#: Longest prompt or answer shown of a miss.
+SHOWN = 400
+
+
+def to_text(report: Report, misses: int, width: int | None = None) -> str:
+    """Figures with intervals, what moved, what the figures mean, and the worst misses of the last subject.
+
+    Args:
+        report: what was found.
+        misses: how many to show.
+        width: of the screen; default: as rich finds it.
+    """
+    from rich.console import Console
+
+    console = Console(width=width, highlight=False)
+    with console.capture() as captured:
+        console.print(_figures(report.evaluations))
+        for comparison in report.comparisons:
+            console.print(_differences(comparison))
+        for line in _lines(report):
+            console.print(line, markup=False, soft_wrap=True)
+        if report.evaluations and (shown := misses_text(report.evaluations[-1], misses)):
+            console.print(f"\n{shown}", markup=False, soft_wrap=True)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _figures(evaluations: Sequence[Evaluation]) -> Table:
+    from rich.table import Table
+
+    table = Table("figure", *(_heading(evaluation) for evaluation in evaluations), title_justify="left")
+    names = dict.fromkeys(score.name for evaluation in evaluations for score in evaluation.scores)
+    for name in names:
+        cells = [{score.name: score for score in evaluation.scores}.get(name) for evaluation in evaluations]
+        table.add_row(name, *(_with_interval(score) if score else "" for score in cells))
+    return table
+
+
+def _heading(evaluation: Evaluation) -> str:
+    return f"{evaluation.subject}\n{evaluation.runtime}, {evaluation.n} rows"
+
+
+def _with_interval(score: Score) -> str:
+    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}]".replace("[", "\\[")
+
+
+def number(value: float) -> str:
+    """Three decimals, fewer for large figures.
+
+    >>> number(0.91234), number(48.25), number(12345.6)
+    ('0.912', '48.2', '1.23e+04')
+    """
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.3g}"
+
+
+def _differences(comparison: Comparison) -> Table:
+    from rich.table import Table
+
+    table = Table(f"{comparison.before} → {comparison.after}", "before", "after", "difference", "")
+    for difference in comparison.differences:
+        interval = f"{difference.value:+.3f} \\[{difference.low:+.3f}, {difference.high:+.3f}]"
+        verdict = "" if difference.certain else "could be chance"
+        table.add_row(difference.name, number(difference.before), number(difference.after), interval, verdict)
+    return table
+
+
+def _lines(report: Report) -> list[str]:
+    lines = ["", "[ ] are 95 % intervals: Wilson's for shares, else a bootstrap over rows"]
+    definitions = {score.name: score.definition for e in report.evaluations for score in e.scores}
+    lines += [f"  {name}: {definition}" for name, definition in definitions.items()]
+    for comparison in report.comparisons:
+        lines += ["", _summary(comparison), *(f"  {note}" for note in comparison.notes)]
+    notes = dict.fromkeys(f"{e.subject}: {note}" for e in report.evaluations for note in e.notes)
+    lines += ["" for _ in [*notes, *report.remarks][:1]] + [*notes, *report.remarks]
+    return lines
+
+
+def _summary(comparison: Comparison) -> str:
+    return (
+        f"{comparison.before} → {comparison.after} on {comparison.n} rows: {comparison.gained} wrong answers became "
+        f"right, {comparison.lost} right ones wrong (exact McNemar test: p = {comparison.p_value:.2g})"
+    )
+
+
+def misses_text(evaluation: Evaluation, count: int) -> str:
+    """The worst misses of one evaluation."""
+    wrong = sum(answer.correct is False for answer in evaluation.answers)
+    shown = worst(evaluation.answers, count)
+    if not shown:
+        return ""
+    lines = [f"the {len(shown)} worst of {wrong} misses of '{evaluation.subject}' (least agreement first, then loss)"]
+    for answer in shown:
+        lines += ["", *_miss(answer)]
+    return "\n".join(lines)
+
+
+def _miss(answer: Answer) -> list[str]:
+    cut = ", cut off" if answer.finish == "length" else ""
+    return [
+        f"row {answer.row + 1}",
+        f"  prompt    {_short(answer.prompt, from_end=True)}",
+        f"  expected  {_short(answer.reference)}",
+        f"  answered  {_short(answer.prediction)}{cut}",
+    ]
+
+
+def _short(text: str, *, from_end: bool = False) -> str:
+    """One line of at most :data:`SHOWN` characters; of a prompt the end says most."""
+    line = text.strip().replace("\n", "⏎")
+    if len(line) <= SHOWN:
+        return line
+    return "…" + line[-SHOWN:] if from_end else line[:SHOWN] + "…"

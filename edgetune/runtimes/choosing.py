@@ -1,0 +1,79 @@
+"""Which artifact a path means, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetune import console
+from edgetune.artifact import Artifact, is_artifact, open_artifact
+from edgetune.errors import ArtifactError
+from edgetune.run import Run, is_run
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An artifact, and why it was taken; the reason is empty where the path named it."""
+
+    artifact: Artifact
+    reason: str = ""
+
+
+def choose_artifact(path: Path, name: str | None = None) -> Choice | None:
+    """The artifact that ``path`` means: itself, or one of a run's exports.
+
+    Of several exports the largest is taken: it lost least in quantisation.
+
+    Args:
+        path: an artifact, a .gguf file or a run folder.
+        name: with a run: the export to take, by folder name (``q8_0``) or artifact name.
+
+    Returns:
+        None for a run without exports.
+
+    Raises:
+        ArtifactError: nothing there, it is damaged, or the run has no export of that name.
+    """
+    if is_artifact(path) or not is_run(path):
+        return Choice(open_artifact(path))
+    exports = run_artifacts(Run(path))
+    if name is not None:
+        return Choice(_named(path, exports, name))
+    if not exports:
+        return None
+    best = max(exports, key=lambda artifact: artifact.manifest.size_bytes if artifact.manifest else 0)
+    others = ", ".join(artifact.path.name for artifact in exports if artifact is not best)
+    reason = f"the largest of {len(exports)} exports; others with --artifact: {others}" if others else "the only export"
+    return Choice(best, reason)
+
+
+def require_artifact(path: Path, name: str | None = None) -> Artifact:
+    """As :func:`choose_artifact`, for work that needs an artifact; an automatic choice is told on stderr.
+
+    Raises:
+        ArtifactError: also for a run without exports.
+    """
+    choice = choose_artifact(path, name)
+    if choice is None:
+        raise ArtifactError(f"{path} has no exports", hint=f"edgetune export {path} --format gguf --quant q8_0")
+    if choice.reason:
+        console.note(f"using {choice.artifact.path} ({choice.reason})")
+    return choice.artifact
+
+
+def run_artifacts(run: Run) -> list[Artifact]:
+    """A run's exports, sorted by folder name."""
+    folder = run.exports_folder
+    candidates = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [open_artifact(candidate) for candidate in candidates if is_artifact(candidate)]
+
+
+def _named(path: Path, exports: list[Artifact], name: str) -> Artifact:
+    for artifact in exports:
+        if name in (artifact.path.name, artifact.name):
+            return artifact
+    known = ", ".join(artifact.path.name for artifact in exports)
+    raise ArtifactError(
+        f"{path} has no export '{name}'",
+        hint=f"it has: {known}" if known else f"edgetune export {path} --format gguf --quant {name}",
+    )

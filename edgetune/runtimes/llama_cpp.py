@@ -1,0 +1,248 @@
+"""The llama.cpp runtime: runs a GGUF file through llama-cpp-python, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune.artifact import Artifact
+from edgetune.errors import DataError
+from edgetune.runtimes.gguf_header import GgufHeader, check_file
+from edgetune.runtimes.llama_batching import Work, answer_all, common_prefix
+from edgetune.runtimes.llama_native import MICRO_BATCH, Batch, Context, ContextSize, KvCache, Model, system_info
+from edgetune.runtimes.llama_tokenizer import LlamaTokenizer
+from edgetune.runtimes.protocol import Completion, Decoding
+from edgetune.runtimes.sampling import Sampler
+from edgetune.runtimes.threads import default_threads
+
+#: Context unless asked otherwise: a model trained for 128k tokens would need gigabytes of cache.
+DEFAULT_CONTEXT = 4096
+#: Most memory for the cache while answering many prompts at once.
+BATCH_CACHE_BYTES = 1_000_000_000
+#: Metadata key in which the exporter stores the system prompt.
+SYSTEM_KEY = "edgetune.system"
+
+
+class LlamaCppRuntime:
+    """Runs one GGUF artifact. Not thread-safe.
+
+    Args:
+        artifact: what to run.
+        threads: default: the physical cores this process may use.
+        context: longest prompt plus answer in tokens; default: the model's own, at most 4096.
+        kv_cache: ``f32`` also computes attention exactly, for comparisons.
+
+    Raises:
+        ArtifactError: the file is damaged, or llama.cpp cannot load it.
+        MissingExtra: llama-cpp-python is not installed.
+    """
+
+    name = "llama.cpp"
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        threads: int | None = None,
+        context: int | None = None,
+        kv_cache: KvCache = "f16",
+    ) -> None:
+        self._artifact = artifact
+        header = check_file(artifact.main_file)
+        self._model = Model(artifact.main_file)
+        self._tokenizer = LlamaTokenizer(self._model)
+        self._threads = threads or default_threads()
+        self._long_rope = _long_rope_from(header)
+        default = min(self._model.trained_context, DEFAULT_CONTEXT, self._long_rope or DEFAULT_CONTEXT)
+        self._context_length = context or default
+        self._kv_cache: KvCache = kv_cache
+        self._open: Context | None = None
+        self._held: list[int] = []
+
+    @property
+    def tokenizer(self) -> LlamaTokenizer:
+        return self._tokenizer
+
+    @property
+    def context_length(self) -> int:
+        """Longest prompt plus answer, in tokens."""
+        return self._context_length
+
+    @property
+    def threads(self) -> int:
+        return self._threads
+
+    @property
+    def features(self) -> str:
+        """Processor features that llama.cpp was built for and found."""
+        return system_info()
+
+    @property
+    def system(self) -> str | None:
+        """System prompt from the manifest, else from the file."""
+        manifest = self._artifact.manifest
+        return manifest.system if manifest and manifest.system else self._model.metadata(SYSTEM_KEY)
+
+    def logits(self, tokens: Sequence[int], start: int = 0) -> NDArray[np.float32]:
+        """Next-token logits at every position from ``start`` on: shape (len(tokens) - start, vocabulary).
+
+        Before ``start`` no logits are computed, and what the last call computed of the same beginning is kept.
+
+        Raises:
+            DataError: more tokens than the context holds.
+        """
+        self._require_fit(tokens, room=0)
+        context = self._single(outputs=MICRO_BATCH)
+        if start == 0:
+            self.reset()
+        done = self._reusable(context, list(tokens[: start + 1]))
+        result = np.empty((len(tokens) - start, self._model.vocabulary), np.float32)
+        batch = Batch(MICRO_BATCH)
+        while done < len(tokens):
+            end = min(len(tokens), done + MICRO_BATCH)
+            first = min(max(start, done), end)
+            batch.clear()
+            if done < first:
+                batch.add(tokens[done:first], 0, done, "none")
+            if first < end:
+                batch.add(tokens[first:end], 0, first, "all")
+            logits = context.decode(batch)
+            if first < end:
+                result[first - start : end - start] = logits
+            self._held = list(tokens[:end])
+            done = end
+        return result
+
+    def stream(self, prompt: Sequence[int], decoding: Decoding) -> Iterator[int]:
+        """Yield new tokens one by one, without the stop token.
+
+        What the last call already computed of the same beginning is kept (:meth:`reset` drops it), so a
+        conversation does not compute its past again.
+
+        Raises:
+            DataError: the prompt is as long as the context, or empty.
+        """
+        self._require_fit(prompt, room=1)
+        sampler = Sampler(decoding)
+        limit = min(decoding.max_new_tokens, self._context_length - len(prompt))
+        tokens = list(prompt)
+        for _ in range(limit):
+            token = sampler.choose(self._next_logits(tokens))
+            if self._tokenizer.is_stop(token) or token in decoding.extra_stop_ids:
+                return
+            tokens.append(token)
+            yield token
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Answer many prompts side by side; the order is kept.
+
+        Raises:
+            DataError: a prompt is as long as the context, or empty.
+        """
+        if not prompts:
+            return []
+        for prompt in prompts:
+            self._require_fit(prompt, room=1)
+        limits = [min(decoding.max_new_tokens, self._context_length - len(prompt)) for prompt in prompts]
+        work = Work(prompts, limits)
+        done: dict[int, Completion] = {}
+        context = Context(self._model, work.size(self._cells()), self._threads, self._kv_cache)
+        try:
+            for index, tokens, stopped in answer_all(context, work, decoding, self._tokenizer.is_stop):
+                text = self._tokenizer.decode(tokens)
+                done[index] = Completion(tuple(tokens), text, "stop" if stopped else "length")
+                if on_done:
+                    on_done(len(done))
+        finally:
+            context.close()
+        return [done[index] for index in range(len(prompts))]
+
+    def reset(self) -> None:
+        """Forget what was computed, so that the next prompt is computed whole."""
+        if self._open:
+            self._open.forget(0)
+        self._held = []
+
+    def close(self) -> None:
+        """Free the model and its context."""
+        if self._open:
+            self._open.close()
+            self._open = None
+        self._model.close()
+
+    def _cells(self) -> int:
+        """Cells for a batch: what fits the memory budget, at least one full context."""
+        if self._long_rope:
+            return self._context_length
+        affordable = BATCH_CACHE_BYTES // max(1, self._model.cache_bytes(1, self._kv_cache))
+        return max(self._context_length, affordable)
+
+    def _single(self, outputs: int) -> Context:
+        """The one-sequence context, made anew when more rows of logits are wanted than it can hold."""
+        if self._open and self._open.size.outputs < outputs:
+            self._open.close()
+            self._open = None
+        if self._open is None:
+            size = ContextSize(self._context_length, 1, MICRO_BATCH, outputs)
+            self._open = Context(self._model, size, self._threads, self._kv_cache)
+            self._held = []
+        return self._open
+
+    def _next_logits(self, tokens: list[int]) -> NDArray[np.float32]:
+        """Logits after the last of ``tokens``, shape (vocabulary,); what the cache already holds is not computed."""
+        context = self._single(outputs=1)
+        keep = self._reusable(context, tokens)
+        batch = Batch(min(MICRO_BATCH, len(tokens) - keep))
+        logits = np.empty((0, 0), np.float32)
+        for start in range(keep, len(tokens), batch.capacity):
+            part = tokens[start : start + batch.capacity]
+            batch.clear()
+            batch.add(part, 0, start, "last" if start + len(part) == len(tokens) else "none")
+            logits = context.decode(batch)
+            self._held = tokens[: start + len(part)]
+        last: NDArray[np.float32] = logits[-1]
+        return last
+
+    def _reusable(self, context: Context, tokens: list[int]) -> int:
+        """How many leading tokens the cache already holds; the rest of the cache is dropped."""
+        held = self._held
+        # The last token is always computed: its logits are what is asked for.
+        keep = len(held) if held == tokens[: len(held)] else common_prefix([held, tokens])
+        keep = min(keep, len(tokens) - 1)
+        # A sliding window may have dropped what comes before; then the past cannot be cut back.
+        gone = keep < len(held) and context.first_position(0) > 0
+        # Also after a step that was interrupted, when the cache holds more than was noted.
+        if gone or not context.forget(0, keep):
+            keep = 0
+            context.forget(0)
+        self._held = held[:keep]
+        return keep
+
+    def _require_fit(self, tokens: Sequence[int], room: int) -> None:
+        if not tokens:
+            raise DataError("the prompt has no tokens", hint="give at least one message")
+        if len(tokens) + room > self._context_length:
+            raise DataError(
+                f"a prompt of {len(tokens)} tokens does not fit a context of {self._context_length} tokens"
+                + (" with room for an answer" if room else ""),
+                hint="shorten the prompt, or open the model with a longer context",
+            )
+
+
+def _long_rope_from(header: GgufHeader) -> int | None:
+    """The context beyond which LongRoPE's long factors are used, None for other models.
+
+    llama.cpp looks at the size of the context, not at the length of a sequence: in a longer context every
+    token gets the long factors. Up to this length the answers are those of transformers.
+    """
+    if not any("rope_factors_long" in tensor.name for tensor in header.tensors):
+        return None
+    key = f"{header.architecture}.rope.scaling.original_context_length"
+    return int(header.metadata[key]) if key in header.metadata else None

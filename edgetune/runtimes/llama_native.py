@@ -1,0 +1,255 @@
+"""llama.cpp's C interface as three small objects: a loaded model, a context, a batch.
+
+llama-cpp-python's high-level class decodes one sequence at a time and writes to stderr; its
+``llama_cpp.llama_*`` functions (ctypes over ``llama.h``) do all that is needed here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune.errors import ArtifactError, EdgetuneError, ResourceError
+from edgetune.extras import require
+
+KvCache = Literal["f16", "f32"]
+#: Tokens computed in one go; llama.cpp's own default for n_ubatch.
+MICRO_BATCH = 512
+#: ggml_type of the two cache types that are offered.
+_GGML_TYPES: dict[KvCache, int] = {"f32": 0, "f16": 1}
+#: GGML_LOG_LEVEL_WARN and GGML_LOG_LEVEL_ERROR of ggml.h.
+_KEPT_LOG_LEVELS = (3, 4)
+_FLASH_ATTENTION_OFF = 0
+
+#: llama.cpp's last warnings and errors. Its log is one for the process, so this is too.
+_log: deque[str] = deque(maxlen=20)
+#: The callback must outlive every call into llama.cpp.
+_callbacks: list[Any] = []
+
+
+def library() -> ModuleType:
+    """llama-cpp-python's low-level module, with its log silenced and kept.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    module = require("llama_cpp", extra="gguf", needed_for="running a GGUF file")
+    if not _callbacks:
+        callback = module.llama_log_callback(_keep)
+        module.llama_log_set(callback, ctypes.c_void_p(0))
+        _callbacks.append(callback)
+        module.llama_backend_init()
+    return module
+
+
+def _keep(level: int, text: bytes, _user_data: object) -> None:
+    line = text.decode("utf-8", errors="replace").strip()
+    if level in _KEPT_LOG_LEVELS and line:
+        _log.append(line)
+
+
+def _last_words() -> str:
+    """What llama.cpp last complained of, for a message."""
+    return "; ".join(list(_log)[-3:]) or "llama.cpp gave no reason"
+
+
+def system_info() -> str:
+    """llama.cpp's line about the processor features it uses."""
+    text: bytes = library().llama_print_system_info()
+    return text.decode("utf-8", errors="replace").strip()
+
+
+class Model:
+    """A GGUF file loaded with mmap.
+
+    Raises:
+        ArtifactError: llama.cpp cannot load it; its own words are in ``problems``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lib = library()
+        parameters = self._lib.llama_model_default_params()
+        _log.clear()
+        self.handle = self._lib.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self.handle:
+            raise ArtifactError(
+                f"llama.cpp cannot load {path}",
+                hint="edgetune doctor shows the installed llama-cpp-python; a newer one may know this model",
+                problems=tuple(_log),
+            )
+        self.vocab = self._lib.llama_model_get_vocab(self.handle)
+        self.vocabulary = int(self._lib.llama_vocab_n_tokens(self.vocab))
+        self.trained_context = int(self._lib.llama_model_n_ctx_train(self.handle))
+
+    def cache_bytes(self, cells: int, kv_cache: KvCache) -> int:
+        """Memory of the key-value cache for ``cells`` tokens (head size taken as width / heads)."""
+        heads = max(1, self._lib.llama_model_n_head(self.handle))
+        width = self._lib.llama_model_n_embd(self.handle) // heads * self._lib.llama_model_n_head_kv(self.handle)
+        bytes_each = 4 if kv_cache == "f32" else 2
+        return 2 * int(self._lib.llama_model_n_layer(self.handle)) * int(width) * bytes_each * cells
+
+    def metadata(self, key: str) -> str | None:
+        """A metadata value as text, or None."""
+        size = 1024
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._lib.llama_model_meta_val_str(self.handle, key.encode(), buffer, size)
+            if length < size:
+                return buffer.raw[:length].decode("utf-8", errors="replace") if length >= 0 else None
+            size = length + 1
+
+    def close(self) -> None:
+        """Free the weights."""
+        if self.handle:
+            self._lib.llama_model_free(self.handle)
+            self.handle = None
+
+
+@dataclass(frozen=True)
+class ContextSize:
+    """How large a context is.
+
+    Attributes:
+        cells: tokens the key-value cache holds, over all sequences.
+        sequences: independent sequences.
+        batch: most tokens in one :meth:`Context.decode`.
+        outputs: most rows of logits in one :meth:`Context.decode`, at least ``sequences``; llama.cpp ends the
+            process when there are more. Each costs 4 bytes a vocabulary entry.
+    """
+
+    cells: int
+    sequences: int
+    batch: int
+    outputs: int
+
+
+class Context:
+    """Key-value cache and compute buffers on top of a :class:`Model`.
+
+    Sequences share one cache (``kv_unified``), so a prefix decoded once can be lent to all of them.
+
+    Raises:
+        ResourceError: there is not enough memory.
+    """
+
+    def __init__(self, model: Model, size: ContextSize, threads: int, kv_cache: KvCache) -> None:
+        self._lib = library()
+        self._model = model
+        self.size = size
+        parameters = self._lib.llama_context_default_params()
+        parameters.n_ctx, parameters.n_seq_max = size.cells, size.sequences
+        parameters.n_batch, parameters.n_ubatch = size.batch, min(size.batch, MICRO_BATCH)
+        parameters.n_outputs_max = size.outputs
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.type_k = parameters.type_v = _GGML_TYPES[kv_cache]
+        parameters.kv_unified = True
+        if kv_cache == "f32":  # the exact path: flash attention sums in half precision
+            parameters.flash_attn_type = _FLASH_ATTENTION_OFF
+        _log.clear()
+        self.handle = self._lib.llama_init_from_model(model.handle, parameters)
+        if not self.handle:
+            megabytes = model.cache_bytes(size.cells, kv_cache) / 1e6
+            raise ResourceError(
+                f"llama.cpp cannot make a context of {size.cells} tokens (cache: {megabytes:.0f} MB)",
+                hint="use a smaller context",
+                problems=tuple(_log),
+            )
+        self._memory = self._lib.llama_get_memory(self.handle)
+
+    def decode(self, batch: Batch) -> NDArray[np.float32]:
+        """Compute a batch.
+
+        Returns:
+            Logits of the tokens that asked for them, in batch order: shape (wanted, vocabulary). A view into
+            llama.cpp's buffer that the next call overwrites.
+
+        Raises:
+            EdgetuneError: llama.cpp failed; the message carries its own words.
+        """
+        assert batch.wanted <= self.size.outputs
+        _log.clear()
+        status = self._lib.llama_decode(self.handle, batch.native)
+        if status != 0:
+            reason = "the context is full" if status == 1 else _last_words()
+            raise EdgetuneError(
+                f"llama.cpp cannot compute {batch.count} tokens (status {status}): {reason}",
+                hint="use a longer context or a shorter prompt",
+            )
+        if not batch.wanted:
+            return np.empty((0, self._model.vocabulary), np.float32)
+        pointer = self._lib.llama_get_logits(self.handle)
+        return np.ctypeslib.as_array(pointer, shape=(batch.wanted, self._model.vocabulary))
+
+    def lend(self, source: int, target: int) -> None:
+        """Let sequence ``target`` begin with all that ``source`` holds, without computing it again."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def forget(self, sequence: int, start: int = 0) -> bool:
+        """Drop a sequence from position ``start``; False where the model cannot drop only a part (recurrent ones)."""
+        return bool(self._lib.llama_memory_seq_rm(self._memory, sequence, start, -1))
+
+    def first_position(self, sequence: int) -> int:
+        """Oldest position still in the cache, -1 for an empty sequence; above 0 with a sliding window."""
+        return int(self._lib.llama_memory_seq_pos_min(self._memory, sequence))
+
+    def close(self) -> None:
+        """Free cache and buffers."""
+        if self.handle:
+            self._lib.llama_free(self.handle)
+            self.handle = None
+
+
+class Batch:
+    """Tokens for one :meth:`Context.decode`, held in numpy arrays that llama.cpp reads in place."""
+
+    def __init__(self, capacity: int) -> None:
+        lib = library()
+        self.capacity = capacity
+        self.count = 0
+        self.wanted = 0
+        self._tokens = np.zeros(capacity, np.int32)
+        self._positions = np.zeros(capacity, np.int32)
+        self._sequence_counts = np.ones(capacity, np.int32)
+        self._sequences = np.zeros(capacity, np.int32)
+        self._outputs = np.zeros(capacity, np.int8)
+        # seq_id is an array of pointers, one a token; each points at its entry of _sequences.
+        self._pointers = (self._sequences.ctypes.data + 4 * np.arange(capacity)).astype(np.uintp)
+        integers = ctypes.POINTER(ctypes.c_int32)
+        self.native = lib.llama_batch(
+            n_tokens=0,
+            token=self._tokens.ctypes.data_as(integers),
+            embd=None,
+            pos=self._positions.ctypes.data_as(integers),
+            n_seq_id=self._sequence_counts.ctypes.data_as(integers),
+            seq_id=self._pointers.ctypes.data_as(ctypes.POINTER(integers)),
+            logits=self._outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def clear(self) -> None:
+        """Empty it for the next step."""
+        self.count = self.wanted = self.native.n_tokens = 0
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit."""
+        return self.capacity - self.count
+
+    def add(self, tokens: Sequence[int], sequence: int, start: int, outputs: Literal["last", "all", "none"]) -> None:
+        """Append tokens of one sequence at positions ``start``, ``start + 1`` and so on."""
+        end = self.count + len(tokens)
+        part = slice(self.count, end)
+        self._tokens[part] = tokens
+        self._positions[part] = np.arange(start, start + len(tokens))
+        self._sequences[part] = sequence
+        self._outputs[part] = outputs == "all"
+        self._outputs[end - 1] = outputs != "none"
+        self.wanted += {"last": 1, "all": len(tokens), "none": 0}[outputs]
+        self.count = self.native.n_tokens = end

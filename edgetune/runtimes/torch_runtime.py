@@ -1,0 +1,292 @@
+"""The torch runtime: the reference that every exported artifact is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune.errors import ArtifactError, DataError
+from edgetune.runtimes.protocol import Completion, Decoding, Message
+from edgetune.runtimes.sampling import Sampler
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from edgetune.run import Run
+
+#: Prompts answered side by side.
+BATCH_ROWS = 32
+
+
+class TorchTokenizer:
+    """A transformers tokenizer as a runtime's tokenizer."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: frozenset[int]) -> None:
+        self._tokenizer = tokenizer
+        self.stop_ids = stop_ids
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
+        """Apply the tokenizer's chat template.
+
+        Raises:
+            ArtifactError: it has none.
+            DataError: the template refuses the messages.
+        """
+        import jinja2
+
+        if not self._tokenizer.chat_template:
+            raise ArtifactError(
+                "the tokenizer has no chat template", hint="set model.chat_template in the recipe to a Jinja file"
+            )
+        try:
+            text = self._tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                tools=[dict(tool) for tool in tools] if tools else None,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+            )
+        except (jinja2.TemplateError, TypeError, KeyError) as error:
+            raise DataError(f"the chat template refuses this conversation: {error}") from error
+        return str(text)
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids, without a BOS that the text does not name."""
+        encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not special)
+        return [int(token) for token in encoded["input_ids"]]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of the tokens, control tokens left out."""
+        text = self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)
+
+
+class TorchRuntime:
+    """Runs a transformers model where it lies. Does not own it: :meth:`close` only lets go.
+
+    Args:
+        model: on any device, in any type; put into evaluation mode while it answers.
+        tokenizer: with its chat template.
+        system: system prompt the model was trained with.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, system: str | None = None
+    ) -> None:
+        from edgetune.models import context_length, stop_ids
+
+        self._model: Any = model
+        ends = stop_ids(tokenizer, model.generation_config or model.config)
+        self._tokenizer = TorchTokenizer(tokenizer, frozenset(ends))
+        self._context_length = context_length(model.config)
+        self._system = system
+
+    @property
+    def tokenizer(self) -> TorchTokenizer:
+        return self._tokenizer
+
+    @property
+    def context_length(self) -> int:
+        """Longest prompt plus answer, in tokens."""
+        return self._context_length
+
+    @property
+    def system(self) -> str | None:
+        return self._system
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model itself, for losses that torch computes faster than through :meth:`logits`."""
+        model: PreTrainedModel = self._model
+        return model
+
+    def logits(self, tokens: Sequence[int], start: int = 0) -> NDArray[np.float32]:
+        """Next-token logits at every position from ``start`` on: shape (len(tokens) - start, vocabulary)."""
+        import torch
+
+        self._require_fit(tokens, room=0)
+        with self._inference():
+            result = self._model(input_ids=torch.tensor([list(tokens)], device=self._model.device), use_cache=False)
+        logits: NDArray[np.float32] = result.logits[0, start:].float().cpu().numpy()
+        return logits
+
+    def stream(self, prompt: Sequence[int], decoding: Decoding) -> Iterator[int]:
+        """Yield new tokens one by one, without the stop token."""
+        from edgetune.runtimes.torch_batching import RowGroup
+
+        self._require_fit(prompt, room=1)
+        sampler = Sampler(decoding)
+        with self._inference():
+            group = RowGroup(self._model, [prompt])
+            logits = group.logits()
+        limit = self._limit(prompt, decoding)
+        for count in range(1, limit + 1):
+            token = sampler.choose(logits[0])
+            if self._stops(token, decoding):
+                return
+            yield token
+            if count < limit:
+                with self._inference():
+                    logits = group.feed([token])
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Answer many prompts in padded batches of similar length; the order is kept."""
+        for prompt in prompts:
+            self._require_fit(prompt, room=1)
+        # Longest first: a batch that does not fit memory fails at once, not at the end.
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+        done: dict[int, Completion] = {}
+        for start in range(0, len(order), BATCH_ROWS):
+            for index, completion in self._answer(prompts, order[start : start + BATCH_ROWS], decoding):
+                done[index] = completion
+                if on_done:
+                    on_done(len(done))
+        return [done[index] for index in range(len(prompts))]
+
+    def reset(self) -> None:
+        """Nothing is kept between calls."""
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+    def _answer(
+        self, prompts: Sequence[Sequence[int]], rows: Sequence[int], decoding: Decoding
+    ) -> Iterator[tuple[int, Completion]]:
+        """Answer one batch; a row leaves it as soon as its answer ends."""
+        from edgetune.runtimes.torch_batching import RowGroup
+
+        rows = list(rows)
+        answers: dict[int, list[int]] = {index: [] for index in rows}
+        samplers = {index: Sampler(decoding, index) for index in rows}
+        with self._inference():
+            group = RowGroup(self._model, [prompts[index] for index in rows])
+            logits = group.logits()
+        while rows:
+            going: list[int] = []
+            for place, index in enumerate(rows):
+                token = samplers[index].choose(logits[place])
+                stopped = self._stops(token, decoding)
+                if not stopped:
+                    answers[index].append(token)
+                if stopped or len(answers[index]) >= self._limit(prompts[index], decoding):
+                    yield index, self._completion(answers[index], stopped)
+                else:
+                    going.append(place)
+            rows = [rows[place] for place in going]
+            if rows:
+                with self._inference():
+                    group.keep(going)
+                    logits = group.feed([answers[index][-1] for index in rows])
+
+    def _completion(self, tokens: Sequence[int], stopped: bool) -> Completion:
+        return Completion(tuple(tokens), self._tokenizer.decode(tokens), "stop" if stopped else "length")
+
+    def _stops(self, token: int, decoding: Decoding) -> bool:
+        return token in self._tokenizer.stop_ids or token in decoding.extra_stop_ids
+
+    def _limit(self, prompt: Sequence[int], decoding: Decoding) -> int:
+        return min(decoding.max_new_tokens, self._context_length - len(prompt))
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Evaluation mode without gradients; a model in training is put back."""
+        import torch
+
+        training = self._model.training
+        if training:  # walking through all modules costs as much as a small layer
+            self._model.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            if training:
+                self._model.train()
+
+    def _require_fit(self, tokens: Sequence[int], room: int) -> None:
+        if not tokens:
+            raise DataError("the prompt has no tokens", hint="give at least one message")
+        if len(tokens) + room > self._context_length:
+            raise DataError(
+                f"a prompt of {len(tokens)} tokens does not fit a context of {self._context_length} tokens"
+                + (" with room for an answer" if room else ""),
+                hint="shorten the prompt",
+            )
+
+
+def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu") -> TorchRuntime:
+    """Load a run's result, or a model folder, as the reference.
+
+    A run's adapter is added to exactly what it was trained against, by PEFT itself and in memory: an
+    independent check of edgetune's own merge.
+
+    Raises:
+        EdgetuneError: the run is not trained yet.
+        ModelError: the model or adapter is damaged or does not fit.
+        MissingExtra: the train extra is not installed.
+    """
+    from edgetune.models import load_model, load_tokenizer
+    from edgetune.run import is_run, open_run
+
+    if isinstance(source, Path):
+        if not is_run(source):
+            return TorchRuntime(load_model(source, dtype=dtype, device=device), load_tokenizer(source))
+        source = open_run(source)
+    manifest = source.require_trained()
+    tokenizer = load_tokenizer(source.tokenizer_folder)
+    system = source.recipe.task.system
+    if manifest.trained_against is None:
+        return TorchRuntime(load_model(source.model_folder, dtype=dtype, device=device), tokenizer, system=system)
+    model = load_model(Path(manifest.base_folder), dtype=dtype, device=device)
+    if manifest.trained_against == "nf4":
+        _round_to_nf4(model, manifest.quantised_modules)
+    return TorchRuntime(_add_adapter(model, source.adapter_folder), tokenizer, system=system)
+
+
+def _round_to_nf4(model: PreTrainedModel, modules: Sequence[str]) -> None:
+    """Replace the named linear layers' weights by what 4-bit training computed with."""
+    import torch
+
+    from edgetune.models.nf4 import nf4_round_trip
+
+    with torch.no_grad():
+        for name in modules:
+            weight = model.get_submodule(name).weight
+            assert isinstance(weight, torch.Tensor)
+            weight.copy_(nf4_round_trip(weight))
+
+
+def _add_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    from edgetune.adapters.tensors import list_tensors
+    from edgetune.errors import ModelError
+    from edgetune.extras import require
+
+    peft = require("peft", extra="train", needed_for="loading an adapter")
+    list_tensors(folder)  # PEFT would look for missing weights on the hub
+    try:
+        tuned = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().split("\n", maxsplit=1)[0]
+        raise ModelError(
+            f"the adapter in {folder} does not fit its base: {first}",
+            hint="the run folder is damaged, or its base was changed; train again",
+        ) from error
+    merged: PreTrainedModel = tuned.merge_and_unload(safe_merge=True).eval()
+    return merged

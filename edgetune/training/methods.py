@@ -1,0 +1,215 @@
+"""What trains: an adapter (LoRA, QLoRA, DoRA, rsLoRA), everything, or only some layers.
+
+Sources: LoRA (Hu et al., arXiv 2106.09685), QLoRA (2305.14314), DoRA (2402.09353),
+rsLoRA (2312.03732). Adapters are PEFT's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgetune.errors import RecipeError
+from edgetune.models.nf4 import BLOCK_SIZE, nf4_round_trip
+from edgetune.training.devices import Choice
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from edgetune.recipe import MethodSettings
+    from edgetune.run import TrainedAgainst
+
+#: Known ratio of learning rates: adapters want about ten times that of full training (Schulman et al., 2025).
+ADAPTER_LEARNING_RATE = 2e-4
+FULL_LEARNING_RATE = 2e-5
+#: Share of free memory that the dequantised copy of a 4-bit base may take before packed weights are kept.
+DEQUANTISED_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A model ready to train.
+
+    Attributes:
+        model: what the trainer gets: a PEFT model, or the model itself.
+        trained_against: what an adapter was put on; None without an adapter.
+        quantised_modules: linear layers rounded to NF4.
+        choices: automatic choices with their reasons.
+    """
+
+    model: Any
+    trained_against: TrainedAgainst | None
+    quantised_modules: tuple[str, ...]
+    choices: dict[str, str]
+
+
+def apply_method(model: PreTrainedModel, method: MethodSettings) -> Adapted:
+    """Make the model train what the method says; everything else is frozen.
+
+    Raises:
+        RecipeError: a named module or pattern is not in the model.
+    """
+    if method.is_adapter:
+        return _adapt(model, method)
+    if method.kind == "freeze":
+        return Adapted(model, None, (), {"trained": _freeze(model, method)})
+    model.requires_grad_(True)
+    return Adapted(model, None, (), {})
+
+
+def default_learning_rate(method: MethodSettings) -> float:
+    """Peak learning rate where the recipe gives none."""
+    return ADAPTER_LEARNING_RATE if method.is_adapter else FULL_LEARNING_RATE
+
+
+def _adapt(model: PreTrainedModel, method: MethodSettings) -> Adapted:
+    from peft import LoraConfig, get_peft_model
+
+    choices: dict[str, str] = {}
+    quantised: tuple[str, ...] = ()
+    if method.kind == "qlora":
+        storage = choose_storage(model, method.base_storage)
+        choices["base_storage"] = str(storage)
+        quantised = quantise(model, packed=storage.value == "4bit")
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=method.rank,
+        lora_alpha=method.effective_alpha,  # type: ignore[arg-type]  # PEFT's own scaling takes a float
+        lora_dropout=method.dropout,
+        target_modules=_targets(model, method.target_modules),
+        modules_to_save=list(method.modules_to_save) or None,
+        use_dora=method.kind == "dora",
+        use_rslora=method.kind == "rslora",
+    )
+    peft_model = get_peft_model(model, config)
+    return Adapted(peft_model, "nf4" if quantised else "base", quantised, choices)
+
+
+def _targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> str | list[str]:
+    if isinstance(wanted, str):
+        return "all-linear"  # PEFT's word for every linear layer but the output head
+    names = [name for name, _ in model.named_modules()]
+    unknown = [w for w in wanted if not any(name == w or name.endswith(f".{w}") for name in names)]
+    if unknown:
+        linear = sorted({name.rsplit(".", 1)[-1] for name in linear_layers(model)})
+        raise RecipeError(
+            f"method.target_modules: no module called {', '.join(unknown)} in the model",
+            hint=f"its linear layers are called: {', '.join(linear)}",
+        )
+    return list(wanted)
+
+
+def linear_layers(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
+    """Every linear layer but the output head, by name."""
+    import torch
+
+    head = model.get_output_embeddings()
+    return {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+
+
+def choose_storage(model: PreTrainedModel, wanted: str) -> Choice:
+    """How a 4-bit base is held: packed, or dequantised once to the same numbers."""
+    import torch
+
+    from edgetune.training.memory import available_memory
+
+    if wanted != "auto":
+        return Choice(wanted, "as asked")
+    device = model.device.type
+    size = sum(layer.weight.numel() * layer.weight.element_size() for layer in linear_layers(model).values())
+    free = available_memory(torch.device(device))
+    fits = size < DEQUANTISED_SHARE * free
+    text = f"dequantised weights take {size / 1e6:.0f} MB of {free / 1e6:.0f} MB free on {device}"
+    return Choice("dequantised" if fits else "4bit", text)
+
+
+def quantise(model: PreTrainedModel, *, packed: bool) -> tuple[str, ...]:
+    """Round every linear layer but the head to NF4, in place; returns their names.
+
+    Args:
+        model: in a floating type.
+        packed: keep 4-bit codes and dequantise in every product, else hold the dequantised values.
+    """
+    import torch
+
+    from edgetune.console import progress
+
+    layers = linear_layers(model)
+    with progress("Quantising to NF4", total=len(layers), unit="layers") as bar, torch.no_grad():
+        for name, layer in layers.items():
+            if packed:
+                model.set_submodule(name, _packed_layer(layer))
+            else:
+                layer.weight.copy_(nf4_round_trip(layer.weight))
+            bar.advance()
+    if packed:
+        model.is_loaded_in_4bit = True  # type: ignore[assignment]  # how PEFT recognises such a base
+    return tuple(layers)
+
+
+def _packed_layer(layer: torch.nn.Linear) -> torch.nn.Module:
+    import bitsandbytes as bnb
+
+    packed = bnb.nn.Linear4bit(
+        layer.in_features,
+        layer.out_features,
+        bias=layer.bias is not None,
+        compute_dtype=layer.weight.dtype,
+        compress_statistics=True,
+        quant_type="nf4",
+    )
+    packed.weight = bnb.nn.Params4bit(
+        layer.weight.detach(),
+        requires_grad=False,
+        blocksize=BLOCK_SIZE,
+        compress_statistics=True,
+        quant_type="nf4",
+        module=packed,
+    )
+    packed.bias = layer.bias
+    moved: torch.nn.Module = packed.to(layer.weight.device)  # this is where bitsandbytes quantises
+    return moved
+
+
+def _freeze(model: PreTrainedModel, method: MethodSettings) -> str:
+    """Freeze all but what the method names; returns what trains, in words."""
+    model.requires_grad_(False)
+    if method.train_patterns:
+        patterns = [re.compile(pattern) for pattern in method.train_patterns]
+        chosen = [n for n, _ in model.named_parameters() if any(p.search(n) for p in patterns)]
+    else:
+        chosen = _last_layers(model, method.train_last_layers or 0)
+        if method.train_head_only:
+            head = model.get_output_embeddings().weight
+            chosen += [n for n, p in model.named_parameters() if p is head]
+    if not chosen:
+        raise RecipeError(
+            f"method.train_patterns: no parameter matches {', '.join(method.train_patterns)}",
+            hint=f"names look like: {next(iter(dict(model.named_parameters())))}",
+        )
+    parameters = dict(model.named_parameters())
+    for name in chosen:
+        parameters[name].requires_grad_(True)
+    tied = model.config.tie_word_embeddings and any("embed" in name for name in chosen)
+    note = "; the head is tied to the embedding, so both train" if tied else ""
+    return f"{len(chosen)} of {len(parameters)} parameters tensors{note}"
+
+
+def _last_layers(model: PreTrainedModel, count: int) -> list[str]:
+    """Names of the parameters of the last ``count`` layers and of the final norm."""
+    import torch
+
+    name, layers = max(
+        ((n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.ModuleList)), key=lambda pair: len(pair[1])
+    )
+    if count > len(layers):
+        raise RecipeError(
+            f"method.train_last_layers is {count}, but the model has {len(layers)} layers",
+            hint=f"choose 1 to {len(layers)}, or method.kind: full",
+        )
+    prefixes = tuple(f"{name}.{i}." for i in range(len(layers) - count, len(layers)))
+    outside = f"{name.rpartition('.')[0]}.norm."
+    return [n for n, _ in model.named_parameters() if n.startswith((*prefixes, outside))]

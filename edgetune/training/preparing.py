@@ -1,0 +1,147 @@
+"""From a recipe to a run whose rows and base are fixed: what is trained on cannot change any more."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edgetune import __version__, console, files
+from edgetune.data.conversation import Conversation, write_rows
+from edgetune.data.reading import load_rows
+from edgetune.data.splitting import find_leaks, split, take
+from edgetune.errors import DataError, RecipeError
+from edgetune.models import Base, hash_template, hash_tokenizer, load_tokenizer, resolve_base
+from edgetune.recipe import PrepareSettings, Resolved
+from edgetune.recipes import shipped_recipes
+from edgetune.run import Run, create_run
+
+#: Packages whose version can change a number.
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers", "numpy", "safetensors")
+LEAKS_NAMED = 5
+
+
+def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run:
+    """Make the run folder, fix its rows and find its base.
+
+    Args:
+        resolved: the recipe.
+        folder: of the run; new or empty.
+        allow_scripts: run a data script that did not come with edgetune.
+
+    Raises:
+        DataError, ModelError, RecipeError, ResourceError: nothing of the run is left behind, so the
+            same command works once the cause is mended.
+    """
+    base = resolve_base(resolved.recipe.model, resolved.path.parent)
+    with tempfile.TemporaryDirectory(prefix="edgetune-") as scratch:
+        train, heldout = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
+        _report_leaks(train, heldout)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        run = create_run(resolved, folder, created=now, version=__version__)
+    write_rows(run.train_file, train)
+    write_rows(run.heldout_file, heldout)
+    _fix_tokenizer(resolved, base, run)
+    run.update_manifest(state="prepared", versions=_versions(), **_base_fields(base), **_hashes(run))
+    return run
+
+
+def _rows(
+    resolved: Resolved, scratch: Path, *, allow_scripts: bool
+) -> tuple[Sequence[Conversation], Sequence[Conversation]]:
+    data, seed = resolved.recipe.data, resolved.recipe.train.seed
+    train_source, heldout_source = data.train, data.heldout
+    if data.prepare is not None:
+        _run_script(resolved, data.prepare, scratch, allow_scripts=allow_scripts)
+        train_source, heldout_source = str(scratch / "train.jsonl"), str(scratch / "heldout.jsonl")
+    if train_source is None:
+        raise RecipeError("data.train: required, unless data.prepare makes the rows", hint="--train FILE")
+    train: Sequence[Conversation] = load_rows(_place(resolved, train_source), data.format).raise_on_problems().rows
+    if heldout_source is not None:
+        heldout: Sequence[Conversation] = (
+            load_rows(_place(resolved, heldout_source), data.format).raise_on_problems().rows
+        )
+    else:
+        parted = split(train, data.heldout_share, seed)
+        console.note(parted.reason)
+        train, heldout = parted.train, parted.heldout
+    if not train or not heldout:
+        raise DataError("no rows to train on" if not train else "no held-out rows", hint="edgetune data check FILE")
+    return take(train, data.train_limit, seed), heldout
+
+
+def _place(resolved: Resolved, source: str) -> str:
+    return source if source.startswith("hub:") else str(resolved.locate(source))
+
+
+def _run_script(resolved: Resolved, prepare: PrepareSettings, output: Path, *, allow_scripts: bool) -> None:
+    """Run a recipe's data script in a process of its own.
+
+    Raises:
+        RecipeError: no such script, or one that is not edgetune's own and was not allowed.
+        DataError: it failed.
+    """
+    script = resolved.locate(prepare.script)
+    if not script.is_file():
+        raise RecipeError(f"data.prepare.script: no such file: {script}", hint=f"mend {resolved.path}")
+    if not allow_scripts and not is_shipped(script):
+        raise RecipeError(
+            f"{script} is Python code that did not come with edgetune, and would run with your rights",
+            hint="read it, then add --allow-scripts",
+        )
+    command = [sys.executable, str(script), "--output", str(output), *prepare.arguments]
+    if subprocess.run(command, check=False).returncode != 0:  # noqa: S603  # the user's own recipe, or allowed by flag
+        raise DataError(f"{script.name} failed; its own message is above", hint=f"try it alone: python {script} --help")
+
+
+def is_shipped(script: Path) -> bool:
+    """Whether a script, and all code beside it, is byte for byte what a shipped recipe holds."""
+    code = {p.name: files.sha256_file(p) for p in script.parent.glob("*.py")}
+    return any(
+        code == {p.name: files.sha256_file(p) for p in recipe.folder.glob("*.py")} for recipe in shipped_recipes()
+    )
+
+
+def _report_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]) -> None:
+    leaks = [leak for leak in find_leaks(train, heldout) if leak.kind == "row"]
+    if leaks:
+        raise DataError(
+            f"{len(leaks)} of {len(heldout)} held-out rows are in the training rows too, so nothing measured on them "
+            "would mean anything",
+            hint="take them out of one file, or leave data.heldout away to have rows held out for you",
+            problems=[f"{leak.heldout}: same as {leak.train}" for leak in leaks[:LEAKS_NAMED]],
+        )
+
+
+def _fix_tokenizer(resolved: Resolved, base: Base, run: Run) -> None:
+    template = resolved.recipe.model.chat_template
+    tokenizer = load_tokenizer(base.folder, resolved.locate(template) if template else None)
+    with files.atomic_path(run.tokenizer_folder) as temporary:
+        tokenizer.save_pretrained(temporary)
+
+
+def _base_fields(base: Base) -> dict[str, str]:
+    return {"base_folder": str(base.folder), "base_sha256": base.sha256, "base_origin": base.origin}
+
+
+def _hashes(run: Run) -> dict[str, object]:
+    tokenizer = load_tokenizer(run.tokenizer_folder)
+    return {
+        "data_sha256": {"train": files.sha256_file(run.train_file), "heldout": files.sha256_file(run.heldout_file)},
+        "tokenizer_sha256": hash_tokenizer(tokenizer),
+        "chat_template_sha256": hash_template(tokenizer),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue  # bitsandbytes does not exist for every system
+    return found

@@ -1,0 +1,54 @@
+"""What a file says about itself: name, type, licence, where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetune import __version__
+from edgetune.exporters import TunedModel
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+#: Key of the system prompt that the model was trained with; edgetune's runtime reads it from a bare file.
+SYSTEM_KEY = "edgetune.system"
+
+
+def file_type(precision: str) -> int:
+    """llama.cpp's number of a precision (``llama_ftype``)."""
+    from gguf import LlamaFileType
+
+    prefix = "ALL" if precision == "f32" else "MOSTLY"
+    return int(LlamaFileType[f"{prefix}_{precision.upper()}"])
+
+
+def add_general(writer: GGUFWriter, model: TunedModel, precision: str) -> None:
+    """Write the ``general.*`` keys and edgetune's own."""
+    from gguf import GGML_QUANT_VERSION, GGUFType
+
+    writer.add_type(GGUFType.MODEL)
+    writer.add_name(model.name)
+    writer.add_file_type(file_type(precision))
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+    if model.licence:
+        writer.add_license(model.licence)
+    writer.add_base_model_count(1)
+    writer.add_base_model_name(0, public_name(model.base_source))
+    writer.add_string("edgetune.version", __version__)
+    writer.add_string("edgetune.base_sha256", model.base_sha256)
+    writer.add_string("edgetune.merged_into", model.trained_against or "none")
+    if model.run:
+        writer.add_string("edgetune.run", model.run)
+    if model.system:
+        writer.add_string(SYSTEM_KEY, model.system)
+
+
+def public_name(source: str) -> str:
+    """The base as named by the user, without the folders of this machine: the file is given to others.
+
+    >>> public_name("HuggingFaceTB/SmolLM2-135M"), public_name("/home/ann/models/base")
+    ('HuggingFaceTB/SmolLM2-135M', 'base')
+    """
+    path = Path(source).expanduser()
+    return path.name if path.is_absolute() or path.exists() else source

@@ -1,0 +1,96 @@
+"""The GGUF file: its head by the official writer, its tensors one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgetune_gguf.mixture import Choice, row_bytes
+from edgetune_gguf.quantiser import quantise
+from edgetune_gguf.tensors import FileTensor
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+#: GGUF's default: every tensor starts at a multiple of it.
+ALIGNMENT = 32
+
+
+def encoded_bytes(tensor: FileTensor, choice: Choice) -> int:
+    """Size of a tensor in the file, without padding."""
+    columns = tensor.shape[-1]
+    return tensor.elements // columns * row_bytes(choice.type, columns)
+
+
+def data_bytes(tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> int:
+    """Size of all tensors in the file, with padding."""
+    sizes = (encoded_bytes(tensor, choices[tensor.name]) for tensor in tensors)
+    return sum(size + _padding(size) for size in sizes)
+
+
+def peak_bytes(tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> int:
+    """Memory needed at the largest tensor: its values while they are made, and encoded beside them."""
+
+    def needed(tensor: FileTensor) -> int:
+        kind = choices[tensor.name].type
+        return tensor.working_bytes + (0 if kind == "F32" else encoded_bytes(tensor, choices[tensor.name]))
+
+    return max(needed(tensor) for tensor in tensors)
+
+
+def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
+    path: Path,
+    writer: GGUFWriter,
+    tensors: Sequence[FileTensor],
+    choices: Mapping[str, Choice],
+    *,
+    threads: int,
+    on_written: Callable[[FileTensor], object],
+) -> None:
+    """Write the file; only one tensor is in memory at a time.
+
+    Args:
+        path: of the file; beside its final place, renamed by the caller.
+        writer: with all metadata added.
+        tensors: in the order they are written.
+        choices: type of each.
+        threads: for quantising.
+        on_written: told each tensor that is done.
+
+    Raises:
+        ExportError: a tensor holds values that its type cannot.
+        ModelError: a weight file is damaged.
+    """
+    _write_head(path, writer, tensors, choices)
+    # The data follows by plain writes: unlike numpy's tofile they report a full disk as such.
+    with path.open("ab") as handle:
+        handle.write(b"\0" * _padding(handle.tell()))
+        for tensor in tensors:
+            data = quantise(tensor.name, tensor.make(), choices[tensor.name].type, threads)
+            handle.write(data.data)
+            handle.write(b"\0" * _padding(data.nbytes))
+            on_written(tensor)
+
+
+def _write_head(path: Path, writer: GGUFWriter, tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> None:
+    from gguf import GGMLQuantizationType
+
+    for tensor in tensors:
+        choice = choices[tensor.name]
+        kind = GGMLQuantizationType[choice.type]
+        writer.add_tensor_info(
+            tensor.name, tensor.shape, np.dtype(np.float32), encoded_bytes(tensor, choice), raw_dtype=kind
+        )
+    try:
+        writer.write_header_to_file(path)
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+    finally:
+        writer.close()
+
+
+def _padding(size: int) -> int:
+    return -size % ALIGNMENT

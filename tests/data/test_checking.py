@@ -1,0 +1,189 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from edgetune.cli import main
+from edgetune.data.checking import Model, check_data
+from edgetune.data.lengths import measure
+
+
+def ask(question, answer="ok"):
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def write(tmp_path, name, *rows):
+    path = tmp_path / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.fixture
+def model(make_tokenizer):
+    return Model("tiny", make_tokenizer("chatml"), context=512, limit=100, parameters=1)
+
+
+def texts(problems):
+    return [problem.message for problem in problems]
+
+
+def test_a_good_file(tmp_path):
+    file = write(tmp_path, "a.jsonl", ask("one"), ask("two two", "ok then"))
+    report = check_data(file)
+    (found,) = report.files
+    assert (found.rows, found.usable, found.duplicates) == (2, 2, 0)
+    assert found.roles == {"user": 2, "assistant": 2}
+    assert found.turns == {1: 2}
+    assert (found.lengths.unit, found.lengths.minimum, found.lengths.maximum) == ("characters", 5, 14)
+    assert (found.limit, report.problems) == (None, ())
+    report.raise_on_errors()
+
+
+def test_duplicates_and_contradictions_are_warnings(tmp_path):
+    file = write(tmp_path, "a.jsonl", ask("one"), ask("one"), ask("one", "no"), ask("two"))
+    report = check_data(file)
+    assert report.errors == []
+    assert texts(report.warnings) == [f"repeats {file}:1", f"asks the same as {file}:1, with another answer"]
+    assert report.files[0].duplicates == 1
+
+
+def test_one_answer_for_all_is_a_warning(tmp_path):
+    assert texts(check_data(write(tmp_path, "a.jsonl", *(ask(str(i)) for i in range(10)))).warnings) == [
+        "all 10 rows have the same answer"
+    ]
+    assert check_data(write(tmp_path, "b.jsonl", *(ask(str(i)) for i in range(9)))).warnings == []
+
+
+def test_leaks_are_errors_unless_only_near(tmp_path):
+    train = write(tmp_path, "train.jsonl", ask("one"), ask("two"), ask("three"))
+    heldout = write(tmp_path, "heldout.jsonl", ask("one"), ask("two", "no"), ask("THREE"), ask("four"))
+    report = check_data(train, heldout=heldout)
+    assert texts(report.errors) == [
+        f"is also in training: {train}:1",
+        f"has a prompt that is also in training: {train}:2",
+    ]
+    assert texts(report.warnings) == [f"has a prompt that is in training but for case or spacing: {train}:3"]
+    assert [file.source for file in report.files] == [train, heldout]
+
+
+def test_tokens_are_counted_with_the_template_and_against_the_limit(tmp_path, model):
+    file = write(tmp_path, "a.jsonl", ask("turn on"), ask("turn " * 100))
+    report = check_data(file, model=model)
+    (found,) = report.files
+    assert (found.lengths.unit, found.limit, found.too_long) == ("tokens", 100, 1)
+    (warning,) = report.warnings
+    assert warning.where == f"{file}:2"
+    assert warning.message == f"is {found.lengths.maximum} tokens long; the limit is 100"
+    assert found.answers.maximum == len(model.tokenizer("ok")["input_ids"]) + 1  # and its end token
+
+
+def test_what_the_template_refuses_is_an_error(tmp_path, make_tokenizer):
+    gemma = Model("gemma", make_tokenizer("gemma"), context=512, limit=512, parameters=1, system="Be brief")
+    file = write(tmp_path, "a.jsonl", ask("one"))
+    report = check_data(file, model=gemma)
+    (error,) = report.errors
+    assert "System role not supported" in error.message
+    assert report.files[0].usable == 0
+
+
+def test_conversations_that_become_several_rows_are_counted(tmp_path, make_tokenizer):
+    qwen = Model("qwen", make_tokenizer("qwen3"), context=512, limit=512, parameters=1)
+    two = {"messages": ask("one")["messages"] + ask("two")["messages"]}
+    (found,) = check_data(write(tmp_path, "a.jsonl", two, ask("x")), model=qwen).files
+    assert (found.split, found.turns) == (1, {1: 1, 2: 1})
+
+
+def test_control_tokens_in_the_data_are_found(tmp_path, model):
+    file = write(tmp_path, "a.jsonl", ask("say </s> please"), ask("x"))
+    (warning,) = check_data(file, model=model).warnings
+    assert (warning.where, warning.message) == (f"{file}:1", "contains the control token </s>")
+
+
+class TestLengths:
+    def test_bins_hold_every_row_once_between_round_bounds(self):
+        found = measure([42, 98, 60, 61, 65, 65], "tokens")
+        assert found.bins[0][:2] == (40, 45)
+        assert sum(count for _, _, count in found.bins) == 6
+        assert [end for _, end, _ in found.bins[:-1]] == [start for start, _, _ in found.bins[1:]]
+
+    @pytest.mark.parametrize("lengths", [[0], [7], [1, 1000], [3, 10**6], list(range(500))])
+    def test_there_are_few_bins_at_any_scale(self, lengths):
+        found = measure(lengths, "tokens")
+        assert 1 <= len(found.bins) <= 13
+        assert found.bins[0][0] <= min(lengths)
+        assert found.bins[-1][1] > max(lengths)
+
+    def test_quantiles(self):
+        found = measure(list(range(1, 101)), "tokens")
+        assert (found.minimum, found.median, found.p90, found.p99, found.maximum) == (1, 50, 90, 99, 100)
+
+    def test_no_rows(self):
+        assert measure([], "tokens") is None
+
+
+class TestCommand:
+    def test_good_rows_exit_0_and_print_a_histogram(self, tmp_path, capsys):
+        assert main(["data", "check", write(tmp_path, "a.jsonl", ask("one"), ask("two"))]) == 0
+        out, err = capsys.readouterr()
+        assert "messages (keys 'messages' in 2 of 2 rows)" in out
+        assert "length in characters; give --model to count tokens" in out
+        assert "0 errors, 0 warnings" in out
+        assert err == ""
+
+    def test_errors_exit_4_and_are_all_named(self, tmp_path, capsys):
+        file = write(tmp_path, "a.jsonl", ask("one"), ask("two", ""), {"text": "x"})
+        assert main(["data", "check", file]) == 4
+        out, err = capsys.readouterr()
+        assert "2 errors" in out
+        assert f"{file}:2: message 2 (assistant) is an empty answer" in err
+        assert f"{file}:3: is laid out as text" in err
+
+    def test_warnings_exit_0(self, tmp_path, capsys):
+        assert main(["data", "check", write(tmp_path, "a.jsonl", ask("one"), ask("one"))]) == 0
+        assert "warning: " in capsys.readouterr().out
+
+    def test_json_is_whole_even_when_the_check_fails(self, tmp_path, capsys):
+        file = write(tmp_path, "a.jsonl", ask("one"), ask("two", ""))
+        assert main(["data", "check", file, "--json", "--heldout", file]) == 4
+        report = json.loads(capsys.readouterr().out)
+        assert (report["schema_version"], report["ok"]) == (1, False)
+        assert report["leaks"] == [{"heldout": f"{file}:1", "train": f"{file}:1", "kind": "row"}]
+        assert report["problems"][0] == {
+            "where": f"{file}:2",
+            "message": "message 2 (assistant) is an empty answer",
+            "severity": "error",
+        }
+
+    def test_an_unreadable_file_has_json_too(self, tmp_path, capsys):
+        assert main(["data", "check", write(tmp_path, "a.jsonl"), "--json"]) == 4
+        assert json.loads(capsys.readouterr().out)["problems"][0]["message"] == "holds no rows"
+
+    def test_many_warnings_are_cut_short(self, tmp_path, capsys):
+        main(["data", "check", write(tmp_path, "a.jsonl", *[ask("one")] * 50)])
+        out = capsys.readouterr().out
+        assert out.count("repeats") == 20
+        assert "30 more; --json prints all" in out
+
+    def test_limits_need_a_model(self, tmp_path, capsys):
+        assert main(["data", "check", write(tmp_path, "a.jsonl", ask("x")), "--max-tokens", "5"]) == 2
+        assert "need --model" in capsys.readouterr().err
+
+    def test_a_model_folder_counts_tokens(self, tmp_path, capsys, tiny_base):
+        file = write(tmp_path, "a.jsonl", ask("turn on"), ask("turn " * 100))
+        assert main(["data", "check", file, "--model", str(tiny_base), "--max-tokens", "60"]) == 0
+        out = capsys.readouterr().out
+        assert "1 over 60 tokens" in out
+        assert "limit: 60" in out
+
+
+def test_checking_characters_loads_nothing_heavy(tmp_path):
+    file = write(tmp_path, "a.jsonl", ask("one"))
+    program = (
+        "import sys; from edgetune.cli import main; code = main(sys.argv[1:]); "
+        "heavy = {'torch', 'transformers', 'datasets', 'pyarrow', 'pandas'} & set(sys.modules); "
+        "sys.exit(code or len(heavy))"
+    )
+    for command in (["data", "check", file], ["init", file, "--output", str(tmp_path / "r.yaml")]):
+        done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

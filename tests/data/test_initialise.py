@@ -1,0 +1,150 @@
+import json
+import random
+
+import pytest
+import yaml
+
+from edgetune.cli import main
+from edgetune.data.initialise import HUB_MODEL, write_recipe
+from edgetune.errors import DataError, RecipeError
+from edgetune.recipe import resolve
+
+
+def write(tmp_path, name, *rows):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def asks(count, answer=lambda i: f"answer {i}"):
+    return [{"prompt": f"question {i}", "completion": answer(i)} for i in range(count)]
+
+
+def propose(data, output, **options):
+    write_recipe(str(data), output, **options)
+    return resolve(output).recipe
+
+
+def test_every_value_has_a_comment_and_the_recipe_is_valid(tmp_path):
+    data = write(tmp_path, "rows/Bank FAQ.jsonl", *asks(50))
+    recipe = propose(data, tmp_path / "recipe.yaml")
+    assert recipe.name == "bank-faq"
+    assert recipe.data.format == "prompt-completion"
+    lines = (tmp_path / "recipe.yaml").read_text().splitlines()
+    values = [i for i, line in enumerate(lines) if line.startswith("  ") and ":" in line and "#" not in line]
+    assert len(values) > 15
+    assert all(lines[i - 1].strip().startswith("# ") for i in values)
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path):
+    data = write(tmp_path, "rows/a.jsonl", *asks(5))
+    output = tmp_path / "recipes" / "a.yaml"
+    assert propose(data, output).data.train == "../rows/a.jsonl"
+    assert resolve(output).locate("../rows/a.jsonl") == data.resolve()
+
+
+def test_a_heldout_file_beside_the_data_is_used(tmp_path):
+    data = write(tmp_path, "train.jsonl", *asks(5))
+    write(tmp_path, "test.jsonl", {"prompt": "another", "completion": "x"})
+    recipe = propose(data, tmp_path / "r.yaml")
+    assert recipe.data.heldout == "test.jsonl"
+    assert "heldout_share" not in (tmp_path / "r.yaml").read_text()
+
+
+def test_a_heldout_file_that_leaks_is_refused(tmp_path):
+    data = write(tmp_path, "train.jsonl", *asks(5))
+    write(tmp_path, "test.jsonl", *asks(1))
+    with pytest.raises(DataError, match="1 problem"):
+        write_recipe(str(data), tmp_path / "r.yaml")
+    assert not (tmp_path / "r.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "metrics"),
+    [
+        (lambda i: json.dumps({"n": i}), ("exact_match", "json")),
+        (lambda i: f"yes {i}", ("exact_match",)),
+        (lambda i: f"this is a long answer about the number {i} and others", ("rouge_l", "chrf")),
+        (str, ("exact_match",)),
+    ],
+)
+def test_metrics_follow_the_answers(tmp_path, answer, metrics):
+    assert propose(write(tmp_path, "a.jsonl", *asks(20, answer)), tmp_path / "r.yaml").task.metrics == metrics
+
+
+def test_plain_text_has_no_metrics(tmp_path):
+    recipe = propose(write(tmp_path, "a.jsonl", {"text": "one"}, {"text": "two"}), tmp_path / "r.yaml")
+    assert (recipe.data.format, recipe.task.metrics) == ("text", ())
+
+
+@pytest.mark.parametrize(("count", "epochs", "batch", "share"), [(50, 5, 8, 0.2), (600, 3, 8, 0.1), (6000, 2, 16, 0.1)])
+def test_the_number_of_rows_decides_epochs_batch_and_share(tmp_path, count, epochs, batch, share):
+    recipe = propose(write(tmp_path, "a.jsonl", *asks(count)), tmp_path / "r.yaml")
+    assert (recipe.train.epochs, recipe.train.batch_size, recipe.data.heldout_share) == (epochs, batch, share)
+    assert (recipe.method.rank, recipe.method.effective_alpha) == (8, 16)  # the default model is small
+
+
+def test_one_huge_row_does_not_set_the_limits(tmp_path):
+    rows = [*asks(300), {"prompt": "word " * 5000, "completion": "x"}]
+    recipe = propose(write(tmp_path, "a.jsonl", *rows), tmp_path / "r.yaml")
+    assert recipe.data.max_tokens < 500
+    assert recipe.task.max_new_tokens == 16
+
+
+def test_no_row_is_dropped_when_tokens_were_counted(tmp_path, tiny_base):
+    words = ["turn", "on", "the", "kitchen", "lights", "please"]
+    choose = random.Random(0)
+    rows = [
+        {"prompt": " ".join(choose.choices(words, k=choose.randint(2, 30))) + str(i), "completion": "ok"}
+        for i in range(40)
+    ]
+    recipe = propose(write(tmp_path, "a.jsonl", *rows), tmp_path / "r.yaml", model=str(tiny_base))
+    text = (tmp_path / "r.yaml").read_text()
+    longest = int(text.split("the longest ")[1].split()[0])
+    assert longest <= recipe.data.max_tokens <= 256  # the tiny model's context
+    assert "counted with the model's template" in " ".join(text.split())
+    assert resolve(tmp_path / "r.yaml").locate(recipe.model.source) == tiny_base
+
+
+def test_without_the_packaged_model_the_hub_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert propose(write(tmp_path, "a.jsonl", *asks(5)), tmp_path / "r.yaml").model.source == HUB_MODEL
+
+
+def test_an_existing_recipe_is_kept_unless_forced(tmp_path):
+    data = write(tmp_path, "a.jsonl", *asks(5))
+    output = tmp_path / "r.yaml"
+    output.write_text("mine")
+    with pytest.raises(RecipeError, match="exists") as caught:
+        write_recipe(str(data), output)
+    assert "--force" in caught.value.hint
+    assert output.read_text() == "mine"
+    assert propose(data, output, force=True).data.train == "a.jsonl"
+
+
+def test_rows_that_cannot_be_used_are_refused(tmp_path):
+    data = write(tmp_path, "a.jsonl", *asks(2), {"prompt": "x", "completion": ""})
+    with pytest.raises(DataError) as caught:
+        write_recipe(str(data), tmp_path / "r.yaml")
+    assert caught.value.problems == (f"{data}:3: message 2 (assistant) is an empty answer",)
+
+
+@pytest.mark.parametrize("name", ["yes", "null", "12", "a: b", "#x", "ünï", "- x"])
+def test_awkward_file_names_still_give_valid_yaml(tmp_path, name):
+    data = write(tmp_path, f"{name}.jsonl", *asks(3))
+    recipe = propose(data, tmp_path / "r.yaml")
+    assert recipe.data.train == f"{name}.jsonl"
+    assert yaml.safe_load((tmp_path / "r.yaml").read_text())["name"] == recipe.name
+
+
+def test_the_command_prints_the_path_and_the_reasons(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "a.jsonl", *asks(5))
+    assert main(["init", "a.jsonl"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "recipe.yaml\n"
+    assert "data.format = prompt-completion: keys 'prompt' and 'completion' in 5 of 5 rows" in err
+    assert "next: edgetune run recipe.yaml" in err
+    assert main(["recipe", "check", "recipe.yaml"]) == 0
+    assert main(["init", "a.jsonl"]) == 3
