@@ -101,6 +101,8 @@ def _from_path(path: Path, settings: ModelSettings, source: str, licence: str | 
             f"no such model: {path}",
             hint="give a hub id (OWNER/NAME), a folder with config.json, a .gguf file, or pkg:PACKAGE/FILE",
         )
+    if settings.revision:
+        raise ModelError(f"{source} has no revisions, only models on the hub have", hint="remove model.revision")
     if path.is_dir():
         where = f"package {source.removeprefix('pkg:')}" if source.startswith("pkg:") else f"folder {path}"
         return _from_folder(path, settings, source, where, licence)
@@ -122,8 +124,16 @@ _CONVERT = (
 
 
 def _from_folder(folder: Path, settings: ModelSettings, source: str, origin: str, licence: str | None) -> Base:
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} is an adapter, not a model", hint="give the model it was trained on")
     config = _read_json(folder / "config.json")
     _refuse_pickles(folder)
+    if config.get("quantization_config"):
+        kind = dict(config["quantization_config"]).get("quant_method", "unknown")
+        raise ModelError(
+            f"the weights in {folder} are already quantised ({kind}), and cannot be trained or exported again",
+            hint="give the model in 16 bits; method.kind: qlora quantises it in memory",
+        )
     if not settings.trust_remote_code:
         _refuse_code(folder, config)
     weights = weight_files(folder)

@@ -9,6 +9,7 @@ bfloat16 has 8, so only float32 keeps the model that the file really is. Above
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -69,6 +70,8 @@ def dequantised(path: Path, cache: Path) -> Dequantised:
             cache.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_suffix(".lock")):
             if not _is_whole(target):
+                for stale in cache.glob(f".{target.name}.*"):  # left by a process that was killed
+                    shutil.rmtree(stale, ignore_errors=True)
                 _convert(file, config, found)
     return found
 

@@ -21,6 +21,8 @@ WANTED = (
     "LICENSE*",
 )
 CODE = ("*.py",)
+#: Second copies of the weights for other programs: in subfolders, or in Mistral's own layout.
+UNWANTED = ("*/*", "consolidated*.safetensors")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -45,7 +47,11 @@ def download(source: str, revision: str | None, *, with_code: bool) -> Path:
     try:
         with files.disk_errors(Path(hub.constants.HF_HUB_CACHE)):
             folder = hub.snapshot_download(
-                source, revision=revision, allow_patterns=[*WANTED, *(CODE if with_code else ())], etag_timeout=10
+                source,
+                revision=revision,
+                allow_patterns=[*WANTED, *(CODE if with_code else ())],
+                ignore_patterns=list(UNWANTED),
+                etag_timeout=10,
             )
     except errors.GatedRepoError as error:
         raise ModelError(

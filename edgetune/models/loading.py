@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+#: transformers shows its progress bar for models of more values than this, which take seconds.
+SHOW_BAR_ABOVE = 500_000_000
 #: Missing or ill-shaped tensors named in one message before it says "and N more".
 NAMED = 12
 
@@ -63,9 +65,10 @@ def load_model(
     """
     transformers = extras.require("transformers", extra="train", needed_for="loading a model")
     config = load_config(folder, trust_remote_code=trust_remote_code)
-    tensor_shapes(folder)  # names a truncated file before anything large is allocated
+    stored = tensor_shapes(folder)  # names a truncated file before anything large is allocated
+    large = sum(tensor.elements for tensor in stored.values()) > SHOW_BAR_ABOVE
     try:
-        with _quiet():
+        with _quiet(show_bar=large):
             model, info = transformers.AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
@@ -179,13 +182,14 @@ def _require_complete(folder: Path, info: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' own bar and its table of missing tensors: both are reported here."""
+def _quiet(*, show_bar: bool) -> Iterator[None]:
+    """Silence transformers' table of missing tensors, reported here, and its bar where it would only flash up."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(50)  # critical only
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if not show_bar:
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

@@ -50,7 +50,9 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         ModelError: there are none, or the index names a shard that is not there.
     """
-    index = folder / INDEX
+    index, single = folder / INDEX, folder / "model.safetensors"
+    if single.is_file() and not index.is_file():
+        return [single]
     if not index.is_file():
         found = sorted(folder.glob("*.safetensors"))
         if not found:
@@ -109,13 +111,14 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
             raise ModelError(f"{file.name}: not a safetensors file ({size} bytes)")
         try:
             entries: dict[str, Any] = json.loads(handle.read(length))
-        except ValueError as error:
-            raise ModelError(f"{file.name}: its header is not JSON") from error
-    entries.pop("__metadata__", None)
-    needed = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+            entries.pop("__metadata__", None)
+            needed = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+            found = {name: StoredTensor(file, entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ModelError(f"{file.name}: its header is damaged") from error
     if size < needed:
         raise ModelError(f"{file.name}: truncated, {size} bytes where its header promises {needed}")
-    return {name: StoredTensor(file, entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+    return found
 
 
 @dataclass(frozen=True)

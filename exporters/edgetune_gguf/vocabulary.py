@@ -155,7 +155,7 @@ def _settings(vocabulary: Vocabulary, name: str, *, strips: bool) -> Iterator[Ov
     if vocabulary.kind == "gpt2":
         yield from ({_PRE: way} for way in candidates(vocabulary.state))
     elif vocabulary.kind == "llama":
-        names: list[dict[str, str | bool]] = [{_NAME: f"{name} Phi-3"}, {}] if strips else [{}]
+        names: list[dict[str, str | bool]] = [{_NAME: f"{name[:60]} Phi-3"}, {}] if strips else [{}]
         yield from ({**named, _PREFIX: prefixed} for named in names for prefixed in (True, False))
     else:
         yield from ({_PREFIX: prefixed, _TRIM: trimmed} for trimmed in (True, False) for prefixed in (True, False))

@@ -125,7 +125,7 @@ def _override_array(library: Any, overrides: Mapping[str, str | bool]) -> Any:
             entry.tag, entry.value.val_bool = library.LLAMA_KV_OVERRIDE_TYPE_BOOL, value
         else:
             entry.tag = library.LLAMA_KV_OVERRIDE_TYPE_STR
-            raw = value.encode()
+            raw = value.encode()[:127]  # the field holds 128 bytes, the last one zero
             ctypes.memmove(ctypes.addressof(entry.value), raw, len(raw))
     return array
 

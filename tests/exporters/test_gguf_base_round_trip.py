@@ -12,7 +12,7 @@ from edgetune.recipe import ModelSettings
 
 LLAMA3 = {
     "rope_type": "llama3",
-    "rope_theta": 500.0,
+    "rope_theta": 500000.0,
     "factor": 4.0,
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
@@ -46,8 +46,33 @@ CASES = {
     "qwen3": ("Qwen3", {"head_dim": 32}),
     "gemma2": ("Gemma2", {**GEMMA, "num_hidden_layers": 4}),
     "gemma3": ("Gemma3", {**GEMMA, "num_hidden_layers": 7}),
+    "gemma3-pattern": (
+        "Gemma3",
+        {
+            **GEMMA,
+            "num_hidden_layers": 3,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+            "final_logit_softcapping": 20.0,
+            "tie_word_embeddings": False,
+        },
+    ),
+    "gemma3-linear": (
+        "Gemma3",
+        {
+            **GEMMA,
+            "num_hidden_layers": 6,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            },
+        },
+    ),
     "phi3": ("Phi3", {"sliding_window": None}),
     "phi3-longrope": ("Phi3", {"rope_parameters": LONGROPE, "max_position_embeddings": 512}),
+    "phi3-partial": (
+        "Phi3",
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}},
+    ),
     "smollm3": ("SmolLM3", {"num_hidden_layers": 5}),
     "granite": ("Granite", GRANITE),
     "olmo2": ("Olmo2", {}),
@@ -72,6 +97,8 @@ def test_a_gguf_base_is_the_model_that_was_exported(tmp_path, tiny, cache, famil
     with torch.no_grad():
         torch.testing.assert_close(again(tokens).logits, model(tokens).logits, rtol=1e-5, atol=1e-5)
     assert base.origin.startswith("F32 GGUF")
+    wanted, found = model.config.rope_parameters, again.config.rope_parameters
+    assert {key: found[key] for key in wanted} == wanted
 
 
 def test_the_tokenizer_comes_along_with_its_template(tmp_path, tiny, cache):
@@ -100,7 +127,7 @@ def test_every_precision_is_read_back_as_the_values_that_llama_cpp_computes_with
 
 
 def test_a_table_of_positions_that_follows_no_known_rule_is_refused(tmp_path, tiny, cache):
-    odd = LLAMA3 | {"low_freq_factor": 2.0, "high_freq_factor": 7.0}
+    odd = LLAMA3 | {"low_freq_factor": 1.0, "high_freq_factor": 12.0}
     tiny.save_model(tmp_path / "base", "Llama", rope_parameters=odd, max_position_embeddings=32768)
     artifact = GgufExporter().export(tiny.tuned(tmp_path / "base"), "f32", tmp_path / "export")
     with pytest.raises(ModelError, match="matches no known rule"):

@@ -92,6 +92,25 @@ def test_a_single_file_that_is_no_gguf_is_refused(tmp_path):
     assert "safetensors" in caught.value.hint
 
 
+def test_an_adapter_is_not_taken_for_a_model(tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="is an adapter, not a model"):
+        resolve("./adapter", tmp_path)
+
+
+def test_weights_that_are_quantised_already_are_refused(model_folder, tmp_path, edit_json):
+    edit_json(model_folder / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
+    with pytest.raises(ModelError, match=r"already quantised \(gptq\)") as caught:
+        resolve(model_folder, tmp_path)
+    assert "16 bits" in caught.value.hint
+
+
+def test_a_revision_of_something_that_has_none_is_refused(model_folder, tmp_path):
+    with pytest.raises(ModelError, match="has no revisions"):
+        resolve(model_folder, tmp_path, revision="v2")
+
+
 def test_code_that_comes_with_a_model_needs_permission(model_folder, tmp_path, edit_json):
     edit_json(model_folder / "config.json", auto_map={"AutoModelForCausalLM": "modeling_evil.Evil"})
     with pytest.raises(ModelError, match="asks to run Python code") as caught:
@@ -200,6 +219,7 @@ def test_only_harmless_files_are_fetched_from_the_hub(monkeypatch, tmp_path, mod
     assert not {"*.bin", "*.pt", "*.py"} & set(asked["allow_patterns"])
     resolve("some/model", tmp_path, trust_remote_code=True)
     assert "*.py" in asked["allow_patterns"]
+    assert "consolidated*.safetensors" in asked["ignore_patterns"]
 
 
 def test_a_download_that_broke_off_is_not_taken_for_a_model(monkeypatch, tmp_path, model_folder):

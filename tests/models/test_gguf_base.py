@@ -72,8 +72,18 @@ def test_a_failure_half_way_leaves_nothing_behind(gguf_file, cache, monkeypatch)
     assert (dequantised(gguf_file, cache).folder / "config.json").is_file()
 
 
+def test_what_a_killed_process_left_is_cleared_away(gguf_file, cache):
+    target = dequantised(gguf_file, cache).folder
+    left = cache / f".{target.name}.abc"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(bytes(10))
+    (target / "edgetune.json").unlink()
+    dequantised(gguf_file, cache)
+    assert not left.exists()
+
+
 def test_too_little_disk_is_noticed_before_anything_is_written(gguf_file, cache, monkeypatch):
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: os.statvfs_result and _Usage)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: _Usage)
     with pytest.raises(ResourceError, match="the dequantised base model needs"):
         dequantised(gguf_file, cache)
 

@@ -39,7 +39,9 @@ def test_shards_are_counted_together(tmp_path):
         (b"", "not a safetensors file"),
         (b"\x00" * 40, "not a safetensors file"),
         (struct.pack("<Q", 10**12) + b"{}", "not a safetensors file"),
-        (struct.pack("<Q", 4) + b"nope", "its header is not JSON"),
+        (struct.pack("<Q", 4) + b"nope", "its header is damaged"),
+        (struct.pack("<Q", 2) + b"[]", "its header is damaged"),
+        (struct.pack("<Q", 8) + b'{"a": 1}', "its header is damaged"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, content, problem):

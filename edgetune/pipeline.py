@@ -1,0 +1,133 @@
+"""The whole way: train, export, evaluate, measure. Each step is kept, so a second call goes on."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetune import console, files, training
+from edgetune.adapters.tuned import tuned_model
+from edgetune.artifact import Artifact
+from edgetune.bench.schema import BenchReport
+from edgetune.bench.single_stream import bench_artifact
+from edgetune.evaluation.metrics import Score
+from edgetune.evaluation.record import Evaluation
+from edgetune.evaluation.subjects import evaluate_run
+from edgetune.exporting import export, plan_exports
+from edgetune.exporting_text import plan_text
+from edgetune.recipe import Resolved
+from edgetune.run import Run, read_rows
+
+#: Rows on which the untuned base is evaluated: it seldom stops, so each costs a whole answer's length.
+BASE_ROWS = 100
+#: What the summary shows of a benchmark, in this order.
+BENCH_FIGURES = ("ttft", "decode", "peak_rss")
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One artifact with its evidence."""
+
+    artifact: Artifact
+    evaluation: Evaluation
+    bench: BenchReport
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What `edgetune run` ends in.
+
+    Attributes:
+        run: the run.
+        base: the untuned base on some of the held-out rows.
+        shipped: artifacts in the recipe's order.
+        example: a held-out request to try.
+    """
+
+    run: Run
+    base: Evaluation
+    shipped: tuple[Shipped, ...]
+    example: str | None
+
+    def to_text(self) -> str:
+        """A summary for people: scores with intervals, size, speed, memory, and a command to talk to it."""
+        result = self.run.manifest.result
+        lines = [
+            f"run        {self.run.folder}",
+            f"training   {result['seconds'] / 60:.1f} min, {result['steps']} steps, "
+            f"{result['tokens_per_s']:.0f} tokens/s, peak {result['peak_rss'] / 1e9:.1f} GB",
+            "",
+            *_scores("untuned base", self.base, self.base.runtime),
+        ]
+        for shipped in self.shipped:
+            lines += ["", *_shipped(shipped)]
+        if self.shipped:
+            last = self.shipped[-1].artifact
+            prompt = f" --prompt {shlex.quote(self.example)}" if self.example else ""
+            lines += ["", "talk to it:", f"  edgetune chat {last.path}{prompt}"]
+        return "\n".join(lines)
+
+
+def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False) -> PipelineResult:
+    """Walk a recipe from its data to measured artifacts.
+
+    What is done already and rests on the same inputs is not done again.
+
+    Raises:
+        EdgetuneError: see the tree; what was finished stays.
+    """
+    run = training.train(resolved, folder, allow_scripts=allow_scripts)
+    recipe = run.recipe
+    for settings in recipe.exports:
+        for plan in plan_exports(tuned_model(run), settings.format, settings.quant, run.exports_folder):
+            console.note("\n".join(plan_text(tuned_model(run), plan)))
+    artifacts = [export(run, settings.format, quant) for settings in recipe.exports for quant in settings.quant]
+    base = evaluate_run(run, "base", limit=BASE_ROWS)
+    shipped = []
+    for artifact in artifacts:
+        evaluation = evaluate_run(run, artifact.path)
+        shipped.append(
+            Shipped(artifact, evaluation, _bench(run, artifact, recipe.bench.prompts, recipe.bench.threads))
+        )
+    return PipelineResult(run, base, tuple(shipped), _example(run))
+
+
+def _bench(run: Run, artifact: Artifact, prompts: int, threads: int | None) -> BenchReport:
+    """Measure an artifact, or take what was measured of the very same file."""
+    stored = run.folder / "bench" / f"{artifact.name}.json"
+    if stored.is_file():
+        known = BenchReport.model_validate_json(stored.read_bytes())
+        if known.subject.sha256 == files.sha256_file(artifact.main_file) and known.settings.prompts == prompts:
+            return known
+    report = bench_artifact(artifact, prompts=prompts, threads=threads)
+    report.write(stored)
+    return report
+
+
+def _scores(title: str, evaluation: Evaluation, runtime: str) -> list[str]:
+    return [f"{title} ({evaluation.n} held-out rows, {runtime})", *(f"  {_line(s)}" for s in evaluation.scores)]
+
+
+def _line(score: Score) -> str:
+    return f"{score.name:<22}{score.value:.4f}  [{score.low:.4f}, {score.high:.4f}]"
+
+
+def _shipped(shipped: Shipped) -> list[str]:
+    artifact, bench = shipped.artifact, shipped.bench
+    size = artifact.manifest.size_bytes / 1e6 if artifact.manifest else artifact.main_file.stat().st_size / 1e6
+    lines = _scores(artifact.name, shipped.evaluation, shipped.evaluation.runtime)
+    lines.append(f"  {'size':<22}{size:.1f} MB")
+    for figure in bench.figures:
+        if figure.name in BENCH_FIGURES and figure.median is not None:
+            lines.append(f"  {figure.name:<22}{figure.median:.1f} {figure.unit}  ({figure.definition})")
+    return [*lines, *(f"  warning: {warning}" for warning in bench.warnings)]
+
+
+def _example(run: Run) -> str | None:
+    """The first single question of the held-out rows."""
+    for row in read_rows(run.heldout_file):
+        asked = [m["content"] for m in row.get("messages", ()) if m["role"] == "user"]
+        if len(asked) == 1:
+            return str(asked[0])
+    return None
