@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from edgetune.errors import EdgetuneError
 
 if TYPE_CHECKING:
-    from edgetune.api import bench, evaluate, export, load, resume, run, train
+    from edgetune.api import benchmark, evaluate, export, load, resume, run_recipe, train
 
 __version__ = "0.1.0"
 
-__all__ = ["EdgetuneError", "bench", "evaluate", "export", "load", "resume", "run", "train"]
+__all__ = ["EdgetuneError", "benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train"]
 
 
 def __getattr__(name: str) -> Any:

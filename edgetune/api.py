@@ -8,11 +8,12 @@ from typing import Any
 
 from edgetune.artifact import Artifact, open_artifact
 from edgetune.assistant import load
-from edgetune.recipe import Resolved, resolve
+from edgetune.recipe import Origin, Resolved, resolve
 from edgetune.recipes import find_recipe
 from edgetune.run import Run, default_folder
 
-__all__ = ["bench", "evaluate", "export", "load", "resume", "run", "train"]
+# `run` and `bench` are modules of this package, and a module hides a function of its name.
+__all__ = ["benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train"]
 
 
 def train(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Run:
@@ -22,7 +23,7 @@ def train(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool
         recipe: a file, or the name of a recipe that comes with edgetune.
         output: run folder; default ``runs/NAME-HASH``.
         allow_scripts: let the recipe run a data script that is not edgetune's own.
-        overrides: sections of the recipe to change, such as ``train={"max_steps": 10}``.
+        overrides: parts of the recipe to change, such as ``train={"max_steps": 10}`` or ``name="mine"``.
     """
     from edgetune import training
 
@@ -30,7 +31,7 @@ def train(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool
     return training.train(resolved, output or default_folder(resolved), allow_scripts=allow_scripts)
 
 
-def run(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Any:
+def run_recipe(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Any:
     """Train, export, evaluate and measure as a recipe says; arguments as for :func:`train`.
 
     Returns:
@@ -67,12 +68,14 @@ def evaluate(run: Run | str | Path, subject: str | Path = "tuned", *, limit: int
     from edgetune.run import open_run
 
     opened = run if isinstance(run, Run) else open_run(Path(run))
-    if subject == "base" or subject == "tuned":
-        return evaluate_run(opened, "base" if subject == "base" else "tuned", limit=limit)
+    if subject == "base":
+        return evaluate_run(opened, "base", limit=limit)
+    if subject == "tuned":
+        return evaluate_run(opened, "tuned", limit=limit)
     return evaluate_run(opened, Path(subject), limit=limit)
 
 
-def bench(artifact: Artifact | str | Path, **options: Any) -> Any:
+def benchmark(artifact: Artifact | str | Path, **options: Any) -> Any:
     """Measure an artifact on this machine; options as for :func:`edgetune.bench.single_stream.bench_artifact`.
 
     Returns:
@@ -85,10 +88,13 @@ def bench(artifact: Artifact | str | Path, **options: Any) -> Any:
 
 
 def _resolve(recipe: str | Path, overrides: Mapping[str, Any]) -> Resolved:
-    """A recipe with sections changed by keyword."""
-    changes = {
-        f"{section}.{key}": (value, "flag")
-        for section, values in overrides.items()
-        for key, value in (values.items() if isinstance(values, Mapping) else ())
-    }
-    return resolve(find_recipe(str(recipe)), changes)  # type: ignore[arg-type]  # "flag" is an Origin
+    """A recipe with parts of it changed by keyword.
+
+    Raises:
+        RecipeError: naming what the recipe has not.
+    """
+    changes: dict[str, tuple[Any, Origin]] = {}
+    for name, value in overrides.items():
+        leaves = {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, Mapping) else {name: value}
+        changes |= {key: (leaf, "flag") for key, leaf in leaves.items()}
+    return resolve(find_recipe(str(recipe)), changes)

@@ -55,8 +55,10 @@ class PipelineResult:
         result = self.run.manifest.result
         lines = [
             f"run        {self.run.folder}",
-            f"training   {result['seconds'] / 60:.1f} min, {result['steps']} steps, "
-            f"{result['tokens_per_s']:.0f} tokens/s, peak {result['peak_rss'] / 1e9:.1f} GB",
+            (
+                f"training   {result['seconds'] / 60:.1f} min, {result['steps']} steps, "
+                f"{result['tokens_per_s']:.0f} tokens/s, peak {result['peak_rss'] / 1e9:.1f} GB"
+            ),
             "",
             *_scores("untuned base", self.base, self.base.runtime),
         ]
@@ -87,9 +89,7 @@ def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False)
     shipped = []
     for artifact in artifacts:
         evaluation = evaluate_run(run, artifact.path)
-        shipped.append(
-            Shipped(artifact, evaluation, _bench(run, artifact, recipe.bench.prompts, recipe.bench.threads))
-        )
+        shipped.append(Shipped(artifact, evaluation, _bench(run, artifact, recipe.bench.prompts, recipe.bench.threads)))
     return PipelineResult(run, base, tuple(shipped), _example(run))
 
 

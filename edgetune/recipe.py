@@ -7,13 +7,14 @@ the JSON Schema and the reference documentation are derived from this module.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edgetune.errors import RecipeError
 
@@ -29,9 +30,9 @@ _MAY_BE_PATH: dict[str, Any] = {"format": "path"}
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, values are frozen."""
+    """A part of a recipe: unknown keys are errors, values are frozen, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class ModelSettings(Section):
@@ -117,6 +118,16 @@ class MethodSettings(Section):
     train_head_only: bool = False
     """freeze: train only the output head (and the final norm)."""
 
+    @field_validator("train_patterns")
+    @classmethod
+    def _patterns_are_regular_expressions(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"method.train_patterns: '{pattern}' is no regular expression: {error}") from error
+        return patterns
+
     @model_validator(mode="after")
     def _freeze_says_what_trains(self) -> Self:
         chosen = [self.train_last_layers is not None, bool(self.train_patterns), self.train_head_only]
@@ -142,7 +153,7 @@ class MethodSettings(Section):
 class TrainSettings(Section):
     """The optimisation."""
 
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
     """Peak learning rate; default: 2e-4 for adapters, 2e-5 for full and freeze."""
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the training rows."""

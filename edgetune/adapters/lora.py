@@ -28,36 +28,21 @@ if TYPE_CHECKING:
     import torch
 
 CONFIG = "adapter_config.json"
-
 PREFIX = "base_model.model."
 
 #: Ways to initialise that leave the base weights as they are.
 _PLAIN_INITIALISATION = (True, False, "gaussian", "orthogonal", "eva")
 
 #: Settings that are used here, or say nothing about the values of the merged weights.
-_UNDERSTOOD = frozenset(
-    {
-        *("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "fan_in_fan_out", "peft_type"),
-        *(
-            "bias",
-            "modules_to_save",
-            "init_lora_weights",
-            "inference_mode",
-            "lora_dropout",
-            "task_type",
-            "peft_version",
-        ),
-        *(
-            "target_modules",
-            "exclude_modules",
-            "layers_to_transform",
-            "layers_pattern",
-            "auto_mapping",
-            "runtime_config",
-        ),
-        *("base_model_name_or_path", "revision", "loftq_config", "eva_config", "megatron_core", "qalora_group_size"),
-    }
-)
+# One name a line would fill the screen.
+# fmt: off
+_UNDERSTOOD = frozenset((
+    "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "fan_in_fan_out", "peft_type", "bias",
+    "modules_to_save", "init_lora_weights", "inference_mode", "lora_dropout", "task_type", "peft_version", "revision",
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "auto_mapping", "runtime_config",
+    "base_model_name_or_path", "loftq_config", "eva_config", "megatron_core", "qalora_group_size",
+))
+# fmt: on
 
 _PARTS = re.compile(
     r"^(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_embedding_A|lora_embedding_B"
@@ -152,6 +137,10 @@ def read_adapter(folder: Path) -> Adapter:
             problems=unknown,
         )
     changes = {f"{module}.weight": _change(folder, module, found, config) for module, found in parts.items()}
+    if both := sorted(set(changes) & set(replacements)):
+        raise ModelError(
+            f"{folder} both adapts and replaces {both[0]}", hint="target it or save it whole, not both", problems=both
+        )
     return Adapter(changes, replacements, bases)
 
 

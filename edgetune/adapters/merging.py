@@ -84,8 +84,8 @@ class MergedWeights:
         """Memory that :meth:`read` needs at its peak, the result included."""
         info = self.tensors[name]
         copies = 0 if info.dtype == "F32" else 1
-        if name in self._adapter.changes and name not in self._adapter.replacements:
-            copies = 2 if "magnitude" in self._adapter.changes[name].parts else 1
+        if name in self._adapter.changes:
+            copies = 1
         # Packing to NF4 and back: the packed codes, and values before and after.
         return stored_bytes(info) + 4 * info.elements * (copies + (2 if self._is_rounded(name) else 0))
 
@@ -153,12 +153,10 @@ class MergedWeights:
             return [f"no tensor {name} in the base"]
         expected = self._base[name].shape if name in self._base else self._sources[name][1].shape
         # A vocabulary that grew in training is replaced whole; every other shape must agree.
-        if shape == expected or (name in (EMBEDDING, HEAD) and shape[1:] == expected[1:] and self._whole(name)):
+        grown = name in (EMBEDDING, HEAD) and name in self._adapter.replacements and shape[1:] == expected[1:]
+        if shape == expected or grown:
             return []
         return [f"{name} has shape {expected} in the base and {shape} in the adapter"]
-
-    def _whole(self, name: str) -> bool:
-        return name in self._adapter.replacements
 
 
 def _as_numpy(weight: torch.Tensor) -> NDArray[np.float32]:

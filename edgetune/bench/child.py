@@ -24,7 +24,8 @@ def start(assistant: Assistant, job: dict[str, Any], ready: float) -> None:
     """Report when the process was ready and when its first token was visible."""
     conversation = assistant.messages(job["prompts"][0])
     first = answer(assistant, conversation, Decoding(max_new_tokens=1), since=job["started"])
-    _tell(ready_s=ready - job["started"], first_token_s=(first["token_s"] or [time.monotonic() - job["started"]])[0])
+    seconds = first["token_s"] or [time.monotonic() - job["started"]]
+    _tell(ready_s=ready - job["started"], first_token_s=seconds[0], storage_bytes=storage_bytes())
 
 
 def requests(assistant: Assistant, job: dict[str, Any], _ready: float) -> None:
@@ -79,6 +80,15 @@ def resident(proc: Path = Path("/proc/self")) -> dict[str, int | None]:
         "file_backed": status.get("RssFile"),
         "pss": rollup.get("Pss"),
     }
+
+
+def storage_bytes(proc: Path = Path("/proc/self")) -> int | None:
+    """Bytes that this process made the kernel fetch from storage; None where that is not counted."""
+    try:
+        lines = (proc / "io").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes:")), None)
 
 
 def _peak_by_rusage() -> int:

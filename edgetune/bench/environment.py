@@ -29,6 +29,7 @@ def environment(features: str) -> Environment:
         cpu=_cpu_name(),
         architecture=platform.machine(),
         features=features,
+        virtual=_is_virtual(),
         logical_cpus=os.cpu_count() or 1,
         usable_cpus=len(usable),
         cgroup_cpus=cgroup_quota(),
@@ -48,6 +49,13 @@ def _cpu_name() -> str:
     named = next((fields[key] for key in _CPU_KEYS if fields.get(key)), None)
     board = (_read(_DEVICE_TREE) or "").strip("\0")
     return ", ".join(part for part in (named, board) if part) or platform.processor() or "unknown"
+
+
+def _is_virtual() -> bool | None:
+    """By the processor's own flag; None where it has no such flag to look for (Arm)."""
+    text = _read(Path("/proc/cpuinfo")) or ""
+    flags = [line.partition(":")[2].split() for line in text.splitlines() if line.startswith("flags")]
+    return "hypervisor" in flags[0] if flags else None
 
 
 def _memory() -> int | None:

@@ -19,6 +19,8 @@ class LoadSample(_Part):
 
     ready_s: float
     first_token_s: float
+    storage_bytes: int | None = None
+    """Read from storage by then, as the kernel counts it: evidence that a cold start was cold."""
 
 
 class Loads(_Part):
@@ -58,6 +60,8 @@ class Environment(_Part):
     architecture: str
     features: str
     """As llama.cpp reports them."""
+    virtual: bool | None
+    """Whether this is a virtual machine, whose host may keep dropped pages in its own memory."""
     logical_cpus: int
     usable_cpus: int
     cgroup_cpus: float | None

@@ -15,7 +15,7 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     "first_answer_cold": ("s", "process start → first output token of the first answer, load_cold included"),
     "first_answer_warm": ("s", "process start → first output token of the first answer, load_warm included"),
     "ttft": ("ms", "first output token visible - request scheduled; template and tokenisation included"),
-    "itl": ("ms", "every gap between consecutive output tokens of one answer"),
+    "itl": ("ms", "every gap between consecutive output tokens of one answer, all answers pooled"),
     "itl_mean": ("ms", "of each request: (last token - first token) / (tokens - 1)"),
     "decode": ("tokens/s", "1 / itl_mean of each request"),
     "prefill": ("tokens/s", "prompt tokens / (first output token - prompt tokenised) of each request"),
@@ -50,6 +50,8 @@ def warnings(environment: Environment, found: Sequence[Figure], requests: Sequen
     busy = environment.load_average or 0.0
     if busy > 0.5 * environment.usable_cpus:
         notes.append(f"the machine was busy: load {busy:.1f} on {environment.usable_cpus} CPUs before the first start")
+    if environment.virtual and any(figure.name == "load_cold" and figure.median for figure in found):
+        notes.append("a virtual machine: its host may hold the dropped file in memory, so load_cold is a lower bound")
     for figure in found:
         if figure.median and figure.mad is not None and figure.samples > 2 and figure.mad / figure.median >= NOISY:
             share = figure.mad / figure.median

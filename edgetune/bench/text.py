@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgetune.bench.schema import BenchReport, Figure
+from edgetune.bench.statistics import floor
 
 
 def to_text(report: BenchReport) -> str:
@@ -43,9 +44,18 @@ def _value(figure: Figure) -> str:
 
 
 def _tail(figure: Figure) -> str:
-    """The percentiles that there are enough samples for, and what the others would need."""
-    known = [f"{key} {_short(value)} {figure.unit}" for key, value in figure.percentiles.items() if value is not None]
-    return "; ".join([*known, *figure.reasons.values()])
+    """The percentiles that there are enough samples for, and what the others would need.
+
+    >>> figure = Figure(name="x", unit="ms", definition="", median=1, samples=30, percentiles={"p90": 2, "p95": None})
+    >>> _tail(figure)
+    'p90 2 ms; 30 samples are too few for p95 (59)'
+    """
+    parts = [f"{key} {_short(value)} {figure.unit}" for key, value in figure.percentiles.items() if value is not None]
+    missing = [key for key, value in figure.percentiles.items() if value is None]
+    if missing:
+        needs = ", ".join(f"{key} ({floor(float(key[1:]))})" for key in missing)
+        parts.append(f"{figure.samples} samples are too few for {needs}")
+    return "; ".join(parts)
 
 
 def _short(value: float | None) -> str:

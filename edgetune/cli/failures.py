@@ -16,7 +16,10 @@ from edgetune.errors import EdgetuneError, Interrupted, ResourceError
 #: torch's and others' class names, matched by name so that nothing has to be imported.
 _OUT_OF_MEMORY_CLASSES = frozenset({"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"})
 _OUT_OF_MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
+#: How safetensors and torch.save say that the disk is full: neither raises an OSError.
+_DISK_FULL_WORDS = ("no space left on device", "pytorchstreamwriter failed writing")
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_FULL_HINT = "free some space, or choose another folder with --output"
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -48,6 +51,8 @@ def explain(error: BaseException) -> EdgetuneError | None:
         )
     if isinstance(error, OSError):
         return _explain_os_error(error)
+    if any(words in str(error).lower() for words in _DISK_FULL_WORDS):
+        return ResourceError(f"disk full: {_first_line(error)}", hint=_DISK_FULL_HINT)
     return None
 
 
@@ -62,7 +67,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _explain_os_error(error: OSError) -> EdgetuneError | None:
     where = f": {error.filename}" if error.filename else ""
     if error.errno in _DISK_FULL:
-        return ResourceError(f"disk full{where}", hint="free some space, or choose another folder with --output")
+        return ResourceError(f"disk full{where}", hint=_DISK_FULL_HINT)
     if error.errno in _FORBIDDEN:
         return ResourceError(
             f"not allowed ({error.strerror}){where}", hint="check the permissions, or choose another path"

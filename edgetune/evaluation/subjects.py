@@ -221,22 +221,16 @@ def _gguf_base(run: Run) -> Path | None:
 def _open_torch(name: str, where: Run | Path, tokenizer: Path | None = None) -> Subject:
     from edgetune.models import load_model, load_tokenizer
     from edgetune.runtimes.torch_runtime import TorchRuntime, open_torch
+    from edgetune.training.devices import choose_device
 
-    device = _device()
+    choice = choose_device("auto")
+    device = choice.value
     if tokenizer is None:
         runtime = open_torch(where, device=device)
     else:
         assert isinstance(where, Path)
         runtime = TorchRuntime(load_model(where, dtype="float32", device=device), load_tokenizer(tokenizer))
-    return Subject(name, runtime, losses=partial(torch_losses, runtime.model), notes=(f"ran on {device}",))
-
-
-def _device() -> str:
-    """The accelerator where there is one."""
-    import torch
-
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return found.type if found else "cpu"
+    return Subject(name, runtime, losses=partial(torch_losses, runtime.model), notes=(f"ran on {choice}",))
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from edgetune.data.encoding import IGNORE
 from edgetune.training import packing
 from edgetune.training.devices import Choice
-from edgetune.training.packing import IGNORE
 
 if TYPE_CHECKING:
     import torch

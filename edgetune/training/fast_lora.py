@@ -33,7 +33,7 @@ def speed_up(model: torch.nn.Module) -> int:
     count = 0
     for layer in model.modules():
         if type(layer) is Linear and _is_plain(layer):
-            layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
+            layer.forward = MethodType(_forward, layer)
             count += 1
     return count
 
@@ -59,8 +59,8 @@ def _forward(layer: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return base(x)  # type: ignore[no-any-return]
     (name,) = layer.lora_A.keys()
     down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-    step = _function()
-    result: torch.Tensor = step.apply(x, base.weight, base.bias, down, up, layer.scaling[name])
+    x = x.to(base.weight.dtype)  # differs under autocast, or where a norm answers in float32
+    result: torch.Tensor = _function().apply(x, base.weight, base.bias, down, up, layer.scaling[name])
     return result
 
 
@@ -69,11 +69,10 @@ def _function() -> Any:
     import torch
 
     class LoraLinear(torch.autograd.Function):
-        """See the module's docstring."""
+        """See the module's docstring. Computes in the weight's type, whatever autocast is set to."""
 
         @staticmethod
-        @torch.amp.custom_fwd(device_type="cuda")
-        def forward(
+        def forward(  # noqa: PLR0913, PLR0917  # one argument for each input that autograd must see
             ctx: Any,
             x: torch.Tensor,
             weight: torch.Tensor,
@@ -84,24 +83,25 @@ def _function() -> Any:
         ) -> torch.Tensor:
             flat = x.reshape(-1, x.shape[-1])
             down, up = down.to(x.dtype), up.to(x.dtype)
-            hidden = flat @ down.T
-            y = torch.nn.functional.linear(flat, weight, bias)
-            y.addmm_(hidden, up.T, alpha=scale)
+            with torch.autocast(x.device.type, enabled=False):
+                hidden = flat @ down.T
+                y = torch.nn.functional.linear(flat, weight, bias)
+                y.addmm_(hidden, up.T, alpha=scale)
             ctx.save_for_backward(flat, weight, down, up, hidden)
             ctx.scale = scale
             return y.view(*x.shape[:-1], -1)
 
         @staticmethod
-        @torch.amp.custom_bwd(device_type="cuda")
         def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
             flat, weight, down, up, hidden = ctx.saved_tensors
             dy = grad.reshape(-1, grad.shape[-1])
-            inner = (dy @ up).mul_(ctx.scale)
-            d_down = inner.T @ flat
-            d_up = (dy.T @ hidden).mul_(ctx.scale)
             dx = None
-            if ctx.needs_input_grad[0]:
-                dx = (dy @ weight).addmm_(inner, down).view(*grad.shape[:-1], -1)
+            with torch.autocast(grad.device.type, enabled=False):
+                inner = (dy @ up).mul_(ctx.scale)
+                d_down = inner.T @ flat
+                d_up = (dy.T @ hidden).mul_(ctx.scale)
+                if ctx.needs_input_grad[0]:
+                    dx = (dy @ weight).addmm_(inner, down).view(*grad.shape[:-1], -1)
             return dx, None, None, d_down, d_up, None
 
     return LoraLinear

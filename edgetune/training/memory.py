@@ -24,6 +24,11 @@ def available_memory(device: torch.device) -> int:
     return min(known) if known else sys.maxsize
 
 
+def trainable_parameters(model: torch.nn.Module) -> int:
+    """How many numbers train."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 def require_memory(model: torch.nn.Module, device: torch.device) -> int:
     """Check that what surely must be held fits: gradients and AdamW's two moments of what trains.
 
@@ -36,14 +41,14 @@ def require_memory(model: torch.nn.Module, device: torch.device) -> int:
     Raises:
         ResourceError: they do not fit.
     """
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    trained = trainable_parameters(model)
     needed = trained * 4 * 3
     free = available_memory(device)
     if needed > free:
         raise ResourceError(
             f"training {trained / 1e6:.0f} M parameters needs at least {needed / 1e9:.1f} GB more memory on "
             f"{device.type}, which has {free / 1e9:.1f} GB free",
-            hint="train an adapter instead: --method-kind qlora",
+            hint="train an adapter instead: --method qlora",
         )
     return needed
 

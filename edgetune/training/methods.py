@@ -7,10 +7,12 @@ rsLoRA (2312.03732). Adapters are PEFT's.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgetune import extras
 from edgetune.errors import RecipeError
 from edgetune.models.nf4 import BLOCK_SIZE, nf4_round_trip
 from edgetune.training.devices import Choice
@@ -77,26 +79,37 @@ def _adapt(model: PreTrainedModel, method: MethodSettings) -> Adapted:
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=method.rank,
-        lora_alpha=method.effective_alpha,  # type: ignore[arg-type]  # PEFT's own scaling takes a float
+        lora_alpha=method.effective_alpha,  # PEFT declares an int; its scaling takes a float
         lora_dropout=method.dropout,
         target_modules=_targets(model, method.target_modules),
-        modules_to_save=list(method.modules_to_save) or None,
+        modules_to_save=_require_modules(model, "modules_to_save", method.modules_to_save) or None,
         use_dora=method.kind == "dora",
         use_rslora=method.kind == "rslora",
     )
-    peft_model = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by names that it has renamed
+        peft_model = get_peft_model(model, config)
     return Adapted(peft_model, "nf4" if quantised else "base", quantised, choices)
 
 
 def _targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> str | list[str]:
     if isinstance(wanted, str):
         return "all-linear"  # PEFT's word for every linear layer but the output head
+    return _require_modules(model, "target_modules", wanted)
+
+
+def _require_modules(model: PreTrainedModel, setting: str, wanted: Sequence[str]) -> list[str]:
+    """The names as given, each found in the model whole or as the end of a name.
+
+    Raises:
+        RecipeError: naming those that are not.
+    """
     names = [name for name, _ in model.named_modules()]
     unknown = [w for w in wanted if not any(name == w or name.endswith(f".{w}") for name in names)]
     if unknown:
         linear = sorted({name.rsplit(".", 1)[-1] for name in linear_layers(model)})
         raise RecipeError(
-            f"method.target_modules: no module called {', '.join(unknown)} in the model",
+            f"method.{setting}: no module called {', '.join(unknown)} in the model",
             hint=f"its linear layers are called: {', '.join(linear)}",
         )
     return list(wanted)
@@ -106,8 +119,13 @@ def linear_layers(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
     """Every linear layer but the output head, by name."""
     import torch
 
-    head = model.get_output_embeddings()
+    head = _head(model)
     return {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+
+
+def _head(model: PreTrainedModel) -> Any:
+    """The output head."""
+    return model.get_output_embeddings()  # type: ignore[no-untyped-call]
 
 
 def choose_storage(model: PreTrainedModel, wanted: str) -> Choice:
@@ -151,8 +169,7 @@ def quantise(model: PreTrainedModel, *, packed: bool) -> tuple[str, ...]:
 
 
 def _packed_layer(layer: torch.nn.Linear) -> torch.nn.Module:
-    import bitsandbytes as bnb
-
+    bnb = extras.require("bitsandbytes", extra="train", needed_for="a packed 4-bit base")
     packed = bnb.nn.Linear4bit(
         layer.in_features,
         layer.out_features,
@@ -160,6 +177,7 @@ def _packed_layer(layer: torch.nn.Linear) -> torch.nn.Module:
         compute_dtype=layer.weight.dtype,
         compress_statistics=True,
         quant_type="nf4",
+        device="meta",  # its own weights are never used: drawing them would move the seed of the adapter
     )
     packed.weight = bnb.nn.Params4bit(
         layer.weight.detach(),
@@ -183,7 +201,7 @@ def _freeze(model: PreTrainedModel, method: MethodSettings) -> str:
     else:
         chosen = _last_layers(model, method.train_last_layers or 0)
         if method.train_head_only:
-            head = model.get_output_embeddings().weight
+            head = _head(model).weight
             chosen += [n for n, p in model.named_parameters() if p is head]
     if not chosen:
         raise RecipeError(
@@ -195,7 +213,7 @@ def _freeze(model: PreTrainedModel, method: MethodSettings) -> str:
         parameters[name].requires_grad_(True)
     tied = model.config.tie_word_embeddings and any("embed" in name for name in chosen)
     note = "; the head is tied to the embedding, so both train" if tied else ""
-    return f"{len(chosen)} of {len(parameters)} parameters tensors{note}"
+    return f"{len(chosen)} of {len(parameters)} parameter tensors{note}"
 
 
 def _last_layers(model: PreTrainedModel, count: int) -> list[str]:

@@ -17,6 +17,7 @@ on any device, for any model that takes its attention from transformers'
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgetune.data.encoding import IGNORE
@@ -116,7 +117,7 @@ def unsupported_reason(model: PreTrainedModel) -> str | None:
     return None
 
 
-def packed_attention(
+def packed_attention(  # noqa: PLR0913  # transformers calls it with these
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -154,7 +155,9 @@ def packed_attention(
     prefix = query.shape[2] - cells.shape[0]
     rows, longest = grid.shape
     flat_query, flat_key, flat_value = (part[0].transpose(0, 1) for part in (query, key, value))  # (T, heads, width)
-    options = {"dropout_p": dropout, "scale": scaling, "enable_gqa": query.shape[1] != key.shape[1]}
+    attend = partial(
+        scaled_dot_product_attention, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+    )
 
     def rest(flat: torch.Tensor) -> torch.Tensor:
         picked = flat.index_select(0, grid.flatten())
@@ -165,14 +168,10 @@ def packed_attention(
         return torch.cat([shared, rest(flat)], dim=2)
 
     mask = _mask(prefix, longest, sliding_window, query.device)
-    attended = scaled_dot_product_attention(
-        rest(flat_query), with_prefix(flat_key), with_prefix(flat_value), attn_mask=mask[prefix:], **options
-    )
+    attended = attend(rest(flat_query), with_prefix(flat_key), with_prefix(flat_value), attn_mask=mask[prefix:])
     result = attended.transpose(1, 2).reshape(rows * longest, *flat_query.shape[1:]).index_select(0, cells)
     if prefix:
-        first = scaled_dot_product_attention(
-            *(part[:, :, :prefix] for part in (query, key, value)), attn_mask=mask[:prefix, :prefix], **options
-        )
+        first = attend(query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix], attn_mask=mask[:prefix, :prefix])
         result = torch.cat([first[0].transpose(0, 1), result])
     return result.unsqueeze(0), None
 

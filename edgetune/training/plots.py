@@ -30,4 +30,4 @@ def plot_losses(entries: Sequence[Mapping[str, Any]], target: Path) -> None:
     lower.plot([e["step"] for e in steps], [e["learning_rate"] for e in steps], linewidth=1)
     lower.set(ylabel="learning rate", xlabel="step")
     with files.atomic_path(target) as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary))
+        FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]

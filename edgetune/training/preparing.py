@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import subprocess
 import sys
 import tempfile
@@ -38,14 +38,17 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
             same command works once the cause is mended.
     """
     base = resolve_base(resolved.recipe.model, resolved.path.parent)
+    template = resolved.recipe.model.chat_template
+    tokenizer = load_tokenizer(base.folder, resolved.locate(template) if template else None)
     with tempfile.TemporaryDirectory(prefix="edgetune-") as scratch:
         train, heldout = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
         _report_leaks(train, heldout)
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         run = create_run(resolved, folder, created=now, version=__version__)
     write_rows(run.train_file, train)
     write_rows(run.heldout_file, heldout)
-    _fix_tokenizer(resolved, base, run)
+    with files.atomic_path(run.tokenizer_folder) as temporary:
+        tokenizer.save_pretrained(temporary)
     run.update_manifest(state="prepared", versions=_versions(), **_base_fields(base), **_hashes(run))
     return run
 
@@ -59,7 +62,7 @@ def _rows(
         _run_script(resolved, data.prepare, scratch, allow_scripts=allow_scripts)
         train_source, heldout_source = str(scratch / "train.jsonl"), str(scratch / "heldout.jsonl")
     if train_source is None:
-        raise RecipeError("data.train: required, unless data.prepare makes the rows", hint="--train FILE")
+        raise RecipeError("data.train: required, unless data.prepare makes the rows", hint="--data-train FILE")
     train: Sequence[Conversation] = load_rows(_place(resolved, train_source), data.format).raise_on_problems().rows
     if heldout_source is not None:
         heldout: Sequence[Conversation] = (
@@ -87,7 +90,7 @@ def _run_script(resolved: Resolved, prepare: PrepareSettings, output: Path, *, a
     """
     script = resolved.locate(prepare.script)
     if not script.is_file():
-        raise RecipeError(f"data.prepare.script: no such file: {script}", hint=f"mend {resolved.path}")
+        raise RecipeError(f"data.prepare.script: no such file: {script}", hint=f"mend it in {resolved.path}")
     if not allow_scripts and not is_shipped(script):
         raise RecipeError(
             f"{script} is Python code that did not come with edgetune, and would run with your rights",
@@ -115,13 +118,6 @@ def _report_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]
             hint="take them out of one file, or leave data.heldout away to have rows held out for you",
             problems=[f"{leak.heldout}: same as {leak.train}" for leak in leaks[:LEAKS_NAMED]],
         )
-
-
-def _fix_tokenizer(resolved: Resolved, base: Base, run: Run) -> None:
-    template = resolved.recipe.model.chat_template
-    tokenizer = load_tokenizer(base.folder, resolved.locate(template) if template else None)
-    with files.atomic_path(run.tokenizer_folder) as temporary:
-        tokenizer.save_pretrained(temporary)
 
 
 def _base_fields(base: Base) -> dict[str, str]:

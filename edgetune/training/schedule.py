@@ -15,26 +15,28 @@ class Clock:
     Attributes:
         limit: seconds after which training stops; None for no limit.
         spent: seconds of earlier sessions.
+        share: share of the limit that was used up at the last tick; 0 without a limit.
     """
 
     limit: float | None
     spent: float = 0.0
+    share: float = 0.0
     _since: float = field(default_factory=time.monotonic)
 
     def start(self, spent: float = 0.0) -> None:
         """Begin a session after ``spent`` seconds of earlier ones."""
         self.spent = spent
         self._since = time.monotonic()
+        self.tick(spent)
 
     @property
     def elapsed(self) -> float:
         """Seconds so far."""
         return self.spent + time.monotonic() - self._since
 
-    @property
-    def share(self) -> float:
-        """Share of the limit that is used up; 0 without a limit."""
-        return self.elapsed / self.limit if self.limit else 0.0
+    def tick(self, elapsed: float) -> None:
+        """Fix the share of the limit until the next tick, so that all who ask between see the same."""
+        self.share = elapsed / self.limit if self.limit else 0.0
 
 
 def learning_rate_factor(progress: float, warmup: float, scheduler: str) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetune.data.encoding import IGNORE
 from edgetune.errors import TrainingError
 from edgetune.training import checkpoints
 from edgetune.training.batches import Collate, answer_loss
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
     from edgetune.data.templating import Encoded
+
+#: Settings that transformers' Trainer writes as a pickle and never reads again; the recipe has them.
+PICKLED = "training_args.bin"
 
 
 @dataclass
@@ -37,16 +41,20 @@ class Plan:
     """How to train, in plain values.
 
     Attributes:
+        folder: where the checkpoints go.
         keep: checkpoints kept besides the best.
         warmup: share of the run.
         scheduler: of the learning rate.
         batch_rows: rows in one forward pass when evaluating.
+        step_rows: rows in one optimiser step, over all processes.
     """
 
+    folder: Path
     keep: int
     warmup: float
     scheduler: str
     batch_rows: int
+    step_rows: int
 
 
 class Parts:
@@ -69,7 +77,7 @@ def make_trainer(parts: Parts, **options: Any) -> Trainer:
 
 
 @cache
-def _trainer_class() -> type:
+def _trainer_class() -> type:  # noqa: C901  # counts the methods of the class as one function
     import torch
     from transformers import Trainer
 
@@ -97,14 +105,23 @@ def _trainer_class() -> type:
             self._count(inputs)
             # DDP averages gradients over the processes; the sum is wanted.
             loss = answer_loss(model, inputs) / num_items_in_batch * self.accelerator.num_processes
-            if not torch.isfinite(loss):
+            self._require_finite("the loss", loss, self.state.global_step + 1)
+            return loss
+
+        def _require_finite(self, what: str, value: torch.Tensor, step: int) -> None:
+            if not torch.isfinite(value).all():
                 raise TrainingError(
-                    f"the loss is {loss.item()} at step {self.state.global_step + 1}; nothing was saved after the "
-                    "last checkpoint",
+                    f"{what} is not finite at step {step}; nothing was saved after the last checkpoint",
                     hint="lower the learning rate: --learning-rate "
                     f"{self.args.learning_rate / 10:.0e}, or look at the rows with edgetune data check",
                 )
-            return loss
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            # Only whole steps: the rest of a shuffled pass would make a smaller step where forward passes
+            # are accumulated, and none where they are not.
+            rows: Any = train_dataset if train_dataset is not None else self.train_dataset
+            step = self.parts.plan.step_rows
+            return torch.utils.data.RandomSampler(rows, num_samples=len(rows) // step * step)
 
         def _count(self, inputs: dict[str, torch.Tensor]) -> None:
             counters = self.parts.counters
@@ -117,18 +134,24 @@ def _trainer_class() -> type:
         ) -> torch.optim.lr_scheduler.LRScheduler:
             plan = self.parts.plan
             factor = schedule(num_training_steps, plan.warmup, plan.scheduler, self.parts.clock)
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)  # type: ignore[arg-type]  # made before
             self._created_lr_scheduler = True
             return self.lr_scheduler
 
         def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+            assert self.model is not None
             values = {"eval_loss": heldout_loss(self.model, self.parts, self.accelerator)}
+            self._require_finite("the held-out loss", torch.tensor(values["eval_loss"]), self.state.global_step)
             self.log(values)
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, values)
             return values
 
         def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            folder = self.parts.plan.folder / f"checkpoint-{self.state.global_step}"
+            assert self.model is not None
+            for name, weight in self.model.named_parameters():
+                if weight.requires_grad:  # one step before the loss could tell
+                    self._require_finite(name, weight, self.state.global_step)
             main = self.accelerator.is_main_process
             if main and folder.exists():
                 shutil.rmtree(folder)
@@ -136,8 +159,9 @@ def _trainer_class() -> type:
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if main:
+                (folder / PICKLED).unlink(missing_ok=True)
                 checkpoints.seal(folder)
-                checkpoints.rotate(Path(self.args.output_dir), self.parts.plan.keep, self.parts.best_step)
+                checkpoints.rotate(self.parts.plan.folder, self.parts.plan.keep, self.parts.best_step)
 
     return EdgeTrainer
 
@@ -146,9 +170,7 @@ def _with_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {**batch, "labels": batch["shift_labels"]}
 
 
-def heldout_loss(
-    model: torch.nn.Module, parts: Parts, accelerator: Any, on_rows: Callable[[int], None] = lambda _: None
-) -> float:
+def heldout_loss(model: torch.nn.Module, parts: Parts, accelerator: Any) -> float:
     """Mean loss over the answer tokens of all held-out rows, shared out over the processes.
 
     Rows of like length go together; the mean does not depend on the order.
@@ -164,9 +186,8 @@ def heldout_loss(
     with torch.no_grad():
         for rows in batches[accelerator.process_index :: accelerator.num_processes]:
             batch = {key: value.to(accelerator.device) for key, value in parts.collate(rows).items()}
-            learnt = (batch["shift_labels"] != -100).sum()
+            learnt = (batch["shift_labels"] != IGNORE).sum()
             total += torch.stack([answer_loss(model, batch).double(), learnt.double()]).cpu()
-            on_rows(len(rows))
     model.train(training)
     summed = accelerator.reduce(total.to(torch.float32 if accelerator.device.type == "mps" else total.dtype))
     return float(summed[0] / summed[1])

@@ -20,7 +20,7 @@ from edgetune.errors import ExportError, MissingExtra
 from edgetune_gguf.mixture import row_bytes
 
 #: Values that one task quantises: small enough to share well, large enough not to matter.
-TASK_VALUES = 1 << 19
+TASK_VALUES = 1 << 16
 
 #: Biggest finite half float: F16 values and the scales of blocks would be infinite beyond it.
 _HALF_MAX = 65504.0

@@ -184,6 +184,16 @@ def test_a_tensor_left_over_is_named(tmp_path, tiny):
         MergedWeights(base, tmp_path / "adapter", "base")
 
 
+def test_a_weight_both_adapted_and_replaced_is_refused(tmp_path, tiny):
+    base = tiny.save_base(tmp_path / "base")
+    tiny.save_adapter(base, tmp_path / "adapter")
+    file = tmp_path / "adapter/adapter_model.safetensors"
+    whole = {"base_model.model.model.layers.0.self_attn.q_proj.weight": torch.zeros(32, 32)}
+    save_file(load_file(file) | whole, file)
+    with pytest.raises(ModelError, match="both adapts and replaces"):
+        MergedWeights(base, tmp_path / "adapter", "base")
+
+
 def test_an_adapter_of_another_base_is_refused_with_every_misfit(tmp_path, tiny):
     base = tiny.save_base(tmp_path / "base")
     tiny.save_adapter(base, tmp_path / "adapter")

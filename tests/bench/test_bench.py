@@ -122,6 +122,12 @@ def test_memory_is_read_from_the_kernel(tmp_path):
     assert elsewhere["pss"] is None
 
 
+def test_bytes_from_storage_are_the_kernels_count(tmp_path):
+    (tmp_path / "io").write_text("rchar: 5\nread_bytes: 4096\nwrite_bytes: 7\n")
+    assert child.storage_bytes(tmp_path) == 4096
+    assert child.storage_bytes(tmp_path / "nothing") is None
+
+
 def test_the_environment_describes_this_machine():
     machine = environment("AVX2 = 1")
     assert machine.usable_cpus == len(os.sched_getaffinity(0))
@@ -140,4 +146,4 @@ def test_the_measured_process_needs_no_torch(artifact):
         [sys.executable, "-c", program], input=given, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stderr == ""
-    assert set(json.loads(done.stdout)) == {"ready_s", "first_token_s"}
+    assert set(json.loads(done.stdout)) == {"ready_s", "first_token_s", "storage_bytes"}

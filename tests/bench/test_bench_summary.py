@@ -57,7 +57,7 @@ def test_what_is_missing_says_why():
 
 def test_warnings():
     machine = Environment(
-        cpu="x", architecture="x", features="", logical_cpus=4, usable_cpus=4, cgroup_cpus=None, governor=None,
+        cpu="x", architecture="x", features="", virtual=False, logical_cpus=4, usable_cpus=4, cgroup_cpus=None, governor=None,
         memory_bytes=1, load_average=2.5, system="x", versions={},
     )  # fmt: skip
     noisy = [request(0.5, 0.6), request(1.0, 1.1), request(2.0, 2.1), request()]
@@ -65,6 +65,10 @@ def test_warnings():
     assert notes[0] == "the machine was busy: load 2.5 on 4 CPUs before the first start"
     assert any(note.startswith("ttft is noisy") for note in notes)
     assert notes[-1] == "1 of 4 prompts got an empty answer and are in no latency figure"
+    virtual = machine.model_copy(update={"virtual": True})
+    cold = figures(loads(1.0, cold=(1.0,)), noisy, MEMORY)
+    assert any("load_cold is a lower bound" in note for note in warnings(virtual, cold, noisy))
+    assert not any("lower bound" in note for note in warnings(machine, cold, noisy))
     calm = [request(0.5, 0.6)] * 4
     quiet = machine.model_copy(update={"load_average": 0.1})
     assert warnings(quiet, figures(loads(1.0), calm, MEMORY), calm) == ()

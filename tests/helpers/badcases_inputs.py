@@ -85,6 +85,10 @@ RECIPES: dict[str, Case] = {
     "a missing model": (lambda w: w.cmd("recipe", "check", w.file("r.yaml", "name: a")), 3, "model: required"),
     "a word for a number": (check_recipe("train: {epochs: many}"), 3, "train.epochs"),
     "a value out of range": (check_recipe("method: {rank: 0}"), 3, "method.rank"),
+    "a number without end": (check_recipe("train: {epochs: .inf}"), 3, "train.epochs"),
+    "a learning rate beyond reason": (check_recipe("train: {learning_rate: 1e38}"), 3, "train.learning_rate"),
+    "a pattern that is none": (
+        check_recipe("method: {kind: freeze, train_patterns: ['([']}"), 3, "no regular expression"),
     "a choice that is none": (check_recipe("method: {kind: lorra}"), 3, "method.kind"),
     "a section that is a word": (check_recipe("train: fast"), 3, "train"),
     "a section that is empty": (check_recipe("train:"), 3, "train"),

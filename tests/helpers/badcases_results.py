@@ -64,7 +64,8 @@ def look(spoil: Spoil | None = None, **manifest: Any) -> Command:
 RUNS: dict[str, Case] = {
     "a manifest cut off": (look(cut("manifest.json")), 1, "manifest.json is damaged"),
     "a manifest of a later version": (look(schema_version=9), 1, "manifest.json is damaged"),
-    "a recipe that is gone": (lambda w: w.cmd("train", "--resume", w.run(remove("recipe.yaml"))), 3, "recipe.yaml"),
+    "a recipe that is gone": (
+        lambda w: w.cmd("train", "--resume", w.run(remove("recipe.yaml"), state="prepared")), 3, "recipe.yaml"),
     "a recipe that is damaged": (look(write("recipe.yaml", "name: [")), 3, "recipe.yaml"),
     "held-out rows gone": (look(remove("data/heldout.jsonl")), 4, "heldout.jsonl"),
     "held-out rows damaged": (look(write("data/heldout.jsonl", "{")), 4, "heldout.jsonl"),
@@ -85,7 +86,8 @@ RUNS: dict[str, Case] = {
         lambda w: w.cmd("chat", w.run(), "--artifact", "q4_0", "--prompt", "hi"), 8, "has no export 'q4_0'"),
     "a benchmark without exports": (lambda w: w.cmd("bench", w.run()), 8, "export"),
     "resume of what is no run": (lambda w: w.cmd("train", "--resume", "."), 1, "is not a run folder"),
-    "an output folder that is in use": (lambda w: w.cmd("train", w.recipe(), "--output", w.run()), 3, "run"),
+    "an output folder that is in use": (
+        lambda w: w.cmd("train", w.recipe(), "--output", "."), 3, "exists and is not empty"),
 }  # fmt: skip
 
 

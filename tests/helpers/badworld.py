@@ -145,6 +145,8 @@ class World:
         found: dict[str, bytes | None] = {}
         for path in self.folder.rglob("*"):
             name = path.relative_to(self.folder).as_posix()
+            if name.startswith("out/") and not name.startswith(("out/adapter", "out/model")):
+                continue  # a run that broke off keeps what it has, but for results
             if path.is_file() and not name.startswith("cache/"):
                 found[name] = None if path.name in self.unreadable else path.read_bytes()
             elif path.name.startswith("."):

@@ -1,0 +1,235 @@
+"""The pieces of a training, each made from the run and its recipe: rows, model, trainer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetune import console, extras
+from edgetune.data.reading import load_rows
+from edgetune.data.splitting import take
+from edgetune.data.templating import Encoded, encode_all
+from edgetune.errors import RecipeError
+from edgetune.models import context_length, load_config, load_model
+from edgetune.recipe import Recipe, TrainSettings
+from edgetune.run import Run
+from edgetune.training.batch_size import BatchSize
+from edgetune.training.batches import choose_packing, collate_for
+from edgetune.training.callbacks import callbacks
+from edgetune.training.devices import Choice
+from edgetune.training.fast_lora import speed_up
+from edgetune.training.memory import require_memory
+from edgetune.training.methods import Adapted, apply_method, default_learning_rate
+from edgetune.training.packing import ATTENTION, register_attention
+from edgetune.training.schedule import Clock
+from edgetune.training.stopping import Stop
+from edgetune.training.trainer import Parts, Plan, make_trainer
+from edgetune.training.watch import Watch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Trainer
+
+#: Longest row where neither the recipe nor the model says less.
+LONGEST_ROW = 2048
+#: Held-out evaluations in a run where the recipe does not say how often.
+EVALUATIONS = 10
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is trained on and what is held out, encoded; ``pad_id`` fills short rows up."""
+
+    train: Sequence[Encoded]
+    heldout: Sequence[Encoded]
+    pad_id: int
+
+
+def encode_run(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Rows:
+    """The run's rows as token ids.
+
+    Raises:
+        RecipeError: rows longer than the model's context are asked for.
+        DataError: rows that cannot be encoded.
+    """
+    settings = recipe.data
+    context = context_length(
+        load_config(Path(run.manifest.base_folder), trust_remote_code=recipe.model.trust_remote_code)
+    )
+    longest = settings.max_tokens or min(context, LONGEST_ROW)
+    if longest > context:
+        raise RecipeError(
+            f"data.max_tokens is {longest}, but the model's context has {context} tokens",
+            hint=f"--data-max-tokens {context}",
+        )
+
+    def encoded(path: Path, limit: int | None) -> Sequence[Encoded]:
+        rows = take(load_rows(path).raise_on_problems().rows, limit, recipe.train.seed)
+        done = encode_all(rows, tokenizer, recipe.task.system, longest, settings.too_long)
+        if done.dropped or done.truncated:
+            console.note(
+                f"{path.name}: {done.dropped} rows dropped and {done.truncated} cut, longer than {longest} tokens"
+            )
+        return done.rows
+
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    return Rows(encoded(run.train_file, None), encoded(run.heldout_file, recipe.train.evaluate_rows), pad_id)
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What computes: chosen with reasons.
+
+    Attributes:
+        device: kind of device.
+        dtype: compute type.
+        adapted: the model with the method applied.
+        packing: how rows become batches.
+        fused: LoRA layers that take the fused step.
+    """
+
+    device: Choice
+    dtype: Choice
+    adapted: Adapted
+    packing: Choice
+    fused: int
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """All choices in words, as the manifest keeps them."""
+        own = {"device": str(self.device), "dtype": str(self.dtype), "packing": str(self.packing)}
+        return own | {"fused LoRA layers": str(self.fused)} | self.adapted.choices
+
+
+def build_machinery(run: Run, recipe: Recipe, device: Choice, dtype: Choice) -> Machinery:
+    """Load the base and make it train what the method says.
+
+    Raises:
+        ModelError: the base cannot be loaded.
+        RecipeError: the method names what the model has not.
+        ResourceError: not enough memory.
+    """
+    from accelerate import PartialState
+
+    method = recipe.method
+    # Weights that train themselves stay in float32; Trainer then computes in bfloat16 by autocast.
+    stored = dtype.value if method.is_adapter else "float32"
+    model = load_model(
+        Path(run.manifest.base_folder),
+        dtype=stored,
+        device=str(PartialState().device) if device.value == "cuda" else device.value,  # each process its own
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
+    packing = choose_packing(model, recipe.train.packing)
+    if packing.value == "prefix":
+        register_attention()
+        model.set_attn_implementation(ATTENTION)
+    adapted = apply_method(model, method)
+    require_memory(adapted.model, model.device)
+    if recipe.train.gradient_checkpointing:
+        # transformers 5 renamed it.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    fused = speed_up(adapted.model) if method.is_adapter else 0
+    return Machinery(device, dtype, adapted, packing, fused)
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A trainer and what it shares with those around it."""
+
+    trainer: Trainer
+    watch: Watch
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How long a training is, and how often it is looked at, in optimiser steps."""
+
+    total: int
+    evaluate_every: int
+    size: BatchSize
+
+    @classmethod
+    def of(cls, settings: TrainSettings, rows: int, processes: int) -> Steps:
+        """Count the steps of a run over ``rows`` rows."""
+        size = BatchSize.of(settings.batch_size, settings.micro_batch_size, rows, processes)
+        total = settings.max_steps or math.ceil(settings.epochs * size.steps_per_epoch(rows))
+        return cls(total, settings.evaluate_every or max(1, total // EVALUATIONS), size)
+
+
+def assemble(run: Run, recipe: Recipe, rows: Rows, machinery: Machinery, bar: console.Bar) -> Assembled:
+    """Wire the trainer.
+
+    Raises:
+        RecipeError, DataError: the batch size does not fit the rows or the processes.
+        MissingExtra: TensorBoard asked for and not installed.
+    """
+    from accelerate import PartialState
+    from transformers import PrinterCallback
+
+    settings, state = recipe.train, PartialState()
+    steps = Steps.of(settings, len(rows.train), state.num_processes)
+    plan = Plan(
+        run.checkpoints_folder,
+        settings.keep_checkpoints,
+        settings.warmup_share,
+        settings.scheduler,
+        steps.size.micro,
+        steps.size.total,
+    )
+    clock = Clock(settings.max_minutes * 60 if settings.max_minutes else None)
+    parts = Parts(plan, clock, collate_for(machinery.packing.value, rows.pad_id), tuple(rows.heldout))
+    metrics = run.metrics_file if state.is_main_process else None
+    watch = Watch(parts, Stop(), metrics, settings.early_stopping, settings.save_every or steps.evaluate_every)
+    trainer = make_trainer(
+        parts,
+        model=machinery.adapted.model,
+        args=_arguments(run, recipe, steps, machinery),
+        train_dataset=list(rows.train),
+        eval_dataset=list(rows.heldout),
+        callbacks=callbacks(watch, bar),
+    )
+    trainer.remove_callback(PrinterCallback)  # the bar and metrics.jsonl stand in for it
+    return Assembled(trainer, watch)
+
+
+def _arguments(run: Run, recipe: Recipe, steps: Steps, machinery: Machinery) -> Any:
+    from transformers import TrainingArguments
+
+    settings, method = recipe.train, recipe.method
+    if settings.tensorboard:
+        extras.require("tensorboard", extra="tensorboard", needed_for="train.tensorboard")
+    arguments = TrainingArguments(
+        output_dir=str(run.checkpoints_folder),
+        max_steps=steps.total,
+        per_device_train_batch_size=steps.size.micro,
+        gradient_accumulation_steps=steps.size.accumulate,
+        dataloader_drop_last=True,
+        learning_rate=settings.learning_rate or default_learning_rate(method),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        optim="adamw_torch",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        use_cpu=machinery.device.value == "cpu",
+        bf16=machinery.dtype.value == "bfloat16" and not method.is_adapter,
+        eval_strategy="steps",
+        eval_steps=steps.evaluate_every,
+        save_strategy="no",  # the keeper says when, and checkpoints.rotate what is kept
+        logging_steps=settings.log_every,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+        report_to=["tensorboard"] if settings.tensorboard else [],
+        disable_tqdm=True,
+        log_level="error",
+    )
+    if arguments.n_gpu > 1:
+        # One process with several GPUs would mean DataParallel, which splits a batch along its first
+        # dimension; a packed batch has only one row. Several GPUs take one process each.
+        arguments._n_gpu = 1  # noqa: SLF001  # transformers offers no other way
+        console.note("using one GPU of several; for all: accelerate launch -m edgetune train …")
+    return arguments

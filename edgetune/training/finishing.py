@@ -1,0 +1,51 @@
+"""From the last step to a trained run."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from edgetune import console, files
+from edgetune.run import Run
+from edgetune.training import checkpoints, metrics_file
+from edgetune.training.memory import peak_memory, trainable_parameters
+from edgetune.training.plots import plot_losses
+from edgetune.training.trainer import Parts
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+#: What a checkpoint holds besides the state of the training: names begin so.
+RESULT_FILES = ("adapter_", "model", "config.json", "generation_config.json")
+
+
+def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
+    """Store the best checkpoint's weights as the run's result, with the plot and the figures.
+
+    A process killed in here leaves a run that finishes when resumed.
+    """
+    assert parts.best_step is not None, "the last step is always evaluated"
+    assert trainer.model is not None
+    best = checkpoints.at_step(run.checkpoints_folder, parts.best_step)
+    is_adapter = (best.folder / "adapter_config.json").is_file()
+    with files.atomic_path(run.adapter_folder if is_adapter else run.model_folder) as temporary:
+        temporary.mkdir()
+        for file in best.folder.iterdir():
+            if file.name.startswith(RESULT_FILES):
+                shutil.copy2(file, temporary / file.name)
+    entries = metrics_file.read(run.metrics_file)
+    plot_losses(entries, run.folder / "loss.png")
+    run.update_manifest(
+        state="trained",
+        result={
+            "steps": trainer.state.global_step,
+            "seconds": round(parts.clock.elapsed, 1),
+            "best_step": parts.best_step,
+            "best_heldout_loss": parts.best_loss,
+            "tokens_per_s": entries[-1]["tokens_per_s"],
+            "rows_per_s": entries[-1]["rows_per_s"],
+            "trainable_parameters": trainable_parameters(trainer.model),
+            **peak_memory(trainer.args.device.type),
+        },
+    )
+    console.note(f"best held-out loss {parts.best_loss:.4f} at step {parts.best_step}")

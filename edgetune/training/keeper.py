@@ -1,0 +1,102 @@
+"""When to save and when to stop."""
+
+# ruff: noqa: ARG002  # transformers gives every callback the same arguments
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from edgetune.training.processes import any_process, reduced
+from edgetune.training.watch import Watch
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+
+def make_keeper(watch: Watch) -> TrainerCallback:
+    """A callback that decides when to save and when to stop. Its state lies in every checkpoint."""
+    keeper: TrainerCallback = _keeper_class()(watch)
+    return keeper
+
+
+def ended(state: Any, watch: Watch) -> bool:
+    """Whether a checkpoint's training had come to its end, so that nothing is left but to store the result.
+
+    Also takes over what the checkpoint knows: the best step, and the time spent.
+
+    Args:
+        state: transformers' TrainerState as stored in the checkpoint.
+        watch: for the limits.
+    """
+    saved = state.stateful_callbacks["Keeper"]["attributes"]
+    _restore(watch, saved)
+    patience, clock = watch.patience, watch.parts.clock
+    late = clock.limit is not None and clock.spent >= clock.limit
+    impatient = patience is not None and saved["worse"] >= patience
+    evaluated = saved["evaluated_step"] == state.global_step
+    return bool(evaluated and (state.global_step >= state.max_steps or late or impatient))
+
+
+def _restore(watch: Watch, saved: Mapping[str, Any]) -> None:
+    parts = watch.parts
+    parts.best_loss, parts.best_step = saved["best_loss"], saved["best_step"]
+    parts.clock.start(saved["elapsed"])
+
+
+@cache
+def _keeper_class() -> Any:  # noqa: C901  # counts the methods of the class as one function
+    from transformers import TrainerCallback
+    from transformers.trainer_callback import ExportableState
+
+    class Keeper(TrainerCallback, ExportableState):
+        """See :func:`make_keeper`."""
+
+        def __init__(self, watch: Watch) -> None:
+            self.watch = watch
+            self.worse = 0
+            self.evaluated_step: int | None = None
+
+        def state(self) -> dict[str, Any]:
+            parts = self.watch.parts
+            kept = {"best_loss": parts.best_loss, "best_step": parts.best_step, "elapsed": parts.clock.elapsed}
+            own = {"worse": self.worse, "evaluated_step": self.evaluated_step}
+            return {"args": {}, "attributes": kept | own}
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            saved = state.stateful_callbacks.get("Keeper")
+            if isinstance(saved, dict) and state.global_step:
+                attributes = saved["attributes"]
+                self.worse, self.evaluated_step = attributes["worse"], attributes["evaluated_step"]
+                _restore(self.watch, attributes)
+            else:
+                self.watch.parts.clock.start()
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            # The learning rate and the end follow this time, so it must be one for all processes.
+            clock = self.watch.parts.clock
+            if clock.limit is not None:
+                clock.tick(reduced([clock.elapsed], "max")[0])
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_save |= state.global_step % self.watch.save_every == 0
+            if self.watch.parts.clock.share >= 1:
+                control.should_evaluate = control.should_save = control.should_training_stop = True
+            if any_process(self.watch.stop.signal is not None):
+                self.watch.stop.anywhere = control.should_save = control.should_training_stop = True
+            if state.global_step >= state.max_steps:
+                control.should_evaluate = control.should_save = True
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            parts = self.watch.parts
+            loss: float = kwargs["metrics"]["eval_loss"]
+            self.evaluated_step = state.global_step
+            if parts.best_loss is None or loss < parts.best_loss:
+                parts.best_loss, parts.best_step, self.worse = loss, state.global_step, 0
+                control.should_save = True
+            else:
+                self.worse += 1
+            if self.watch.patience is not None and self.worse >= self.watch.patience:
+                control.should_training_stop = True
+
+    return Keeper

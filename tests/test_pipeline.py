@@ -1,0 +1,87 @@
+"""`edgetune run` from rows to a measured artifact, with a tiny model through the real exporter and runtime."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tinyruns import write_base
+from tinytraining import write_recipe
+
+from edgetune import pipeline
+from edgetune.exporting import export
+from edgetune.pipeline import run_recipe
+
+EXPORTS = [{"format": "gguf", "quant": ["f16", "q8_0"]}]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("pipeline")
+
+
+@pytest.fixture(scope="module")
+def resolved(place):
+    torch.set_num_threads(1)
+    base = write_base(place / "base")
+    return write_recipe(
+        place / "recipe",
+        base,
+        method={"kind": "qlora"},
+        task={"max_new_tokens": 4},
+        bench={"prompts": 2, "threads": 1},
+        exports=EXPORTS,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(place, resolved):
+    return resolved, run_recipe(resolved, place / "run")
+
+
+def test_every_artifact_has_its_evidence(whole):
+    _, result = whole
+    assert [s.artifact.manifest.precision for s in result.shipped] == ["f16", "q8_0"]
+    for shipped in result.shipped:
+        assert shipped.artifact.manifest.merged_into == "nf4"
+        assert shipped.evaluation.n == 6
+        assert shipped.bench.subject.sha256
+        assert (result.run.folder / "bench" / f"{shipped.artifact.name}.json").is_file()
+    assert result.base.n == 6
+    assert result.run.evaluation_file("base").is_file()
+
+
+def test_the_summary_ends_in_a_command(whole):
+    _, result = whole
+    lines = result.to_text().splitlines()
+    assert lines[0].endswith(str(result.run.folder))
+    assert "6 steps" in lines[1]
+    assert lines[-1].startswith(f"  edgetune chat {result.shipped[-1].artifact.path} --prompt 'say ")
+    assert any("exact_match" in line for line in lines)
+    assert any("ttft" in line for line in lines)
+
+
+def test_a_second_call_does_nothing_again(whole, monkeypatch):
+    resolved, result = whole
+    before = {path: path.stat().st_mtime_ns for path in result.run.exports_folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(pipeline, "bench_artifact", None)
+    monkeypatch.setattr("edgetune.evaluation.subjects.evaluate", None)
+    again = run_recipe(resolved, result.run.folder)
+    assert again.to_text() == result.to_text()
+    after = {path: path.stat().st_mtime_ns for path in result.run.exports_folder.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_changed_artifact_is_measured_anew(whole, monkeypatch):
+    _, result = whole
+    artifact = result.shipped[0].artifact
+    measured = []
+    monkeypatch.setattr(pipeline.files, "sha256_file", lambda _: "other")
+    monkeypatch.setattr(pipeline, "bench_artifact", lambda a, **_: measured.append(a) or result.shipped[0].bench)
+    pipeline._bench(result.run, artifact, 2, 1)
+    assert measured == [artifact]
+
+
+def test_one_artifact_by_hand_is_the_same(whole):
+    _, result = whole
+    first = result.shipped[0].artifact
+    assert export(result.run, "gguf", "f16").manifest.sha256 == first.manifest.sha256
