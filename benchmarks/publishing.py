@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -38,23 +39,21 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """The commit of the working tree, with ``+changes`` where files differ from it; None outside git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
 
-    def git(*arguments: str) -> str | None:
-        done = subprocess.run(  # noqa: S607  # the user's own git
-            ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
-        )
+    def ask(*arguments: str) -> str | None:
+        done = subprocess.run([git, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
-    try:
-        commit, changes = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-    except FileNotFoundError:
-        return None
+    commit, changes = ask("rev-parse", "--short=12", "HEAD"), ask("status", "--porcelain", "--untracked-files=no")
     return commit and commit + ("+changes" if changes else "")
 
 
 def now() -> str:
     """UTC, ISO 8601."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def results_name(created: str, cpu: str) -> str:

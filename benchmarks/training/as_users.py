@@ -11,8 +11,7 @@ from typing import Any
 from job import Job, Step
 from publishing import REPOSITORY
 
-from edgetune import train
-from edgetune.recipe import Origin, resolve
+import edgetune
 from edgetune.training import metrics_file
 
 RECIPE = REPOSITORY / "recipes" / "smart-home" / "recipe.yaml"
@@ -25,28 +24,27 @@ def run_folder(job: Job) -> Path:
 
 def train_as_users(job: Job) -> None:
     """Train the smart-home recipe on the job's rows; step times come from the run's own metrics.jsonl."""
-    values: dict[str, Any] = {
-        "data.prepare": None,
-        "data.train": f"{job.messages}/train.jsonl",
-        "data.heldout": f"{job.messages}/heldout.jsonl",
-        "method.rank": job.rank,
-        "method.alpha": job.alpha,
-        "train.max_steps": job.steps,
-        "train.max_minutes": None,
-        "train.learning_rate": job.learning_rate,
-        "train.scheduler": job.scheduler,
-        "train.warmup_share": job.warmup,
-        "train.max_grad_norm": job.max_grad_norm,
-        "train.batch_size": job.batch_size,
-        "train.seed": job.seed,
-        "train.device": "cpu",
-        "train.dtype": "float32",
-        "train.log_every": 1,
-        "train.evaluate_every": job.steps,
-        "train.evaluate_rows": job.batch_size,
-    }
-    overrides: dict[str, tuple[Any, Origin]] = {key: (value, "flag") for key, value in values.items()}
-    run = train(resolve(RECIPE, overrides), run_folder(job))
+    run = edgetune.train(
+        RECIPE,
+        output=run_folder(job),
+        data={"prepare": None, "train": f"{job.messages}/train.jsonl", "heldout": f"{job.messages}/heldout.jsonl"},
+        method={"rank": job.rank, "alpha": job.alpha},
+        train={
+            "max_steps": job.steps,
+            "max_minutes": None,
+            "learning_rate": job.learning_rate,
+            "scheduler": job.scheduler,
+            "warmup_share": job.warmup,
+            "max_grad_norm": job.max_grad_norm,
+            "batch_size": job.batch_size,
+            "seed": job.seed,
+            "device": "cpu",
+            "dtype": "float32",
+            "log_every": 1,
+            "evaluate_every": job.steps,
+            "evaluate_rows": job.batch_size,
+        },
+    )
     steps = steps_of(metrics_file.read(run.metrics_file))
     job.steps_file.write_text("".join(json.dumps(asdict(step)) + "\n" for step in steps), encoding="utf-8")
     shutil.copytree(run.adapter_folder, job.adapter_folder)

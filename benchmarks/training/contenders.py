@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-# The folder above, for publishing.py; this one is on the path already.
-sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # publishing.py
 
 from as_users import run_folder, train_as_users
 from heldout import measure

@@ -13,7 +13,7 @@ from as_users import RECIPE
 from job import write_encoded
 
 from edgetune import console, files
-from edgetune.data.conversation import Conversation, write_rows
+from edgetune.data.conversation import write_rows
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import take
 from edgetune.data.templating import Encoded, EncodedSet, encode_all
@@ -55,7 +55,9 @@ def make_rows(folder: Path, base: Path, recipe: Recipe, *, train: int, heldout: 
     console.note(f"encoding {train} rows to train on and {heldout} held-out rows")
 
     def drawn(name: str, count: int) -> EncodedSet:
-        rows = _fitting(take(load_rows(source / name).raise_on_problems().rows, None, SEED), count)
+        rows = take(load_rows(source / name).raise_on_problems().rows, count, SEED)
+        if len(rows) < count:
+            raise DataError(f"{count} rows asked for, but {name} has {len(rows)}", hint="lower --steps or --heldout")
         write_rows(messages / name, rows)
         return encode_all(rows, tokenizer, recipe.task.system, recipe.data.max_tokens, "error")
 
@@ -63,13 +65,6 @@ def make_rows(folder: Path, base: Path, recipe: Recipe, *, train: int, heldout: 
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     write_encoded(folder / "encoded.json", trained.rows, held.rows, pad_id)
     return Material(folder / "encoded.json", messages, {"train": _facts(trained), "heldout": _facts(held)})
-
-
-def _fitting(rows: Any, count: int) -> list[Conversation]:
-    chosen = list(take(rows, count, SEED))
-    if len(chosen) < count:
-        raise DataError(f"{count} rows asked for, but the data has {len(chosen)}", hint="lower --steps or --heldout")
-    return chosen
 
 
 def _facts(encoded: EncodedSet) -> dict[str, Any]:

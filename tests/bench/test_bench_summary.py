@@ -57,7 +57,8 @@ def test_what_is_missing_says_why():
 
 def test_warnings():
     machine = Environment(
-        cpu="x", architecture="x", features="", virtual=False, logical_cpus=4, usable_cpus=4, cgroup_cpus=None, governor=None,
+        cpu="x", architecture="x", features="", virtual=False,
+        logical_cpus=4, usable_cpus=4, cgroup_cpus=None, governor=None,
         memory_bytes=1, load_average=2.5, system="x", versions={},
     )  # fmt: skip
     noisy = [request(0.5, 0.6), request(1.0, 1.1), request(2.0, 2.1), request()]

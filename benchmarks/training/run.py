@@ -1,0 +1,252 @@
+"""How fast edgetune trains, next to TRL's SFTTrainer and a plain loop: side by side, on the same rows.
+
+    python benchmarks/training/run.py            # all of it, about twelve minutes on two cores
+    python benchmarks/training/run.py --quick    # a rough look; nothing is published
+
+Each contender trains in a process of its own, one after the other, in turns (A B C A B C). Raw step
+times and the machine go to ``results/``; the tables in README.md are made from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # publishing.py
+
+from as_users import RECIPE
+from contenders import CONTENDERS, EVERY, PACKED, RUNGS, progress_file
+from figures import require_same_rows
+from heldout import BASE
+from job import Job, read_steps
+from publishing import (
+    REPOSITORY,
+    describe_machine,
+    exit_with,
+    newest_results,
+    now,
+    put_into_readme,
+    results_name,
+)
+from rows import Material, make_rows
+from tables import to_markdown
+from trl_environment import TRL, trl_python
+
+from edgetune import console, files
+from edgetune.errors import EdgetuneError
+from edgetune.models import resolve_base
+from edgetune.recipe import Recipe, resolve
+
+HERE = Path(__file__).resolve().parent
+#: Everything a benchmark makes on the way; git ignores it.
+WORK = REPOSITORY / "build" / "benchmarks" / "training"
+#: Steps at the start of a process that are not timed: caches, memory and threads settle.
+WARM_UP = 2
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes", "tokenizers")
+POLL_SECONDS = 0.5
+#: Lines of a failed process's output that are shown.
+SHOWN = 20
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20, help="steps of each contender (default: 20)")
+    parser.add_argument("--repeats", type=int, default=1, help="turns of all contenders (default: 1)")
+    parser.add_argument("--ladder-steps", type=int, default=8, help="steps of each rung; 0: no ladder (default: 8)")
+    parser.add_argument("--heldout", type=int, default=100, help="held-out rows (default: 100)")
+    parser.add_argument("--packing", action="store_true", help="also TRL with packing=True")
+    parser.add_argument("--quick", action="store_true", help="few steps, no ladder, nothing published")
+    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder for the results")
+    parser.add_argument("--tables-only", action="store_true", help="write README.md's tables from the newest results")
+    options = parser.parse_args()
+    if options.quick:
+        options.steps, options.repeats, options.ladder_steps, options.heldout = 6, 1, 0, 32
+    if options.steps <= WARM_UP or 0 < options.ladder_steps <= WARM_UP or min(options.repeats, options.heldout) < 1:
+        parser.error(f"--steps and --ladder-steps must be more than the {WARM_UP} that are not timed")
+    if options.ladder_steps > options.steps:
+        parser.error("--ladder-steps must not be more than --steps: the plain loop groups all rows by length")
+    return options
+
+
+def main() -> None:
+    options = parse()
+    if options.tables_only:
+        _publish(newest_results(options.output))
+        return
+    recipe = resolve(RECIPE).recipe
+    result = measure(recipe, options)
+    if options.quick:
+        console.data(to_markdown(result))
+        return
+    target = options.output / results_name(result["created"], result["environment"]["cpu"])
+    files.write_json(target, result)
+    console.note(f"results: {target}")
+    _publish(target)
+
+
+def measure(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
+    """Run all contenders and the ladder; everything raw, nothing derived."""
+    if WORK.exists():
+        shutil.rmtree(WORK)
+    WORK.mkdir(parents=True)
+    python = trl_python()
+    base = resolve_base(recipe.model, RECIPE.parent)
+    train_rows = options.steps * recipe.train.batch_size
+    material = make_rows(WORK, base.folder, recipe, train=train_rows, heldout=options.heldout)
+    machine = describe_machine(PACKAGES)
+    jobs = list(_jobs(recipe, base.folder, material, options))
+    with console.progress("Training", total=sum(job.steps for job in jobs), unit="steps") as bar:
+        for job in jobs:
+            _run(job, python, bar)
+    trainings = [_collect(job) for job in jobs]
+    require_same_rows(trainings)
+    heldout = _measure_heldout([job for job in jobs if job.contender not in RUNGS][: _contenders(options)])
+    machine["versions"]["trl"] = TRL
+    return {
+        "kind": "edgetune-training-benchmark",
+        "schema_version": 1,
+        "created": now(),
+        "settings": _settings(recipe, options),
+        "base": {"origin": base.origin, "sha256": base.sha256},
+        "rows": material.facts,
+        "environment": machine,
+        "trainings": trainings,
+        "heldout": heldout,
+    }
+
+
+def _contenders(options: argparse.Namespace) -> int:
+    return len(CONTENDERS) + (len(PACKED) if options.packing else 0)
+
+
+def _settings(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
+    train, method = recipe.train, recipe.method
+    return {
+        "steps": options.steps,
+        "ladder_steps": options.ladder_steps,
+        "repeats": options.repeats,
+        "warm_up": WARM_UP,
+        "batch_size": train.batch_size,
+        "rank": method.rank,
+        "alpha": method.effective_alpha,
+        "learning_rate": train.learning_rate,
+        "scheduler": train.scheduler,
+        "seed": train.seed,
+        "base": "NF4, blocks of 64, double quantisation",
+        "compute": "float32, CPU",
+    }
+
+
+def _jobs(recipe: Recipe, base: Path, material: Material, options: argparse.Namespace) -> Iterator[Job]:
+    """In the order in which they run: turns of the contenders, then the ladder from the bottom up."""
+    names = [*CONTENDERS, *(PACKED if options.packing else ())]
+    turns = [(name, turn, options.steps) for turn in range(options.repeats) for name in names]
+    ladder = [(name, 0, options.ladder_steps) for name in RUNGS] if options.ladder_steps else []
+    train, method = recipe.train, recipe.method
+    for name, turn, steps in [*turns, *ladder]:
+        yield Job(
+            contender=name,
+            folder=str(WORK / f"{name}-{turn}"),
+            rows=str(material.encoded),
+            messages=str(material.messages),
+            base=str(base),
+            steps=steps,
+            batch_size=train.batch_size,
+            rank=method.rank,
+            alpha=method.effective_alpha,
+            learning_rate=train.learning_rate or 2e-4,
+            warmup=train.warmup_share,
+            scheduler=train.scheduler,
+            max_grad_norm=train.max_grad_norm,
+            seed=train.seed,
+        )
+
+
+def _run(job: Job, trl: Path, bar: console.Bar) -> None:
+    """Train in a fresh process, and move the bar with its steps.
+
+    Raises:
+        EdgetuneError: it failed; its last lines are in ``problems``.
+    """
+    contender = EVERY[job.contender]
+    python = str(trl) if contender.needs_trl else sys.executable
+    before = bar.done
+    _watch([python, str(HERE / "contenders.py"), "train", str(job.write())], Path(job.folder), job, bar)
+    bar.update(before + job.steps, f"Training: {contender.title}")
+
+
+def _watch(command: Sequence[str], folder: Path, job: Job | None, bar: console.Bar) -> None:
+    log = folder / "log.txt"
+    before = bar.done
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_SECONDS)
+                if job is not None:
+                    bar.update(before + _steps_done(job), f"Training: {EVERY[job.contender].title}")
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
+        raise EdgetuneError(
+            f"{folder.name} failed (exit code {process.returncode})", hint=f"read {log}", problems=lines
+        )
+
+
+def _steps_done(job: Job) -> int:
+    file = progress_file(job)
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return min(job.steps, text.count("\n"))
+
+
+def _collect(job: Job) -> dict[str, Any]:
+    """What one process measured."""
+    outcome = json.loads(job.outcome_file.read_text(encoding="utf-8"))
+    steps = read_steps(job.steps_file)
+    if len(steps) != job.steps:
+        raise EdgetuneError(
+            f"{job.contender} made {len(steps)} of {job.steps} steps", hint=f"read {job.folder}/log.txt"
+        )
+    return {
+        "contender": job.contender,
+        "title": EVERY[job.contender].title,
+        "kind": "rung" if job.contender in RUNGS else "contender",
+        **outcome,
+        "steps": [{key: round(value, 6) for key, value in asdict(step).items()} for step in steps],
+    }
+
+
+def _measure_heldout(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Nats and answer tokens of each held-out row: of the first turn's adapters, and of the base without one."""
+    paths = [str(Path(job.folder) / "job.json") for job in jobs]
+    folder = WORK / "heldout"
+    folder.mkdir()
+    with console.progress("Held-out loss", unit="adapters") as bar:
+        _watch([sys.executable, str(HERE / "contenders.py"), "heldout", *paths], folder, None, bar)
+    found = {BASE: json.loads((Path(jobs[0].folder) / f"{BASE}.json").read_text(encoding="utf-8"))}
+    for job in jobs:
+        found[job.contender] = json.loads((Path(job.folder) / "heldout.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _publish(results: Path) -> None:
+    """Write the tables of README.md from a results file."""
+    text = to_markdown(json.loads(results.read_text(encoding="utf-8")))
+    put_into_readme(HERE / "README.md", f"Raw data: [{results.name}](results/{results.name})\n\n{text}")
+    console.note(f"tables: {HERE / 'README.md'}")
+    console.data(text)
+
+
+if __name__ == "__main__":
+    exit_with(main)
