@@ -33,7 +33,7 @@ def _head(result: Mapping[str, Any]) -> str:
         f"Batch {settings['batch_size']}, rank {settings['rank']}, alpha {settings['alpha']:g}, all linear layers,",
         f"learning rate {settings['learning_rate']:g} ({settings['scheduler']}); {settings['steps']} steps, the first",
         f"{settings['warm_up']} not timed; turns: {settings['repeats']}. {rows['rows']} rows of the smart-home recipe,",
-        f"{rows['tokens'] / rows['rows']:.0f} tokens a row, of which {rows['answer_tokens'] / rows['rows']:.0f} are learnt.",
+        f"{rows['tokens'] / rows['rows']:.0f} tokens a row, {rows['answer_tokens'] / rows['rows']:.0f} of them learnt.",
     ]
     return "\n".join(lines)
 
