@@ -173,6 +173,8 @@ class TrainSettings(Section):
     """Share of the steps over which the learning rate rises."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW weight decay."""
+    adam_beta2: float = Field(default=0.999, gt=0, lt=1)
+    """AdamW's memory of squared gradients; 0.99 adapts faster in runs of a few hundred steps."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
     seed: int = Field(default=17, ge=0)

@@ -210,6 +210,7 @@ def _arguments(run: Run, recipe: Recipe, steps: Steps, machinery: Machinery) -> 
         dataloader_drop_last=True,
         learning_rate=settings.learning_rate or default_learning_rate(method),
         weight_decay=settings.weight_decay,
+        adam_beta2=settings.adam_beta2,
         max_grad_norm=settings.max_grad_norm,
         optim="adamw_torch",
         seed=settings.seed,
