@@ -22,6 +22,9 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DISK_FULL_HINT = "free some space, or choose another folder with --output"
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
+#: A file of bad rows can have thousands of problems; more than this nobody reads at once.
+PROBLEMS_SHOWN = 100
+
 
 def report(error: BaseException, *, debug: bool) -> int:
     """Print ``error`` on stderr, with its traceback if ``debug``, and return the exit code."""
@@ -110,7 +113,9 @@ def _first_line(error: BaseException) -> str:
 
 def _print(error: EdgetuneError) -> None:
     console.note(f"error: {error.message}")
-    for problem in error.problems:
+    for problem in error.problems[:PROBLEMS_SHOWN]:
         console.note(f"  {problem}")
+    if len(error.problems) > PROBLEMS_SHOWN:
+        console.note(f"  and {len(error.problems) - PROBLEMS_SHOWN} more")
     if error.hint:
         console.note(f"hint: {error.hint}")

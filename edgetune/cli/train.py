@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ def train(
     else:
         resolved = resolve_recipe(recipe, overrides)
         run = training.train(resolved, output or default_folder(resolved), allow_scripts=allow_scripts)
-    console.data(str(run.folder))
+    if os.environ.get("RANK", "0") == "0":  # under a launcher each process is a command; one result is enough
+        console.data(str(run.folder))
 
 
 def reject_with_resume(recipe: str | None, overrides: Overrides, output: Path | None) -> None:

@@ -48,6 +48,14 @@ def test_error_is_printed_with_problems_and_hint(failing, capsys):
     ]
 
 
+def test_thousands_of_problems_are_counted_not_printed(failing, capsys):
+    failing(errors.DataError("rows.jsonl cannot be used", problems=[f"row {i}" for i in range(5000)]))
+
+    assert main(["boom"]) == 4
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[100:] == ["  row 99", "  and 4900 more"]
+
+
 @pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.__name__)
 def test_exit_code_is_that_of_the_class(failing, capsys, kind):
     failing(kind("train", "training") if kind is errors.MissingExtra else kind("it failed"))
