@@ -48,7 +48,7 @@ def test_check_finds_a_stale_file(tmp_path, monkeypatch, capsys):
 
 def check_command(words: list[str]) -> None:
     """Raise click's own error unless the command and all its options exist."""
-    command, context = edgetune, click.Context(edgetune, info_name="edgetune")
+    command, context = edgetune, click.Context(edgetune, info_name="edgetune", **edgetune.context_settings)
     parser = command.make_parser(context)
     _, words, _ = parser.parse_args(list(words))
     while isinstance(command, click.Group) and words:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +15,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from edgetune.exporters import TunedModel
+from edgetune.runtimes.llama_native import library
 
 VOCABULARY = 272
 TEMPLATE = (
@@ -89,18 +88,10 @@ def torch_logits(model: torch.nn.Module, tokens: list[int]) -> np.ndarray:
         return model(torch.tensor([tokens])).logits[0].float().numpy()
 
 
-@cache
-def silence(llama_cpp: Any) -> Any:
-    """Turn llama.cpp's log off; the returned callback must live as long as the library uses it."""
-    callback = llama_cpp.llama_log_callback(lambda *_: None)
-    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
-    return callback
-
-
 def llama_logits(file: Path, tokens: list[int], context: int = 0) -> np.ndarray:
     """Logits at every position, from llama.cpp itself: F32 cache, no flash attention."""
 
-    silence(llama_cpp)
+    library()  # silences the log for the process, and keeps it for messages
     settings = llama_cpp.llama_model_default_params()
     settings.use_extra_bufts = False
     model = llama_cpp.llama_model_load_from_file(str(file).encode(), settings)
@@ -154,5 +145,5 @@ def tiny():
         mean_kl=mean_kl,
         contents=contents,
         vocabulary=VOCABULARY,
-        silence=lambda: silence(llama_cpp),
+        silence=library,
     )

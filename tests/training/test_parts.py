@@ -200,6 +200,15 @@ def test_too_little_memory_is_said_before_training(monkeypatch):
     assert memory.peak_memory("cpu")["peak_rss"] > 10e6
 
 
+@pytest.fixture
+def _python_handles_ctrl_c():
+    """As in a terminal: a shell starts background jobs with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_python_handles_ctrl_c")
 def test_the_first_signal_asks_and_a_later_one_stops_at_once(capsys, monkeypatch):
     stop = stopping.Stop()
     with stop.on_signals():
@@ -213,6 +222,7 @@ def test_the_first_signal_asks_and_a_later_one_stops_at_once(capsys, monkeypatch
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("_python_handles_ctrl_c")
 def test_signals_are_left_alone_outside_the_main_thread():
     seen = []
 
