@@ -33,6 +33,7 @@ def train_as_users(job: Job) -> None:
             "max_steps": job.steps,
             "max_minutes": None,
             "learning_rate": job.learning_rate,
+            "adam_beta2": job.adam_beta2,
             "scheduler": job.scheduler,
             "warmup_share": job.warmup,
             "max_grad_norm": job.max_grad_norm,

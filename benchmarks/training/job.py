@@ -37,6 +37,7 @@ class Job:
     rank: int
     alpha: float
     learning_rate: float
+    adam_beta2: float
     warmup: float
     scheduler: str
     max_grad_norm: float

@@ -69,7 +69,7 @@ def train_loop(job: Job, loop: Loop) -> None:
     set_seed(job.seed)
     model = _model(job, loop)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=job.learning_rate, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(trained, lr=job.learning_rate, betas=(0.9, job.adam_beta2), weight_decay=0.0)
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimiser, schedule(job.steps, job.warmup, job.scheduler, Clock(limit=None))
     )

@@ -1,7 +1,7 @@
 """TRL's SFTTrainer doing QLoRA as its users do. Runs in the environment of ``trl_environment.py``.
 
-Two of its defaults are switched off because they would slow it down on a CPU: gradient
-checkpointing and bfloat16 autocast. All else is as its documentation shows.
+Two of its defaults are switched off: gradient checkpointing, which would slow it down to save memory,
+and bfloat16 autocast, because here everybody computes in float32. All else is as documented.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from job import EncodedRows, Job, Stopwatch, read_encoded
 
 from edgetune.training.schedule import Clock, schedule
 
-#: Longest packed sequence: about as many tokens as a padded batch of the same task has without its padding.
-PACKED_ROW_TOKENS = 85
-
 
 def train_trl(job: Job, *, packed: bool) -> None:
     """Train an adapter with TRL, and store it."""
@@ -22,11 +19,12 @@ def train_trl(job: Job, *, packed: bool) -> None:
     from peft import LoraConfig
     from transformers import BitsAndBytesConfig, PreTrainedTokenizerFast
 
+    rows = read_encoded(job.rows)
     trainer = _trainer_class()(
         job,
         model=job.base,
-        args=_arguments(job, packed=packed),
-        train_dataset=_dataset(read_encoded(job.rows)),
+        args=_arguments(job, _tokens_a_batch(rows, job) if packed else None),
+        train_dataset=_dataset(rows),
         processing_class=PreTrainedTokenizerFast.from_pretrained(job.base),
         quantization_config=BitsAndBytesConfig(
             load_in_4bit=True,
@@ -49,22 +47,29 @@ def _dataset(rows: EncodedRows) -> Any:
     return Dataset.from_list([{"input_ids": list(row.input_ids), "labels": list(row.labels)} for row in rows.train])
 
 
-def _arguments(job: Job, *, packed: bool) -> Any:
+def _tokens_a_batch(rows: EncodedRows, job: Job) -> int:
+    """Tokens that a padded batch holds on average, without its padding."""
+    return round(sum(len(row.input_ids) for row in rows.train) / len(rows.train) * job.batch_size)
+
+
+def _arguments(job: Job, packed_length: int | None) -> Any:
+    """Settings; with ``packed_length``, one packed sequence of so many tokens takes the place of a batch."""
     from trl import SFTConfig
 
     return SFTConfig(
         output_dir=f"{job.folder}/trainer",
         max_steps=job.steps,
-        per_device_train_batch_size=1 if packed else job.batch_size,
+        per_device_train_batch_size=1 if packed_length else job.batch_size,
         dataloader_drop_last=True,
         learning_rate=job.learning_rate,
         max_grad_norm=job.max_grad_norm,
         weight_decay=0.0,
         optim="adamw_torch",
+        adam_beta2=job.adam_beta2,
         seed=job.seed,
         data_seed=job.seed,
-        packing=packed,
-        max_length=PACKED_ROW_TOKENS * job.batch_size if packed else 1024,
+        packing=packed_length is not None,
+        max_length=packed_length or 1024,
         gradient_checkpointing=False,
         bf16=False,
         use_cpu=True,
