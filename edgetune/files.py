@@ -48,7 +48,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
             if target.is_dir() and temporary.is_dir():
                 former = temporary.with_name(temporary.name + ".former")
                 target.rename(former)
-            temporary.rename(target)
+                try:
+                    temporary.rename(target)
+                except BaseException:
+                    former.rename(target)
+                    raise
+            else:
+                temporary.rename(target)
         finally:
             shutil.rmtree(temporary.parent, ignore_errors=True)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +69,7 @@ class PipelineResult:
         if self.shipped:
             last = self.shipped[-1].artifact
             prompt = f" --prompt {shlex.quote(self.example)}" if self.example else ""
-            lines += ["", "talk to it:", f"  edgetune chat {last.path}{prompt}"]
+            lines += ["", "talk to it:", f"  {_command()} chat {shlex.quote(str(last.path))}{prompt}"]
         return "\n".join(lines)
 
 
@@ -122,6 +124,11 @@ def _shipped(shipped: Shipped) -> list[str]:
         if figure.name in BENCH_FIGURES and figure.median is not None:
             lines.append(f"  {figure.name:<22}{figure.median:.1f} {figure.unit}  ({figure.definition})")
     return [*lines, *(f"  warning: {warning}" for warning in bench.warnings)]
+
+
+def _command() -> str:
+    """How this very program can be called again: by name, or by path where it is not on PATH."""
+    return "edgetune" if shutil.which("edgetune") else shlex.quote(str(Path(sys.executable).with_name("edgetune")))
 
 
 def _example(run: Run) -> str | None:

@@ -17,7 +17,7 @@ from edgetune.data.splitting import find_leaks, split, take
 from edgetune.errors import DataError, RecipeError
 from edgetune.models import Base, hash_template, hash_tokenizer, load_tokenizer, resolve_base
 from edgetune.recipe import PrepareSettings, Resolved
-from edgetune.recipes import shipped_recipes
+from edgetune.recipes import RECIPE_FILE, shipped_recipes
 from edgetune.run import Run, create_run
 
 #: Packages whose version can change a number.
@@ -91,7 +91,9 @@ def _run_script(resolved: Resolved, prepare: PrepareSettings, output: Path, *, a
     script = resolved.locate(prepare.script)
     if not script.is_file():
         raise RecipeError(f"data.prepare.script: no such file: {script}", hint=f"mend it in {resolved.path}")
-    if not allow_scripts and not is_shipped(script):
+    if (shipped := shipped_twin(script)) is not None:
+        script = shipped  # run from edgetune's own folder: nothing beside the recipe can be imported instead
+    elif not allow_scripts:
         raise RecipeError(
             f"{script} is Python code that did not come with edgetune, and would run with your rights",
             hint="read it, then add --allow-scripts",
@@ -101,12 +103,20 @@ def _run_script(resolved: Resolved, prepare: PrepareSettings, output: Path, *, a
         raise DataError(f"{script.name} failed; its own message is above", hint=f"try it alone: python {script} --help")
 
 
-def is_shipped(script: Path) -> bool:
-    """Whether a script, and all code beside it, is byte for byte what a shipped recipe holds."""
-    code = {p.name: files.sha256_file(p) for p in script.parent.glob("*.py")}
-    return any(
-        code == {p.name: files.sha256_file(p) for p in recipe.folder.glob("*.py")} for recipe in shipped_recipes()
-    )
+def shipped_twin(script: Path) -> Path | None:
+    """The script of a shipped recipe that is this one: its folder's files but the recipe are the same byte for byte."""
+    beside = _contents(script.parent)
+    for recipe in shipped_recipes():
+        twin = recipe.folder / script.name
+        if twin.is_file() and beside == _contents(recipe.folder):
+            return twin
+    return None
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    own = {name: digest for name, digest in files.sha256_files(folder).items() if "__pycache__/" not in name}
+    own.pop(RECIPE_FILE, None)
+    return own
 
 
 def _report_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]) -> None:

@@ -23,7 +23,7 @@ from edgetune_gguf.architectures import (
 )
 from edgetune_gguf.config import ModelConfig, generation_stops, read_architecture, read_config
 from edgetune_gguf.memory import require_memory
-from edgetune_gguf.metadata import add_general
+from edgetune_gguf.metadata import add_general, public_name
 from edgetune_gguf.mixture import PRECISIONS, Choice, Shape, choose_types, count_types, require_precision
 from edgetune_gguf.quantiser import default_threads
 from edgetune_gguf.tensors import FileTensor, file_tensors
@@ -161,7 +161,7 @@ def _manifest(prepared: _Prepared, name: str, file: Path, stop_ids: tuple[int, .
         main_file=file.name,
         weights="merged" if model.adapter_folder else "whole",
         architecture=config.architecture,
-        base_source=model.base_source,
+        base_source=public_name(model.base_source),
         base_sha256=model.base_sha256,
         merged_into=model.trained_against or "none",
         chat_template_sha256=hash_template(load_tokenizer(model.tokenizer_folder)),

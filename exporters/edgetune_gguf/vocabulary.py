@@ -40,7 +40,7 @@ class VocabularyCheck:
         kind: ``gpt2`` (byte-level BPE), ``llama`` (SentencePiece BPE) or ``t5`` (Unigram).
         pre: the way of splitting text, as llama.cpp calls it; ``default`` for SentencePiece.
         strings: texts compared.
-        mismatches: of them tokenised in another way; 0, or the export was refused.
+        mismatches: of them tokenised in another way; more than 0 only with the exception that ``notes`` states.
         tried: settings tried until one fitted, the fitting one last.
         stop_ids: tokens at which an answer ends, all known as such to llama.cpp.
         notes: what a user of the file should know about its tokenizer.
@@ -116,7 +116,7 @@ def check_vocabulary(file: Path, tokenizer_folder: Path) -> VocabularyCheck:
         raise _refusal([trial], len(expected))
     ends = stop_ids(tokenizer)
     _require_stops(file, {}, tokenizer, ends)
-    return VocabularyCheck(vocabulary.kind, "as written", len(expected), 0, (), ends, notes)
+    return VocabularyCheck(vocabulary.kind, "as written", len(expected), len(trial.mismatches), (), ends, notes)
 
 
 def _find(
@@ -141,7 +141,9 @@ def _find(
                 _require_stops(probe, overrides, tokenizer, ends)
                 tried = tuple(trial.label for trial in trials)
                 pre = str(overrides.get(_PRE, "default"))
-                return VocabularyCheck(vocabulary.kind, pre, len(expected), 0, tried, ends, notes), overrides
+                return VocabularyCheck(
+                    vocabulary.kind, pre, len(expected), len(trial.mismatches), tried, ends, notes
+                ), overrides
     raise _refusal(trials, len(expected))
 
 
