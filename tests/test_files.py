@@ -26,10 +26,14 @@ def test_a_folder_replaces_a_folder(tmp_path):
 
 def test_a_failing_body_keeps_what_was_there(tmp_path):
     target = folder_with(tmp_path / "artifact", "old")
-    with pytest.raises(KeyboardInterrupt), files.atomic_path(target) as temporary:
-        folder_with(temporary, "half")
-        raise KeyboardInterrupt
 
+    def write():
+        with files.atomic_path(target) as temporary:
+            folder_with(temporary, "half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert (target / "file").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["artifact"]
 
@@ -45,9 +49,12 @@ def test_an_interruption_between_the_two_renames_puts_the_old_folder_back(tmp_pa
             raise KeyboardInterrupt
         return rename(self, to)
 
-    with pytest.raises(KeyboardInterrupt), files.atomic_path(target) as temporary:
-        folder_with(temporary, "new")
-        monkeypatch.setattr(Path, "rename", interrupted)
+    def write():
+        with files.atomic_path(target) as temporary:
+            folder_with(temporary, "new")
+            monkeypatch.setattr(Path, "rename", interrupted)
 
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert (target / "file").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["artifact"]
