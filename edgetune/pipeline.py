@@ -85,7 +85,7 @@ def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False)
     recipe = run.recipe
     for settings in recipe.exports:
         for plan in plan_exports(tuned_model(run), settings.format, settings.quant, run.exports_folder):
-            console.note("\n".join(plan_text(tuned_model(run), plan)))
+            console.note(plan_text(tuned_model(run), plan))
     artifacts = [export(run, settings.format, quant) for settings in recipe.exports for quant in settings.quant]
     base = evaluate_run(run, "base", limit=BASE_ROWS)
     shipped = []

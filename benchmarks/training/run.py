@@ -109,7 +109,7 @@ def measure(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
     """Run all contenders and the ladder; everything raw, nothing derived."""
     if WORK.exists():
         shutil.rmtree(WORK)
-    WORK.mkdir(parents=True)
+    WORK.mkdir(parents=True, exist_ok=True)
     python = trl_python()
     base = resolve_base(recipe.model, RECIPE.parent)
     train_rows = options.steps * HOW["batch_size"]

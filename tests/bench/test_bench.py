@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -23,7 +24,9 @@ def artifact(tiny_run):
 
 def test_a_benchmark_from_start_to_report(artifact, monkeypatch, tmp_path):
     monkeypatch.setattr(single_stream, "STARTS", 1)
+    began = time.monotonic()
     report = single_stream.bench_artifact(artifact, prompts=3, new_tokens=5, threads=1)
+    took = time.monotonic() - began
     assert report.subject.name == "tiny-f32"
     assert report.subject.sha256 == artifact.manifest.sha256["tiny.gguf"]
     assert report.settings.prompt_source == "held-out rows of tiny-run"
@@ -33,7 +36,7 @@ def test_a_benchmark_from_start_to_report(artifact, monkeypatch, tmp_path):
         assert list(request.token_s) == sorted(request.token_s)
         assert len(request.token_s) <= 5
     start = report.loads.warm[0]
-    assert 0 < start.ready_s < start.first_token_s < 30
+    assert 0 < start.ready_s < start.first_token_s < took
     assert report.memory.peak_rss >= report.memory.python_only > 1e7
     assert report.environment.versions["llama-cpp-python"]
     assert "CPU" in report.environment.features
@@ -143,7 +146,7 @@ def test_the_measured_process_needs_no_torch(artifact):
     )
     given = json.dumps({**job(artifact), "started": 0.0})
     done = subprocess.run(
-        [sys.executable, "-c", program], input=given, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], input=given, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.stderr == ""
     assert set(json.loads(done.stdout)) == {"ready_s", "first_token_s", "storage_bytes"}

@@ -1,0 +1,95 @@
+"""What `edgetune run recipes/smart-home/recipe.yaml` reached, read from a finished run's own files.
+
+Usage: python benchmarks/smart-home/run.py [RUN]; default: the newest runs/smart-home-*.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
+
+import publishing  # noqa: E402
+
+from edgetune import files  # noqa: E402
+from edgetune.bench.schema import BenchReport  # noqa: E402
+from edgetune.errors import EdgetuneError  # noqa: E402
+from edgetune.evaluation.record import load  # noqa: E402
+from edgetune.run import Run, open_run  # noqa: E402
+
+SHOWN = ("load_warm", "ttft", "decode", "peak_rss")
+
+
+def main() -> None:
+    """Collect, store and publish."""
+    run = open_run(Path(sys.argv[1]) if len(sys.argv) > 1 else newest_run())
+    found = collect(run)
+    cpu = next(iter(found["bench"].values()))["environment"]["cpu"]
+    files.write_json(HERE / "results" / publishing.results_name(found["created"], cpu), found)
+    publishing.put_into_readme(HERE / "README.md", page(found))
+
+
+def newest_run() -> Path:
+    """The smart-home run made last below runs/."""
+    found = sorted(Path("runs").glob("smart-home-*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise EdgetuneError("no smart-home run below runs/", hint="make quickstart")
+    return found[-1].parent
+
+
+def collect(run: Run) -> dict[str, Any]:
+    """Figures, environment and raw benchmark samples of a run; no paths of the machine."""
+    manifest = run.require_trained()
+    evaluations = [load(path) for path in sorted((run.folder / "evaluations").glob("*.json"))]
+    reports = [
+        BenchReport.model_validate_json(path.read_bytes()) for path in sorted((run.folder / "bench").glob("*.json"))
+    ]
+    if not evaluations or not reports:
+        raise EdgetuneError(f"{run.folder} was not evaluated to the end", hint="make quickstart")
+    bench = {report.subject.name: report.model_dump(mode="json") for report in reports}
+    for report in bench.values():
+        report["subject"]["path"] = Path(report["subject"]["path"]).name
+    return {
+        "created": manifest.created,
+        "training": manifest.result,
+        "versions": manifest.versions,
+        "choices": manifest.choices,
+        "data_sha256": manifest.data_sha256,
+        "recipe": run.recipe.model_dump(mode="json"),
+        "scores": {
+            e.subject: {"n": e.n, "runtime": e.runtime, "scores": [asdict(s) for s in e.scores]} for e in evaluations
+        },
+        "bench": bench,
+    }
+
+
+def page(found: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    rows = []
+    for subject, evaluation in found["scores"].items():
+        scores = {s["name"]: s for s in evaluation["scores"]}
+        cells = [f"{scores[k]['value']:.3f} [{scores[k]['low']:.3f}, {scores[k]['high']:.3f}]" for k in KEYS]
+        rows.append([subject, str(evaluation["n"]), *cells])
+    parts = [publishing.table(["", "rows", *KEYS], rows)]
+    training = found["training"]
+    parts.append(
+        f"Training: {training['seconds'] / 60:.1f} minutes, {training['steps']} steps, "
+        f"{training['tokens_per_s']:.0f} tokens/s, peak {training['peak_rss'] / 1e9:.1f} GB."
+    )
+    for name, report in found["bench"].items():
+        figures = [f for f in report["figures"] if f["name"] in SHOWN and f["median"] is not None]
+        listed = "; ".join(f"{f['name']} {f['median']:.1f} {f['unit']} ({f['definition']})" for f in figures)
+        parts.append(f"{name}: {report['subject']['size_bytes'] / 1e6:.1f} MB; {listed}.")
+        parts.append(f"Machine: {publishing.machine_line(report['environment'])}.")
+        parts += [f"Warning: {warning}." for warning in report["warnings"]]
+    return "\n\n".join(parts)
+
+
+KEYS = ("exact_match", "json_equal", "json_f1", "loss")
+
+if __name__ == "__main__":
+    publishing.exit_with(main)
