@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from tinyruns import write_base
@@ -50,12 +52,21 @@ def test_every_artifact_has_its_evidence(whole):
     assert result.run.evaluation_file("base").is_file()
 
 
+def test_what_will_be_written_is_said_in_whole_lines(whole, capsys):
+    resolved, result = whole
+    run_recipe(resolved, result.run.folder)
+    lines = capsys.readouterr().err.splitlines()
+    assert any("q8_0" in line and "MB" in line for line in lines)
+
+
 def test_the_summary_ends_in_a_command(whole):
     _, result = whole
     lines = result.to_text().splitlines()
     assert lines[0].endswith(str(result.run.folder))
     assert "6 steps" in lines[1]
-    assert lines[-1].startswith(f"  edgetune chat {result.shipped[-1].artifact.path} --prompt 'say ")
+    program, _, rest = lines[-1].strip().partition(" ")
+    assert shutil.which(program), "the command can be copied as it is, with or without the environment on PATH"
+    assert rest.startswith(f"chat {result.shipped[-1].artifact.path} --prompt 'say ")
     assert any("exact_match" in line for line in lines)
     assert any("ttft" in line for line in lines)
 
