@@ -35,7 +35,7 @@ CASES = {f"{room}: {name}": case for room, cases in ROOMS.items() for name, case
 
 def flags(command: click.Command, path: str = "edgetune") -> Iterator[str]:
     """Every option of a command and of those below it."""
-    context = click.Context(command, info_name=path)
+    context = click.Context(command, info_name=path, help_option_names=["-h", "--help"])
     for parameter in command.get_params(context):
         yield from (*parameter.opts, *parameter.secondary_opts)
     for name in command.list_commands(context) if isinstance(command, click.Group) else ():
