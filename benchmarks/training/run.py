@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # publishing.py
 
 from as_users import RECIPE
+from company import Company
 from contenders import CONTENDERS, EVERY, PACKED, RUNGS, progress_file
 from figures import require_same_rows
 from heldout import BASE
@@ -46,6 +47,7 @@ from edgetune.models import resolve_base
 from edgetune.recipe import Recipe, resolve
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
 #: Everything a benchmark makes on the way; git ignores it.
 WORK = REPOSITORY / "build" / "benchmarks" / "training"
 #: How all train. Not the recipe's own schedule, which is tuned for its ten minutes: here speed is compared.
@@ -77,7 +79,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--heldout", type=int, default=100, help="held-out rows (default: 100)")
     parser.add_argument("--packing", action="store_true", help="also TRL with packing=True")
     parser.add_argument("--quick", action="store_true", help="few steps, no ladder, nothing published")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder for the results")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="folder for the results; README.md follows the default one only"
+    )
     parser.add_argument("--tables-only", action="store_true", help="write README.md's tables from the newest results")
     options = parser.parse_args()
     if options.quick:
@@ -102,7 +106,10 @@ def main() -> None:
     target = options.output / results_name(result["created"], result["environment"]["cpu"])
     files.write_json(target, result)
     console.note(f"results: {target}")
-    _publish(target)
+    if options.output == RESULTS:
+        _publish(target)
+    else:
+        console.data(to_markdown(result))
 
 
 def measure(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
@@ -117,9 +124,7 @@ def measure(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
     machine = describe_machine(PACKAGES)
     jobs = list(_jobs(base.folder, material, options))
     with console.progress("Training", total=sum(job.steps for job in jobs), unit="steps") as bar:
-        for job in jobs:
-            _run(job, python, bar)
-    trainings = [_collect(job) for job in jobs]
+        trainings = [_run(job, python, bar) for job in jobs]
     require_same_rows(trainings)
     heldout = _measure_heldout([job for job in jobs if job.contender not in RUNGS][: _contenders(options)])
     machine["versions"]["trl"] = TRL
@@ -169,17 +174,19 @@ def _jobs(base: Path, material: Material, options: argparse.Namespace) -> Iterat
         )
 
 
-def _run(job: Job, trl: Path, bar: console.Bar) -> None:
-    """Train in a fresh process, and move the bar with its steps.
+def _run(job: Job, trl: Path, bar: console.Bar) -> dict[str, Any]:
+    """Train in a fresh process, and move the bar with its steps; returns what it measured.
 
     Raises:
         EdgetuneError: it failed; its last lines are in ``problems``.
     """
     contender = EVERY[job.contender]
     python = str(trl) if contender.needs_trl else sys.executable
-    before = bar.done
+    before, company = bar.done, Company()
     _watch([python, str(HERE / "contenders.py"), "train", str(job.write())], Path(job.folder), job, bar)
     bar.update(before + job.steps, f"Training: {contender.title}")
+    others = company.share()
+    return _collect(job) | {"others_cpu_share": None if others is None else round(others, 4)}
 
 
 def _watch(command: Sequence[str], folder: Path, job: Job | None, bar: console.Bar) -> None:

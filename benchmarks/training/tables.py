@@ -13,6 +13,8 @@ from edgetune.bench.statistics import NOISY
 #: The contender that all others are compared with.
 REFERENCE = "trl"
 OURS = "edgetune"
+#: Share of the machine's CPUs, used by others, from which a reader is warned.
+BUSY = 0.05
 BASE_TITLE = "the NF4 base, untrained"
 
 
@@ -123,9 +125,9 @@ def _notes(result: Mapping[str, Any]) -> str:
 
 
 def _warnings(result: Mapping[str, Any]) -> Iterator[str]:
-    machine = result["environment"]
-    if (machine["load_average"] or 0.0) > 0.5 * machine["usable_cpus"]:
-        yield f"the machine was busy before it began: load {machine['load_average']:.1f}."
+    for training in result["trainings"]:
+        if (training["others_cpu_share"] or 0.0) >= BUSY:
+            yield f"others used {training['others_cpu_share']:.0%} of the CPUs while this ran: {training['title']}."
     for name in _names(result, "contender"):
         found = speed(result["trainings"], name, result["settings"]["warm_up"])
         spread = (max(found.turns) - min(found.turns)) / found.rate("tokens")
