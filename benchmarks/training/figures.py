@@ -45,17 +45,19 @@ class Speed:
         return median([step["seconds"] for step in self.steps])
 
 
-def speed(trainings: Sequence[Mapping[str, Any]], name: str, warm_up: int, until: int | None = None) -> Speed:
+def speed(trainings: Sequence[Mapping[str, Any]], name: str, warm_up: int, ladder: int | None = None) -> Speed:
     """The figures of one contender or rung.
 
     Args:
         trainings: of the results file.
         name: of the contender.
         warm_up: steps left out at the beginning of each turn.
-        until: steps looked at in each turn; None for all.
+        ladder: with a number, only so many steps of the first turn: those that the rungs make too.
     """
     own = [training for training in trainings if training["contender"] == name]
-    timed = [training["steps"][warm_up:until] for training in own]
+    if ladder is not None:
+        own = own[:1]
+    timed = [training["steps"][warm_up:ladder] for training in own]
     return Speed(
         own[0]["title"],
         tuple(step for steps in timed for step in steps),
@@ -79,38 +81,60 @@ def times_faster(before: Speed, after: Speed) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Loss:
-    """Held-out loss in nats an answer token, and how it differs from the reference's; 95 % interval over rows."""
+    """Held-out loss in nats an answer token.
+
+    Attributes:
+        value: over all seeds.
+        difference: from the reference's.
+        low, high: 95 % interval of the difference, rows drawn again.
+        seeds: of each seed alone.
+    """
 
     value: float
     difference: float
     low: float
     high: float
+    seeds: tuple[float, ...]
 
 
-def heldout_losses(heldout: Mapping[str, Sequence[Sequence[float]]], reference: str) -> dict[str, Loss]:
+#: Seed → (nats, answer tokens) of each held-out row.
+BySeed = Mapping[str, Sequence[Sequence[float]]]
+
+
+def heldout_losses(heldout: Mapping[str, BySeed], reference: str) -> dict[str, Loss]:
     """The loss of every subject, next to the reference."""
-    rows = {name: [(row[0], row[1]) for row in found] for name, found in heldout.items()}
-    against = rows[reference]
-    return {
-        name: Loss(pooled(own), pooled(own) - pooled(against), *paired_bootstrap(against, own))
-        for name, own in rows.items()
-    }
+    against = _over_seeds(heldout[reference])
+    losses = {}
+    for name, by_seed in heldout.items():
+        own = _over_seeds(by_seed)
+        seeds = tuple(pooled([(row[0], row[1]) for row in rows]) for rows in by_seed.values())
+        interval = paired_bootstrap(against, own)
+        losses[name] = Loss(pooled(own), pooled(own) - pooled(against), *interval, seeds)
+    return losses
+
+
+def _over_seeds(by_seed: BySeed) -> list[Ratio]:
+    """Each row's nats and tokens added up over the seeds, so that a row stays one draw."""
+    return [
+        (sum(part[0] for part in parts), sum(part[1] for part in parts))
+        for parts in zip(*by_seed.values(), strict=True)
+    ]
 
 
 def require_same_rows(trainings: Sequence[Mapping[str, Any]]) -> None:
-    """Check that all contenders saw the same rows in the same order, by the tokens of each step.
+    """Check that all contenders saw the same rows in the same order, by the tokens and rows of each step.
 
     Raises:
         EdgetuneError: naming those that did not.
     """
-    ordered = [training for training in trainings if training["contender"] not in OWN_ORDER]
-    reference = [(step["tokens"], step["rows"]) for step in ordered[0]["steps"]]
     other = []
-    for training in ordered[1:]:
-        seen = [(step["tokens"], step["rows"]) for step in training["steps"]]
-        common = min(len(seen), len(reference))
-        if seen[:common] != reference[:common]:
-            other.append(f"{training['title']}: {seen[:3]} where {ordered[0]['title']} saw {reference[:3]}")
+    for group in _by_seed(trainings):
+        reference = [(step["tokens"], step["rows"]) for step in group[0]["steps"]]
+        for training in group[1:]:
+            seen = [(step["tokens"], step["rows"]) for step in training["steps"]]
+            common = min(len(seen), len(reference))
+            if seen[:common] != reference[:common]:
+                other.append(f"{training['title']}: {seen[:3]} where {group[0]['title']} saw {reference[:3]}")
     if other:
         raise EdgetuneError(
             "not all contenders trained on the same rows in the same order (tokens and rows of the first steps)",
@@ -126,6 +150,18 @@ def loss_gaps(trainings: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
         Of the first step, before any update, over all contenders that share their order; and of any step
         over the rungs of the ladder, which train the same adapter from the same beginning (0 without a ladder).
     """
-    first = [t["steps"][0]["loss"] for t in trainings if t["contender"] not in OWN_ORDER]
+    first = [[training["steps"][0]["loss"] for training in group] for group in _by_seed(trainings)]
     rungs = [[step["loss"] for step in t["steps"]] for t in trainings if t["kind"] == "rung"]
-    return max(first) - min(first), max((max(at) - min(at) for at in zip(*rungs, strict=True)), default=0.0)
+    return (
+        max(max(losses) - min(losses) for losses in first),
+        max((max(at) - min(at) for at in zip(*rungs, strict=True)), default=0.0),
+    )
+
+
+def _by_seed(trainings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Those that share their order of rows: one list for each seed."""
+    groups: dict[int, list[Mapping[str, Any]]] = {}
+    for training in trainings:
+        if training["contender"] not in OWN_ORDER:
+            groups.setdefault(training["seed"], []).append(training)
+    return list(groups.values())

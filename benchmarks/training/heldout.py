@@ -35,13 +35,14 @@ def measure(jobs: Sequence[Job]) -> None:
     peft: Any = None
     with torch.no_grad():
         for job in jobs:
+            name = f"{job.contender}-{job.seed}"
             if peft is None:
-                peft = PeftModel.from_pretrained(model, str(job.adapter_folder), adapter_name=job.contender)
+                peft = PeftModel.from_pretrained(model, str(job.adapter_folder), adapter_name=name)
                 with peft.disable_adapter():
                     _write(Path(job.folder) / f"{BASE}.json", _losses(peft, rows.heldout, rows.pad_id))
             else:
-                peft.load_adapter(str(job.adapter_folder), adapter_name=job.contender)
-            peft.set_adapter(job.contender)
+                peft.load_adapter(str(job.adapter_folder), adapter_name=name)
+            peft.set_adapter(name)
             peft.eval()
             _write(Path(job.folder) / "heldout.json", _losses(peft, rows.heldout, rows.pad_id))
 

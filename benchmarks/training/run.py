@@ -73,8 +73,10 @@ SHOWN = 20
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=16, help="steps of each contender (default: 16)")
-    parser.add_argument("--repeats", type=int, default=2, help="turns of all contenders (default: 2)")
+    parser.add_argument("--steps", type=int, default=12, help="steps of each contender (default: 12)")
+    parser.add_argument(
+        "--repeats", type=int, default=2, help="turns of all contenders, each with a seed of its own (default: 2)"
+    )
     parser.add_argument("--ladder-steps", type=int, default=6, help="steps of each rung; 0: no ladder (default: 6)")
     parser.add_argument("--heldout", type=int, default=100, help="held-out rows (default: 100)")
     parser.add_argument("--packing", action="store_true", help="also TRL with packing=True")
@@ -126,7 +128,7 @@ def measure(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
     with console.progress("Training", total=sum(job.steps for job in jobs), unit="steps") as bar:
         trainings = [_run(job, python, bar) for job in jobs]
     require_same_rows(trainings)
-    heldout = _measure_heldout([job for job in jobs if job.contender not in RUNGS][: _contenders(options)])
+    heldout = _measure_heldout([job for job in jobs if job.contender not in RUNGS])
     machine["versions"]["trl"] = TRL
     return {
         "kind": "edgetune-training-benchmark",
@@ -139,10 +141,6 @@ def measure(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
         "trainings": trainings,
         "heldout": heldout,
     }
-
-
-def _contenders(options: argparse.Namespace) -> int:
-    return len(CONTENDERS) + (len(PACKED) if options.packing else 0)
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -160,17 +158,17 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _jobs(base: Path, material: Material, options: argparse.Namespace) -> Iterator[Job]:
     """In the order in which they run: turns of the contenders, then the ladder from the bottom up."""
     names = [*CONTENDERS, *(PACKED if options.packing else ())]
-    turns = [(name, turn, options.steps) for turn in range(options.repeats) for name in names]
-    ladder = [(name, 0, options.ladder_steps) for name in RUNGS] if options.ladder_steps else []
-    for name, turn, steps in [*turns, *ladder]:
+    turns = [(name, HOW["seed"] + turn, options.steps) for turn in range(options.repeats) for name in names]
+    ladder = [(name, HOW["seed"], options.ladder_steps) for name in RUNGS] if options.ladder_steps else []
+    for name, seed, steps in [*turns, *ladder]:
         yield Job(
             contender=name,
-            folder=str(WORK / f"{name}-{turn}"),
+            folder=str(WORK / f"{name}-{seed}"),
             rows=str(material.encoded),
             messages=str(material.messages),
             base=str(base),
             steps=steps,
-            **HOW,
+            **{**HOW, "seed": seed},
         )
 
 
@@ -226,6 +224,7 @@ def _collect(job: Job) -> dict[str, Any]:
     return {
         "contender": job.contender,
         "title": EVERY[job.contender].title,
+        "seed": job.seed,
         "kind": "rung" if job.contender in RUNGS else "contender",
         **outcome,
         "steps": [{key: round(value, 6) for key, value in asdict(step).items()} for step in steps],
@@ -233,15 +232,16 @@ def _collect(job: Job) -> dict[str, Any]:
 
 
 def _measure_heldout(jobs: Sequence[Job]) -> dict[str, Any]:
-    """Nats and answer tokens of each held-out row: of the first turn's adapters, and of the base without one."""
+    """Nats and answer tokens of each held-out row: by contender and seed, and of the base without an adapter."""
     paths = [str(Path(job.folder) / "job.json") for job in jobs]
     folder = WORK / "heldout"
     folder.mkdir()
     with console.progress("Held-out loss", unit="adapters") as bar:
         _watch([sys.executable, str(HERE / "contenders.py"), "heldout", *paths], folder, None, bar)
-    found = {BASE: json.loads((Path(jobs[0].folder) / f"{BASE}.json").read_text(encoding="utf-8"))}
+    found: dict[str, Any] = {BASE: {"": json.loads((Path(jobs[0].folder) / f"{BASE}.json").read_text("utf-8"))}}
     for job in jobs:
-        found[job.contender] = json.loads((Path(job.folder) / "heldout.json").read_text(encoding="utf-8"))
+        rows = json.loads((Path(job.folder) / "heldout.json").read_text("utf-8"))
+        found.setdefault(job.contender, {})[str(job.seed)] = rows
     return found
 
 

@@ -34,8 +34,9 @@ def _head(result: Mapping[str, Any]) -> str:
         f"SmolLM2-135M ({result['base']['origin']}) as {settings['base']}; {settings['compute']}.",
         f"Batch {settings['batch_size']}, rank {settings['rank']}, alpha {settings['alpha']:g}, all linear layers,",
         f"learning rate {settings['learning_rate']:g} ({settings['scheduler']}); {settings['steps']} steps, the first",
-        f"{settings['warm_up']} not timed; turns: {settings['repeats']}. {rows['rows']} rows of the smart-home recipe,",
-        f"{rows['tokens'] / rows['rows']:.0f} tokens a row, {rows['answer_tokens'] / rows['rows']:.0f} of them learnt.",
+        f"{settings['warm_up']} not timed; turns: {settings['repeats']}, each with a seed of its own.",
+        f"{rows['rows']} rows of the smart-home recipe, {rows['tokens'] / rows['rows']:.0f} tokens a row,",
+        f"{rows['answer_tokens'] / rows['rows']:.0f} of them learnt.",
     ]
     return "\n".join(lines)
 
@@ -57,7 +58,7 @@ def _contenders(result: Mapping[str, Any]) -> str:
         "computed tokens/s",
         "s a step",
         "peak RSS, MB",
-        "held-out loss",
+        "held-out loss (by seed)",
         "difference [95 %]",
     ]
     rows = [_row(found, speeds[REFERENCE], losses[name], name) for name, found in speeds.items()]
@@ -76,7 +77,7 @@ def _row(found: Speed, reference: Speed, loss: Loss, name: str) -> list[str]:
         f"{found.rate('computed'):.0f}",
         f"{found.step_seconds:.2f}",
         f"{found.peak_rss / 1e6:.0f}",
-        f"{loss.value:.4f}",
+        f"{loss.value:.4f}" + (f" ({', '.join(f'{seed:.4f}' for seed in loss.seeds)})" if len(loss.seeds) > 1 else ""),
         "" if is_reference else f"{loss.difference:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}]",
     ]
 
