@@ -20,6 +20,7 @@ from edgetune.exporting import export, plan_exports
 from edgetune.exporting_text import plan_text
 from edgetune.recipe import Resolved
 from edgetune.run import Run, read_rows
+from edgetune.runtimes.threads import default_threads
 
 #: Rows on which the untuned base is evaluated: it seldom stops, so each costs a whole answer's length.
 BASE_ROWS = 100
@@ -83,9 +84,10 @@ def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False)
     """
     run = training.train(resolved, folder, allow_scripts=allow_scripts)
     recipe = run.recipe
+    model = tuned_model(run)
     for settings in recipe.exports:
-        for plan in plan_exports(tuned_model(run), settings.format, settings.quant, run.exports_folder):
-            console.note(plan_text(tuned_model(run), plan))
+        for plan in plan_exports(model, settings.format, settings.quant, run.exports_folder):
+            console.note(plan_text(model, plan))
     artifacts = [export(run, settings.format, quant) for settings in recipe.exports for quant in settings.quant]
     base = evaluate_run(run, "base", limit=BASE_ROWS)
     shipped = []
@@ -98,10 +100,10 @@ def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False)
 def _bench(run: Run, artifact: Artifact, prompts: int, threads: int | None) -> BenchReport:
     """Measure an artifact, or take what was measured of the very same file."""
     stored = run.folder / "bench" / f"{artifact.name}.json"
-    if stored.is_file():
-        known = BenchReport.model_validate_json(stored.read_bytes())
-        if known.subject.sha256 == files.sha256_file(artifact.main_file) and known.settings.prompts == prompts:
-            return known
+    known = BenchReport.read(stored)
+    wanted = (files.sha256_file(artifact.main_file), prompts, threads or default_threads())
+    if known and (known.subject.sha256, known.settings.prompts_wanted, known.settings.threads) == wanted:
+        return known
     report = bench_artifact(artifact, prompts=prompts, threads=threads)
     report.write(stored)
     return report

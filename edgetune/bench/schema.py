@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgetune import files
 
@@ -60,7 +60,7 @@ class Environment(_Part):
     architecture: str
     features: str
     """As llama.cpp reports them."""
-    virtual: bool | None
+    virtual: bool | None = None
     """Whether this is a virtual machine, whose host may keep dropped pages in its own memory."""
     logical_cpus: int
     usable_cpus: int
@@ -90,6 +90,8 @@ class Settings(_Part):
     runtime: str
     threads: int
     prompts: int
+    """Those there were, at most as many as wanted."""
+    prompts_wanted: int | None = None
     prompt_source: str
     new_tokens: int
     starts: int
@@ -134,6 +136,14 @@ class BenchReport(_Part):
     def figure(self, name: str) -> Figure:
         """The figure of that name."""
         return next(figure for figure in self.figures if figure.name == name)
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """A stored report; None where there is none, or it is damaged or of another version: it can be made again."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            return None
 
     def write(self, path: Path) -> None:
         """Store the report as JSON, whole or not at all."""

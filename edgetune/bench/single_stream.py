@@ -41,6 +41,7 @@ def bench_artifact(
         runtime=artifact.runtime,
         threads=threads or default_threads(),
         prompts=len(asked.conversations),
+        prompts_wanted=prompts,
         prompt_source=asked.source,
         new_tokens=new_tokens,
         starts=STARTS,

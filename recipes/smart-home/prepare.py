@@ -28,7 +28,7 @@ from edgetune.files import write_json, write_text
 
 #: Draws per wanted row before a template is given up as used up (a short one has few sentences).
 DRAWS_PER_ROW = 6
-#: Six of each of some 110 templates: enough for a figure within two points, quick to evaluate on two cores.
+#: Few of each of many templates: rows of one template resemble each other, so more would add little but time.
 HELDOUT_PER_TEMPLATE = 6
 
 
