@@ -7,8 +7,8 @@ knows any room, device or free text: those come from ``words.yaml``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ FALLBACK = "en"
 #: Stands for the room of the device that listens. Home Assistant adds it when it hears "turn on the lights";
 #: the sentence does not say it, so it is never part of an answer.
 THIS_ROOM = "<this room>"
+#: What the listening device tells the recogniser.
+_CONTEXT = {"area": {"value": THIS_ROOM, "text": ""}}
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Grammar:
             text,
             self.intents,
             slot_lists=self.lists,
-            intent_context={"area": {"value": THIS_ROOM, "text": ""}},
+            intent_context=_CONTEXT,
             language=self.language,
             best_slot_name="name",
         )
@@ -196,6 +198,25 @@ class Grammar:
         slots = {name: _plain(entity.value) for name, entity in result.entities.items() if entity.value != THIS_ROOM}
         answer = {"intent": result.intent.name, **dict(sorted(slots.items()))}
         return Answer(json.dumps(answer, ensure_ascii=False), (result.intent.name, result.intent_sentence.text))
+
+    def part(self, keys: Container[tuple[str, str]]) -> Any:
+        """The grammar's intents with only the templates called ``keys``, for :meth:`can_say`."""
+        intents = {}
+        for name, intent in self.intents.intents.items():
+            kept = []
+            for data in intent.data:
+                texts = [s.text for s in data.sentences if (name, s.text) in keys]
+                if texts:
+                    kept.append(replace(data, sentence_texts=texts))
+            intents[name] = replace(intent, data=kept)
+        return replace(self.intents, intents=intents)
+
+    def can_say(self, text: str, part: Any) -> bool:
+        """Whether any template of a part of the grammar matches the text, best match or not."""
+        from hassil.recognize import recognize_all
+
+        found = recognize_all(text, part, slot_lists=self.lists, intent_context=_CONTEXT, language=self.language)
+        return any(True for _ in found)
 
 
 def _block(data: Any, sentence: Any) -> Block:

@@ -1,7 +1,7 @@
 """Make the smart-home data: spoken requests and the Home Assistant intents they mean.
 
 Sentences are drawn from Home Assistant's own grammar and labelled by its own recogniser. Whole sentence
-templates are held out: no wording of theirs is ever trained on.
+templates are held out: no sentence that they can say is trained on, and none that a trained one can say is held out.
 
     python prepare.py --output data/
 """
@@ -121,6 +121,10 @@ class _Collector:
         self.grammar = grammar
         self.held_out = held_out
         self.seed = seed
+        self.other_side = {
+            True: grammar.part({template.key for template in grammar.templates} - held_out),
+            False: grammar.part(held_out),
+        }
         self.counts: Counter[str] = Counter()
         self.seen: set[str] = set()
 
@@ -137,28 +141,32 @@ class _Collector:
                 continue
             self.seen.add(text.casefold())
             answer = self.grammar.recognise(text)
-            if answer is not None and self._belongs(template, answer):
+            crosses = answer is not None and self._crosses(template, text, answer)
+            if answer is not None and not crosses:
                 found.append(Row(text, answer.label, answer.template))
-            self.counts[self._verdict(template, answer)] += 1
+            self.counts[_verdict(template, answer, crosses=crosses)] += 1
         return found
 
-    def _belongs(self, template: Template, answer: Answer) -> bool:
-        """True where the template that matched best is on the same side of the split.
+    def _crosses(self, template: Template, text: str, answer: Answer) -> bool:
+        """Whether a template of the other side can say the sentence too, best match or not."""
+        side = template.key in self.held_out
+        return (answer.template in self.held_out) != side or self.grammar.can_say(text, self.other_side[side])
 
-        Another template may say the same sentence. A row whose two templates are on different sides would
-        carry a wording over the split, so neither set gets it.
-        """
-        return (template.key in self.held_out) == (answer.template in self.held_out)
 
-    def _verdict(self, template: Template, answer: Answer | None) -> str:
-        if answer is None:
-            return "dropped: not recognised"
-        if not self._belongs(template, answer):
-            return "dropped: matched across the split"
-        if answer.template == template.key:
-            return "kept: recognised by its own template"
-        same = answer.template[0] == template.intent
-        return f"kept: recognised by another template of {'the same' if same else 'another'} intent"
+def _verdict(template: Template, answer: Answer | None, *, crosses: bool) -> str:
+    """What became of a sentence, for the provenance.
+
+    Several templates may say the same sentence. One that templates of both sides can say would carry a wording
+    over the split, so neither set gets it, whichever matched best.
+    """
+    if answer is None:
+        return "dropped: not recognised"
+    if crosses:
+        return "dropped: templates of both sides can say it"
+    if answer.template == template.key:
+        return "kept: recognised by its own template"
+    same = answer.template[0] == template.intent
+    return f"kept: recognised by another template of {'the same' if same else 'another'} intent"
 
 
 def provenance(grammar: Grammar, prepared: Prepared, arguments: Mapping[str, Any], words: str) -> dict[str, Any]:
