@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import re
 import shutil
@@ -66,13 +67,34 @@ def results_name(created: str, cpu: str) -> str:
     return f"{created[:10]}-{re.sub(r'[^a-z0-9.]+', '-', plain).strip('-.') or 'unknown'}.json"
 
 
+def write_results(folder: Path, result: dict[str, Any], cpu: str) -> Path:
+    """Store a result under a name of its own: ``NAME.json``, else ``NAME-2.json``, and so on.
+
+    Only the same measurement (one with the same ``created``) is written over.
+
+    Args:
+        folder: of the results.
+        result: with ``created``.
+        cpu: the processor that it was measured on.
+    """
+    first = folder / results_name(result["created"], cpu)
+    names = itertools.chain([first], (first.with_name(f"{first.stem}-{n}.json") for n in itertools.count(2)))
+    target = next(path for path in names if not path.exists() or _created(path) == result["created"])
+    files.write_json(target, result)
+    return target
+
+
+def _created(path: Path) -> str:
+    return str(json.loads(path.read_text(encoding="utf-8"))["created"])
+
+
 def newest_results(folder: Path) -> Path:
     """The results file made last.
 
     Raises:
         EdgetuneError: there is none.
     """
-    found = sorted(folder.glob("*.json"), key=lambda path: json.loads(path.read_text(encoding="utf-8"))["created"])
+    found = sorted(folder.glob("*.json"), key=_created)
     if not found:
         raise EdgetuneError(f"no results in {folder}", hint="make bench")
     return found[-1]

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 #: A bar appears only for work that lasts longer than this, so quick commands stay quiet.
 SHOW_AFTER_SECONDS = 2.0
@@ -41,18 +43,19 @@ def data(text: str) -> None:
 class Bar:
     """Progress of one job: a bar with time left on a terminal, sparse lines elsewhere.
 
-    It stays silent for the first two seconds.
+    It stays silent for the first two seconds. A bar inside another takes the line below it.
     """
 
-    def __init__(self, description: str, total: float | None, unit: str) -> None:
+    def __init__(self, description: str, total: float | None, unit: str, outer: Bar | None = None) -> None:
         self.description = description
         self.total = total
         self.unit = unit
         self.done = 0.0
+        self._outer = outer
         self._start = time.monotonic()
         self._last_line = self._start
-        self._console = stderr()
-        self._rich: object | None = None
+        self._console: Console | None = None
+        self._place: tuple[Progress, TaskID] | None = None
 
     def advance(self, amount: float = 1.0, description: str | None = None) -> None:
         """Record that ``amount`` more units are done."""
@@ -66,8 +69,9 @@ class Bar:
         now = time.monotonic()
         if now - self._start < SHOW_AFTER_SECONDS:
             return
+        self._console = self._console or stderr()
         if self._console.is_terminal:
-            self._draw()
+            self._draw(self._console)
         elif now - self._last_line >= LOG_EVERY_SECONDS:
             self._last_line = now
             note(self._line(now))
@@ -76,36 +80,51 @@ class Bar:
         if not self.total:
             return f"{self.description}: {self.done:.0f} {self.unit}"
         share = self.done / self.total
-        left = (now - self._start) * (1 - share) / share if share > 0 else float("nan")
-        return f"{self.description}: {self.done:.0f}/{self.total:.0f} {self.unit} ({share:.0%}), {left:.0f} s left"
+        line = f"{self.description}: {self.done:.0f}/{self.total:.0f} {self.unit} ({share:.0%})"
+        if share <= 0:  # nothing to judge by yet
+            return line
+        return f"{line}, {(now - self._start) * max(1 - share, 0.0) / share:.0f} s left"
 
-    def _draw(self) -> None:
-        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        if self._rich is None:
-            progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}" if self.total else "{task.completed:.0f}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
-            progress.add_task(self.description, total=self.total)
-            progress.start()
-            self._rich = progress
-        assert isinstance(self._rich, Progress)
-        self._rich.update(TaskID(0), completed=self.done, description=self.description, total=self.total)
+    def _draw(self, console: Console) -> Progress:
+        """Bring the bar on the screen up to date; those around it are drawn first."""
+        count = f"{self.done:.0f}/{self.total:.0f}" if self.total else f"{self.done:.0f}"
+        if self._place is None:
+            screen = self._outer._draw(console) if self._outer else _new_screen(console)  # noqa: SLF001  # a bar's
+            self._place = screen, screen.add_task(self.description, total=self.total, count=count)
+        screen, task = self._place
+        screen.update(task, completed=self.done, description=self.description, total=self.total, count=count)
+        return screen
 
     def close(self) -> None:
         """Take the bar off the screen."""
-        if self._rich is not None:
-            from rich.progress import Progress
+        if self._place is None:
+            return
+        screen, task = self._place
+        if self._outer:
+            screen.remove_task(task)
+        else:
+            screen.stop()
 
-            assert isinstance(self._rich, Progress)
-            self._rich.stop()
+
+def _new_screen(console: Console) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    screen = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    screen.start()
+    return screen
+
+
+#: The bar in whose body we are.
+_current: ContextVar[Bar | None] = ContextVar("_current", default=None)
 
 
 @contextmanager
@@ -115,8 +134,10 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
     >>> with progress("Reading", total=2) as bar:
     ...     bar.advance()
     """
-    bar = Bar(description, total, unit)
+    bar = Bar(description, total, unit, _current.get())
+    token = _current.set(bar)
     try:
         yield bar
     finally:
+        _current.reset(token)
         bar.close()

@@ -12,6 +12,7 @@
     ├── CheckFailed          9   the command ran; what it checked did not pass
     ├── ResourceError       10   no disk, no memory, no permission
     ├── MissingExtra        11   an optional dependency is not installed
+    ├── InUse               12   another process is at work there
     └── Interrupted        130   Ctrl-C; what was done is saved
 
 Exit code 2 is Click's own for wrong command lines. Core code raises; only
@@ -105,7 +106,16 @@ class MissingExtra(EdgetuneError):
         self.extra = extra
 
 
+class InUse(EdgetuneError):
+    """Another process is at work there; once it has ended the same command works."""
+
+    exit_code = 12
+
+
 class Interrupted(EdgetuneError):
-    """The user pressed Ctrl-C; what was done so far is saved."""
+    """The user pressed Ctrl-C; what was done so far is saved.
+
+    Without a hint it is the same call that goes on.
+    """
 
     exit_code = 130

@@ -34,6 +34,7 @@ class TunedModel:
         system: system prompt trained with.
         licence: SPDX id where known.
         run: name of the run.
+        quantised_from: with ``nf4``, the type the base was loaded in before it was quantised.
     """
 
     name: str
@@ -47,6 +48,7 @@ class TunedModel:
     system: str | None = None
     licence: str | None = None
     run: str | None = None
+    quantised_from: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def inputs_sha256(model: TunedModel, format: str, precision: str) -> str:
         "precision": precision,
         "facts": [model.name, model.base_source, model.base_sha256, model.system, model.licence, model.run],
         "trained_against": model.trained_against,
-        "quantised_modules": sorted(model.quantised_modules),
+        "quantised": [model.quantised_from, *sorted(model.quantised_modules)],
         "config": _hashes(model.base_folder),
         "tokenizer": _hashes(model.tokenizer_folder),
     }

@@ -6,13 +6,17 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from edgetune import console
 from edgetune.errors import ResourceError
 
 #: No permission; a file where a folder should be; larger than the file system or a limit allows; a failing disk.
@@ -26,27 +30,33 @@ _CANNOT_WRITE = (
     errno.EIO,
     errno.ENAMETOOLONG,
 )
+#: How file systems without locks, or without those on folders, say so.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
+#: ``.NAME.edgetune-RANDOM`` is a folder in which NAME is being written, and ``NAME.former`` waits to be removed.
+_TEMPORARY = re.compile(r"\.(.+)\.edgetune-[a-z0-9_]{8}")
+_FORMER = ".former"
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; on success it becomes ``target``.
+    """Yield a temporary path beside ``target``; on success it becomes ``target``, and is on the disk.
 
     The temporary may be made a file or a folder by the body. On any error it is
     removed and ``target`` keeps its former content. A folder replaces a former
-    folder whole.
+    folder whole. What killed processes left in the same place is removed first.
 
     Raises:
         ResourceError: no space, no permission, or a read-only file system.
     """
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent)) / target.name
-        try:
+        sweep(target.parent)
+        with _temporary_folder(target) as folder:
+            temporary = folder / target.name
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             if target.is_dir() and temporary.is_dir():
-                former = temporary.with_name(temporary.name + ".former")
+                former = folder / (target.name + _FORMER)
                 target.rename(former)
                 try:
                     temporary.rename(target)
@@ -55,15 +65,129 @@ def atomic_path(target: Path) -> Iterator[Path]:
                     raise
             else:
                 temporary.rename(target)
+            sync_names(target.parent)
+
+
+@contextmanager
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target``, locked while its owner lives: :func:`sweep` spares it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.edgetune-", dir=target.parent))
+        with _locked_folder(folder, shared=True):
+            if not folder.exists():  # somebody swept between the two lines above
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporaries that killed processes left in ``folder``; those of living ones stay.
+
+    What had been set aside for a replacement that never came is put back.
+    """
+    for stale in list(folder.iterdir()):
+        match = _TEMPORARY.fullmatch(stale.name)
+        if match is None:
+            continue
+        with _locked_folder(stale, shared=False) as ours:
+            former, target = stale / (match[1] + _FORMER), folder / match[1]
+            if ours and former.exists() and not target.exists():
+                former.rename(target)
+            if ours:
+                shutil.rmtree(stale, ignore_errors=True)
+
+
+@contextmanager
+def _locked_folder(folder: Path, *, shared: bool) -> Iterator[bool]:
+    """Lock a folder itself: shared as its owner, who waits, or alone; yields whether that went."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (FileNotFoundError, PermissionError):  # gone, or another user's; on Windows every folder
+        yield False
+        return
+    try:
+        yield bool(_lock(descriptor, shared=shared, wait=shared))
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, shared: bool = False, wait: bool = False) -> bool | None:
+    """Lock an open file or folder until it is closed; None where there are no such locks."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+    return True
+
+
+@contextmanager
+def locked(lock: Path, on_busy: Callable[[str], object]) -> Iterator[None]:
+    """Hold an advisory lock that ends with the process, however it ends.
+
+    Args:
+        lock: the file to lock; made for it, and removed afterwards.
+        on_busy: told who holds the lock, if somebody does. Unless this raises, the lock is waited for.
+
+    Raises:
+        ResourceError: the file cannot be made.
+    """
+    with disk_errors(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = _take(lock, on_busy)
+    with handle:
+        try:
+            yield
         finally:
-            shutil.rmtree(temporary.parent, ignore_errors=True)
+            lock.unlink(missing_ok=True)  # before others can have it: they look whether it is still there
 
 
-def _sync(path: Path) -> None:
+def _take(lock: Path, on_busy: Callable[[str], object]) -> IO[str]:
+    while True:
+        with ExitStack() as stack:
+            handle = stack.enter_context(lock.open("a+", encoding="utf-8"))
+            if _lock(handle.fileno()) is False:
+                handle.seek(0)
+                on_busy(handle.read() or "another process")
+                _lock(handle.fileno(), wait=True)
+            if lock.exists() and os.path.samestat(os.fstat(handle.fileno()), lock.stat()):
+                handle.truncate(0)
+                handle.write(f"process {os.getpid()} on {platform.node()}")
+                handle.flush()
+                stack.pop_all()
+                return handle
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder with everything in it, is on the disk."""
     for part in [*path.rglob("*"), path] if path.is_dir() else [path]:
-        if part.is_file():
+        if part.is_dir():
+            sync_names(part)
+        elif part.is_file():
             with part.open("rb") as handle:
                 os.fsync(handle.fileno())
+
+
+def sync_names(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; without it a power cut can undo a rename."""
+    if sys.platform == "win32":  # which opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -118,8 +242,12 @@ def _existing_parent(path: Path) -> Path:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of one file, lower-case hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as handle, console.progress(f"Hashing {path.name}", path.stat().st_size / 1e6, "MB") as bar:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+            bar.advance(len(block) / 1e6)
+    return digest.hexdigest()
 
 
 def sha256_files(folder: Path) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,21 @@ def this_machine(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup
         memory_limit=_memory_limit(proc, cgroup),
         disk_free=shutil.disk_usage(Path.cwd()).free,
     )
+
+
+def peak_rss(proc: Path = Path("/proc/self")) -> int:
+    """Largest resident set of this process so far, in bytes.
+
+    Not by getrusage where there is a ``/proc``: its peak is inherited from the parent through fork and exec.
+    """
+    return _kilobytes(_field(_read(proc / "status"), "VmHWM")) or _peak_by_rusage()
+
+
+def _peak_by_rusage() -> int:
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _read(file: Path) -> str:

@@ -13,9 +13,10 @@ from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import Artifact
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_artifact
-from edgetune.evaluation.metrics import Score
+from edgetune.errors import Interrupted
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.subjects import evaluate_run
+from edgetune.evaluation.text import score_lines
 from edgetune.exporting import export, plan_exports
 from edgetune.exporting_text import plan_text
 from edgetune.recipe import Resolved
@@ -63,10 +64,10 @@ class PipelineResult:
                 f"{result['tokens_per_s']:.0f} tokens/s, peak {result['peak_rss'] / 1e9:.1f} GB"
             ),
             "",
-            *_scores("untuned base", self.base, self.base.runtime),
+            *score_lines("untuned base", self.base),
         ]
         for shipped in self.shipped:
-            lines += ["", *_shipped(shipped)]
+            lines += ["", *_shipped(shipped, self.base)]
         if self.shipped:
             last = self.shipped[-1].artifact
             prompt = f" --prompt {shlex.quote(self.example)}" if self.example else ""
@@ -80,8 +81,17 @@ def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False)
     What is done already and rests on the same inputs is not done again.
 
     Raises:
-        EdgetuneError: see the tree; what was finished stays.
+        EdgetuneError: see the tree; what was finished stays. After :class:`Interrupted` the same call goes on.
     """
+    try:
+        return _walk(resolved, folder, allow_scripts=allow_scripts)
+    except Interrupted as stop:  # its hint would go on with the training alone
+        raise Interrupted(stop.message) from stop
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"interrupted; {folder} keeps what is finished") from stop
+
+
+def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineResult:
     run = training.train(resolved, folder, allow_scripts=allow_scripts)
     recipe = run.recipe
     model = tuned_model(run)
@@ -109,18 +119,10 @@ def _bench(run: Run, artifact: Artifact, prompts: int, threads: int | None) -> B
     return report
 
 
-def _scores(title: str, evaluation: Evaluation, runtime: str) -> list[str]:
-    return [f"{title} ({evaluation.n} held-out rows, {runtime})", *(f"  {_line(s)}" for s in evaluation.scores)]
-
-
-def _line(score: Score) -> str:
-    return f"{score.name:<22}{score.value:.4f}  [{score.low:.4f}, {score.high:.4f}]"
-
-
-def _shipped(shipped: Shipped) -> list[str]:
+def _shipped(shipped: Shipped, base: Evaluation) -> list[str]:
     artifact, bench = shipped.artifact, shipped.bench
     size = artifact.manifest.size_bytes / 1e6 if artifact.manifest else artifact.main_file.stat().st_size / 1e6
-    lines = _scores(artifact.name, shipped.evaluation, shipped.evaluation.runtime)
+    lines = score_lines(artifact.name, shipped.evaluation, beside=base)
     lines.append(f"  {'size':<22}{size:.1f} MB")
     for figure in bench.figures:
         if figure.name in BENCH_FIGURES and figure.median is not None:

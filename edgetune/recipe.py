@@ -65,8 +65,8 @@ class PrepareSettings(Section):
     """A script that makes the data files before the first run."""
 
     script: str
-    """Python file beside the recipe. It is called with --output FOLDER and writes train.jsonl and heldout.jsonl there.
-    Scripts shipped with edgetune run as they are; any other needs --allow-scripts."""
+    """Python file beside the recipe. It is called with --output FOLDER and writes train.jsonl and heldout.jsonl there,
+    and validation.jsonl if it likes. Scripts shipped with edgetune run as they are; any other needs --allow-scripts."""
     arguments: tuple[str, ...] = ()
     """Further arguments for the script."""
 
@@ -78,8 +78,10 @@ class DataSettings(Section):
     """Training rows: a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID for a hub data set."""
     heldout: str | None = Field(default=None, json_schema_extra=_MAY_BE_PATH)
     """Rows never trained on, for loss and task metrics. Without it, heldout_share of the training rows is held out."""
+    validation: str | None = Field(default=None, json_schema_extra=_MAY_BE_PATH)
+    """Rows that choose the checkpoint and stop training early. Without it, held-out rows do."""
     prepare: PrepareSettings | None = None
-    """A script that makes both files."""
+    """A script that makes the files."""
     heldout_share: Share = 0.1
     """Share of the training rows to hold out when there is no heldout file."""
     format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text"] = "auto"
@@ -92,6 +94,12 @@ class DataSettings(Section):
     """Use at most this many training rows, chosen by seed."""
     heldout_limit: Positive | None = None
     """Use at most this many held-out rows for task metrics, chosen by seed."""
+
+    @model_validator(mode="after")
+    def _something_is_held_out(self) -> Self:
+        if self.heldout_share == 0 and self.heldout is None and self.prepare is None:
+            raise ValueError("heldout_share of 0 holds nothing out, so nothing could be measured; give data.heldout")
+        return self
 
 
 class MethodSettings(Section):
@@ -187,9 +195,10 @@ class TrainSettings(Section):
     """prefix: the rows of a batch become one sequence without padding, and what they begin with in common is computed
     once; off: one padded row each. auto: prefix where the model allows it."""
     evaluate_every: Positive | None = None
-    """Steps between held-out evaluations; default: ten times a run."""
+    """Steps between evaluations on validation rows; default: ten times a run."""
     evaluate_rows: Positive = 200
-    """Held-out rows behind each evaluation while training, chosen by seed; edgetune eval takes all of them."""
+    """Validation (or held-out) rows behind each evaluation while training, chosen by seed; edgetune eval takes all
+    held-out ones."""
     save_every: Positive | None = None
     """Steps between checkpoints; default: with each evaluation."""
     keep_checkpoints: Positive = 2

@@ -18,16 +18,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgetune import files
-from edgetune.errors import DataError, EdgetuneError, RecipeError
+from edgetune.errors import DataError, EdgetuneError, InUse, RecipeError
 from edgetune.recipe import Recipe, Resolved, to_yaml, validate
 
 #: created → prepared (data and base are fixed) → trained.
@@ -51,11 +53,11 @@ class RunManifest(BaseModel):
     versions: dict[str, str] = {}
     """Installed versions of the packages that touch the numbers."""
     base_source: str = ""
-    """As written in the recipe."""
+    """As written in the recipe; a path made absolute."""
     base_folder: str = ""
     """Where the base lies as safetensors on this machine (a cache folder, or the user's own)."""
     base_sha256: str = ""
-    """Hash over the base's weight files."""
+    """Hash over the base's weight files; of the GGUF file where it came from one."""
     base_origin: str = ""
     """In words: for instance that the base is a reconstruction of a Q4_1 GGUF."""
     data_sha256: dict[str, str] = {}
@@ -69,7 +71,7 @@ class RunManifest(BaseModel):
     choices: dict[str, str] = {}
     """Automatic choices (device, dtype, packing, …) with their reasons."""
     result: dict[str, Any] = {}
-    """Figures of the training: steps, seconds, best held-out loss, tokens a second, peak memory in bytes."""
+    """Figures of the training: steps, seconds, best evaluation loss, tokens a second, peak memory in bytes."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,18 @@ class Run:
     @property
     def heldout_file(self) -> Path:
         return self.data_folder / "heldout.jsonl"
+
+    @property
+    def validation_file(self) -> Path:
+        """The rows that choose the checkpoint: the recipe's own, or else the held-out ones."""
+        own = self.data_folder / "validation.jsonl"
+        return own if own.is_file() else self.heldout_file
+
+    @property
+    def row_files(self) -> dict[str, Path]:
+        """Every file of rows that the run has, by what it is for."""
+        found = {"train": self.train_file, "validation": self.validation_file, "heldout": self.heldout_file}
+        return {name: path for name, path in found.items() if path.stem == name}
 
     @property
     def adapter_folder(self) -> Path:
@@ -113,6 +127,11 @@ class Run:
     @property
     def exports_folder(self) -> Path:
         return self.folder / "exports"
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with this run."""
+        return f"edgetune train --resume {shlex.quote(str(self.folder))}"
 
     def evaluation_file(self, subject: str) -> Path:
         """Where the evaluation of ``base``, ``tuned`` or an artifact's name is stored."""
@@ -159,10 +178,7 @@ class Run:
         """
         manifest = self.manifest
         if manifest.state != "trained":
-            raise EdgetuneError(
-                f"{self.folder} is not trained yet (state: {manifest.state})",
-                hint=f"edgetune train --resume {self.folder}",
-            )
+            raise EdgetuneError(f"{self.folder} is not trained yet (state: {manifest.state})", hint=self.resume_command)
         return manifest
 
 
@@ -173,9 +189,7 @@ def create_run(resolved: Resolved, folder: Path, *, created: str, version: str) 
         RecipeError: ``folder`` exists and is not empty.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise RecipeError(
-            f"{folder} exists and is not empty", hint=f"edgetune train --resume {folder}, or choose another --output"
-        )
+        raise RecipeError(f"{folder} exists and is not empty", hint="choose another folder with --output")
     recipe = resolved.recipe
     with files.atomic_path(folder) as temporary:
         if folder.exists():
@@ -208,6 +222,25 @@ def open_run(folder: Path) -> Run:
 def is_run(folder: Path) -> bool:
     """Whether ``folder`` looks like a run."""
     return (folder / "manifest.json").is_file() and (folder / "recipe.yaml").is_file()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let no other process train in ``folder`` meanwhile. The lock, a file beside it, ends with this process.
+
+    Raises:
+        InUse: another process trains there.
+    """
+
+    def refuse(holder: str) -> NoReturn:
+        raise InUse(
+            f"{folder} is being trained by another edgetune: {holder}",
+            hint="wait until it has ended, or train in another folder: --output FOLDER",
+        )
+
+    whole = folder.resolve()
+    with files.locked(whole.with_name(f".{whole.name}.lock"), refuse):
+        yield
 
 
 def default_folder(resolved: Resolved, root: Path = Path("runs")) -> Path:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from edgetune.machine import this_machine
+from edgetune.machine import peak_rss, this_machine
 
 GB = 1024 * 1024  # kB
 
@@ -72,3 +75,18 @@ def test_this_one():
     machine = this_machine()
     assert machine.cores >= machine.threads >= 1
     assert machine.disk_free > 0
+
+
+def test_peak_memory(fake):
+    proc, _ = fake
+    (proc / "self/status").write_text("Name:\tx\nVmHWM:\t  2000 kB\nVmRSS:\t 500 kB\n")
+    assert peak_rss(proc / "self") == 2_048_000
+    assert peak_rss(proc / "no such process") > 1e7, "by getrusage elsewhere"
+
+
+def test_the_peak_is_not_the_parents():
+    """getrusage keeps the largest of the parent's image too, where a process is forked and executes another program."""
+    script = "import subprocess, sys; x = b'x' * 300_000_000; subprocess.run([sys.executable, *sys.argv[1:]])"
+    child = "from edgetune.machine import peak_rss; print(peak_rss())"
+    done = subprocess.run([sys.executable, "-c", script, "-c", child], capture_output=True, text=True, check=True)
+    assert 1e6 < int(done.stdout) < 150e6

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
 
-from edgetune import files  # noqa: E402
 from edgetune.bench.schema import BenchReport  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
-from edgetune.evaluation.record import load  # noqa: E402
+from edgetune.evaluation.figures import part  # noqa: E402
+from edgetune.evaluation.record import Evaluation, load  # noqa: E402
 from edgetune.run import Run, open_run  # noqa: E402
 
 SHOWN = ("load_warm", "ttft", "decode", "peak_rss")
@@ -31,7 +32,7 @@ def main() -> None:
     run = open_run(Path(sys.argv[1]) if len(sys.argv) > 1 else newest_run())
     found = collect(run)
     cpu = next(iter(found["bench"].values()))["environment"]["cpu"]
-    files.write_json(HERE / "results" / publishing.results_name(found["created"], cpu), found)
+    publishing.write_results(HERE / "results", found, cpu)
     publishing.put_into_readme(HERE / "README.md", page(found))
 
 
@@ -68,9 +69,6 @@ def collect(run: Run) -> dict[str, Any]:
     ]
     if not evaluations or not reports:
         raise EdgetuneError(f"{run.folder} was not evaluated to the end", hint="make quickstart")
-    bench = {report.subject.name: report.model_dump(mode="json") for report in reports}
-    for report in bench.values():
-        report["subject"]["path"] = Path(report["subject"]["path"]).name
     return {
         "created": manifest.created,
         "training": manifest.result,
@@ -78,11 +76,24 @@ def collect(run: Run) -> dict[str, Any]:
         "choices": manifest.choices,
         "data_sha256": manifest.data_sha256,
         "recipe": run.recipe.model_dump(mode="json"),
-        "scores": {
-            e.subject: {"n": e.n, "runtime": e.runtime, "scores": [asdict(s) for s in e.scores]} for e in evaluations
-        },
-        "bench": bench,
+        "scores": {name: _scores(evaluation) for name, evaluation in _beside_the_base(evaluations).items()},
+        "bench": {report.subject.name: report.model_dump(mode="json") for report in reports},
     }
+
+
+def _beside_the_base(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
+    """All evaluations by name, and each of more rows than the base again on the base's rows."""
+    found = {evaluation.subject: evaluation for evaluation in evaluations}
+    base = found.get("base")
+    if base is None:
+        return found
+    larger = [e for e in evaluations if e.basis.data_sha256 == base.basis.data_sha256 and e.n > base.n]
+    return found | {f"{e.subject}, the base's rows": part(e, base.basis.rows) for e in larger}
+
+
+def _scores(evaluation: Evaluation) -> dict[str, Any]:
+    scores = [asdict(score) for score in evaluation.scores]
+    return {"n": evaluation.n, "groups": evaluation.groups, "runtime": evaluation.runtime, "scores": scores}
 
 
 def page(found: dict[str, Any]) -> str:

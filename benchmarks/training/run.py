@@ -35,13 +35,13 @@ from publishing import (
     newest_results,
     now,
     put_into_readme,
-    results_name,
+    write_results,
 )
 from rows import Material, make_rows
 from tables import to_markdown
 from trl_environment import TRL, trl_python
 
-from edgetune import console, files
+from edgetune import console
 from edgetune.errors import EdgetuneError
 from edgetune.models import resolve_base
 from edgetune.recipe import Recipe, resolve
@@ -105,8 +105,7 @@ def main() -> None:
     if options.quick:
         console.data(to_markdown(result))
         return
-    target = options.output / results_name(result["created"], result["environment"]["cpu"])
-    files.write_json(target, result)
+    target = write_results(options.output, result, result["environment"]["cpu"])
     console.note(f"results: {target}")
     if options.output == RESULTS:
         _publish(target)

@@ -37,6 +37,7 @@ class MergedWeights:
         adapter_folder: PEFT folder; None for a model without one.
         trained_against: what the adapter was trained on top of.
         quantised_modules: with ``nf4``, the linear layers that were quantised.
+        quantised_from: with ``nf4``, the type the base was loaded in before it was quantised.
 
     Raises:
         ModelError: damaged files, an adapter that cannot be merged or belongs to another
@@ -49,8 +50,10 @@ class MergedWeights:
         adapter_folder: Path | None = None,
         trained_against: TrainedAgainst | None = None,
         quantised_modules: Collection[str] = (),
+        quantised_from: str = "float32",
     ) -> None:
         self.base_folder = base_folder
+        self._quantised_from = quantised_from
         self._base = list_tensors(base_folder)
         self._adapter = read_adapter(adapter_folder) if adapter_folder else Adapter({}, {}, {})
         self._sources = self._find_sources()
@@ -110,9 +113,9 @@ class MergedWeights:
         weight = read_tensor(*self._sources[name]).to(torch.float32, copy=True)
         if not self._is_rounded(name):
             return weight
-        from edgetune.models.nf4 import nf4_round_trip
+        from edgetune.models.nf4 import nf4_as_trained
 
-        return nf4_round_trip(weight)
+        return nf4_as_trained(weight, self._quantised_from)
 
     def _is_rounded(self, name: str) -> bool:
         return self._nf4 is not None and name in self._nf4

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from edgetune import files
 from edgetune.errors import EdgetuneError, ModelError
 from edgetune.exporters import TunedModel
 from edgetune.models import Base, resolve_base
+from edgetune.models.base import gguf_path
+from edgetune.models.gguf_base import cached
 from edgetune.recipe import ModelSettings
 from edgetune.run import Run, RunManifest
 
@@ -40,7 +43,27 @@ def tuned_model(run: Run) -> TunedModel:
         system=recipe.task.system,
         licence=base.licence,
         run=run.folder.name,
+        quantised_from=quantised_from(manifest),
     )
+
+
+def trained_base(run: Run) -> Base:
+    """The base that a run was trained on; a cached copy that was deleted is made again from where it came from.
+
+    Raises:
+        ModelError: it is gone, or is not the one that was trained on.
+    """
+    return _base(run.recipe.model, run.manifest, must_match=True)
+
+
+def quantised_from(manifest: RunManifest) -> str:
+    """The type the base was loaded in, and quantised from where it was: training keeps it with its other choices.
+
+    >>> quantised_from(RunManifest(edgetune="0", created="", seed=1, choices={"dtype": "bfloat16 (as asked)"}))
+    'bfloat16'
+    """
+    chosen = manifest.choices.get("dtype", "").partition(" ")[0]
+    return "bfloat16" if chosen == "bfloat16" else "float32"
 
 
 def tuned_from_model(settings: ModelSettings, relative_to: Path) -> TunedModel:
@@ -78,17 +101,45 @@ def _base(settings: ModelSettings, manifest: RunManifest, *, must_match: bool) -
     folder = Path(manifest.base_folder)
     if settings.source.startswith("pkg:"):
         base = resolve_base(settings, folder)  # makes the cached copy again if it was deleted
+    elif settings.source.endswith(".gguf") and (found := _of_file(settings, manifest, make=must_match)):
+        base = found
     elif folder.is_dir():
-        base = resolve_base(settings.model_copy(update={"source": str(folder)}), folder)
+        base = resolve_base(settings.model_copy(update={"source": str(folder), "revision": None}), folder)
     elif not must_match:
         return Base(folder, manifest.base_source, manifest.base_sha256, manifest.base_origin, None)
     else:
         raise ModelError(
             f"the base that was trained on is no longer at {folder}", hint=f"put it back: {manifest.base_source}"
         )
-    of_file = settings.source.endswith(".gguf") and not settings.source.startswith("pkg:")
-    if must_match and not of_file and manifest.base_sha256 not in ("", base.sha256):
+    if must_match and manifest.base_sha256 not in ("", base.sha256):
         raise ModelError(
             f"the base at {base.folder} has changed since training", hint=f"put the former one back: {base.source}"
         )
     return base
+
+
+def _of_file(settings: ModelSettings, manifest: RunManifest, *, make: bool) -> Base | None:
+    """A base that came from a .gguf file: its cached copy, or that made again; None where ``make`` forbids it.
+
+    Raises:
+        ModelError: the copy is gone, and so is the file, or it is another file now.
+    """
+    copy, source = cached(Path(manifest.base_folder)), manifest.base_source or settings.source
+    if copy and manifest.base_sha256 in ("", copy.sha256):
+        return Base(copy.folder, source, copy.sha256, copy.origin, copy.licence)
+    if not make:
+        return None
+    file = gguf_path(source, Path())
+    if file is None:
+        raise ModelError(
+            f"the base that was trained on is no longer at {manifest.base_folder}, nor its file at {source}",
+            hint=f"put {source} back, or go to the folder that this path starts from",
+        )
+    digest = files.sha256_file(file)
+    if manifest.base_sha256 not in ("", digest):
+        raise ModelError(
+            f"{file} is not the file that was trained on: its sha256 begins with {digest[:12]}, "
+            f"not with {manifest.base_sha256[:12]}",
+            hint=f"put the former file back: {source}",
+        )
+    return resolve_base(settings.model_copy(update={"source": str(file)}), Path())

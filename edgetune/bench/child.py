@@ -16,6 +16,7 @@ from typing import Any
 
 from edgetune.assistant import Assistant
 from edgetune.errors import EdgetuneError
+from edgetune.machine import peak_rss
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.protocol import Decoding, Message
 
@@ -72,10 +73,8 @@ def answer(
 def resident(proc: Path = Path("/proc/self")) -> dict[str, int | None]:
     """Peak and present memory of this process in bytes; only the peak where there is no ``/proc``."""
     status, rollup = _kilobytes(proc / "status"), _kilobytes(proc / "smaps_rollup")
-    # Not getrusage: its peak is inherited from the parent through fork and exec.
-    peak = status.get("VmHWM") or _peak_by_rusage()
     return {
-        "peak_rss": peak,
+        "peak_rss": peak_rss(proc),
         "anonymous": status.get("RssAnon"),
         "file_backed": status.get("RssFile"),
         "pss": rollup.get("Pss"),
@@ -89,13 +88,6 @@ def storage_bytes(proc: Path = Path("/proc/self")) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes:")), None)
-
-
-def _peak_by_rusage() -> int:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _kilobytes(path: Path) -> dict[str, int]:

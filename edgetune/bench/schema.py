@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from edgetune import files
 
@@ -78,10 +78,16 @@ class Subject(_Part):
 
     name: str
     path: str
+    """Name of the file that the runtime opens, without the folders of this machine: reports are given to others."""
     sha256: str
-    """Of the file that the runtime opens."""
+    """Of that file."""
     size_bytes: int
     precision: str | None
+
+    @field_validator("path")
+    @classmethod
+    def _without_folders(cls, path: str) -> str:
+        return Path(path).name
 
 
 class Settings(_Part):

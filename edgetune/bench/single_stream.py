@@ -112,7 +112,7 @@ def _subject(artifact: Artifact) -> Subject:
     manifest = artifact.manifest
     return Subject(
         name=artifact.name,
-        path=str(artifact.main_file),
+        path=artifact.main_file.name,
         sha256=files.sha256_file(artifact.main_file),
         size_bytes=artifact.main_file.stat().st_size,
         precision=manifest.precision if manifest else None,

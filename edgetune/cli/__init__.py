@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import shlex
+import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 
@@ -88,5 +90,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 - the last line of defence: everything becomes text and a code
         from edgetune.cli.failures import report
 
-        return report(error, debug=invocation.debug)
+        words = sys.argv[1:] if argv is None else argv
+        return report(error, debug=invocation.debug, command=shlex.join(["edgetune", *words]))
     return result if isinstance(result, int) else 0

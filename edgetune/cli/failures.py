@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import platform
 import tempfile
 import traceback
@@ -26,19 +27,37 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 PROBLEMS_SHOWN = 100
 
 
-def report(error: BaseException, *, debug: bool) -> int:
-    """Print ``error`` on stderr, with its traceback if ``debug``, and return the exit code."""
+def report(error: BaseException, *, debug: bool, command: str) -> int:
+    """Print ``error`` on stderr, with its traceback if ``debug``, and return the exit code.
+
+    Args:
+        error: what ended the command.
+        debug: print the traceback.
+        command: what was called.
+    """
+    known = explain(error)
+    failed = known or error
+    code = failed.exit_code if isinstance(failed, (EdgetuneError, click.ClickException)) else EdgetuneError.exit_code
+    if _is_told_by_another(f"{type(error).__name__}: {error}"):
+        return code
     if debug:
         console.note("".join(traceback.format_exception(error)).rstrip())
-    known = explain(error)
-    if known is not None:
-        _print(known)
-        return known.exit_code
-    if isinstance(error, click.ClickException):
-        _print(EdgetuneError(error.format_message().rstrip("."), hint=_usage_hint(error)))
-        return error.exit_code
-    _print(_bug(error))
-    return EdgetuneError.exit_code
+    if isinstance(failed, click.ClickException):
+        _print(EdgetuneError(failed.format_message().rstrip("."), hint=_usage_hint(failed)))
+    elif isinstance(error, Interrupted):
+        _print(Interrupted(error.message, hint=error.hint or command))
+    else:
+        _print(known or _bug(error))
+    return code
+
+
+def _is_told_by_another(text: str) -> bool:
+    """Whether another process of the launch that this one belongs to tells the same error."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return False
+    from edgetune.training.processes import told_by_another
+
+    return told_by_another(text)
 
 
 def explain(error: BaseException) -> EdgetuneError | None:

@@ -178,6 +178,7 @@ def check_loaded(loaded: Sequence[LoadedRows], model: Model | None) -> DataRepor
     checked = [_check_file(file, model) for file in loaded]
     leaks = find_leaks(loaded[0].rows, loaded[1].rows) if len(loaded) > 1 else ()
     problems = [problem for _, found in checked for problem in found] + [_leak_problem(leak) for leak in leaks]
+    problems += _shared_groups(loaded[0], loaded[1]) if len(loaded) > 1 else ()
     return DataReport(
         model.name if model else None,
         model.context if model else None,
@@ -271,6 +272,14 @@ def _leak_problem(leak: Leak) -> Problem:
     words = {"row": "is also in training", "prompt": "has a prompt that is also in training"}
     said = words.get(leak.kind, "has a prompt that is in training but for case or spacing")
     return Problem(leak.heldout, f"{said}: {leak.train}", "warning" if leak.kind == "near prompt" else "error")
+
+
+def _shared_groups(train: LoadedRows, heldout: LoadedRows) -> Iterator[Problem]:
+    known = {row.group for row in train.rows} - {None}
+    alike = [row.group for row in heldout.rows if row.group in known]
+    if alike:
+        said = f"{len(alike)} held-out rows are of groups that are in training too, such as '{alike[0]}'"
+        yield Problem(heldout.source, f"{said}: figures on them flatter", "warning")
 
 
 def _answers(row: Conversation) -> int:

@@ -26,6 +26,7 @@ class Conversation:
         tools: JSON schemas of the functions that the assistant may call.
         text: the text of a plain-text row.
         kind: what the row was written as.
+        group: what it shares with rows like it (a template, a customer): one draw for intervals, one side of a split.
     """
 
     messages: tuple[Message, ...]
@@ -33,6 +34,7 @@ class Conversation:
     tools: tuple[dict[str, Any], ...] = ()
     text: str | None = None
     kind: Kind = "chat"
+    group: str | None = None
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -56,6 +58,10 @@ class Conversation:
 
     def to_row(self) -> dict[str, Any]:
         """The row as JSON, such that reading it again gives the same conversation."""
+        return self.taught() if self.group is None else self.taught() | {"group": self.group}
+
+    def taught(self) -> dict[str, Any]:
+        """What a model can learn of the row: all but its group."""
         if self.text is not None:
             return {"text": self.text}
         if self.kind == "completion":

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from edgetune.data.conversation import Conversation, Message, Problem
@@ -14,6 +14,9 @@ from edgetune.data.messages import Findings, check_messages, check_tools
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "text"]
 Row = Mapping[str, Any]
+
+#: In any format: rows with the same value are alike.
+GROUP = "group"
 
 #: ShareGPT's names of who speaks.
 SPEAKERS = {
@@ -88,8 +91,8 @@ def convert(rows: Iterable[tuple[str, Row]], format: Format, source: str) -> tup
         if signature is None:
             findings.error(_mismatch(row, format, layout))
         else:
-            conversation = layout.build(row, signature, findings)
-            unused.update(key for key in row if key not in signature and key not in layout.optional)
+            conversation = replace(layout.build(row, signature, findings), group=_group(row, findings))
+            unused.update(key for key in row if key not in (*signature, *layout.optional, GROUP))
             if not findings.unusable:
                 conversations.append(conversation)
         problems.extend(findings.problems)
@@ -106,13 +109,24 @@ def _mismatch(row: Row, format: Format, layout: Layout) -> str:
 
 
 def _unused_keys(unused: Counter[str], layout: Layout, source: str) -> list[Problem]:
-    known = [*layout.optional, *(key for signature in layout.signatures for key in signature)]
+    known = [*layout.optional, GROUP, *(key for signature in layout.signatures for key in signature)]
     problems = []
     for key, count in unused.items():
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
         advice = f"; did you mean '{near[0]}'?" if near else ""
         problems.append(Problem(source, f"key '{key}' is not used ({count} rows){advice}", "warning"))
     return problems
+
+
+def _group(row: Row, findings: Findings) -> str | None:
+    """The row's group; a number is as good a name as a text."""
+    value = row.get(GROUP)
+    if value is None or value == "":
+        return None
+    if isinstance(value, str | int):
+        return str(value)
+    findings.warn(f"'{GROUP}' is {type(value).__name__}, not text, and is not used")
+    return None
 
 
 def _chat(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:

@@ -25,19 +25,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgetune.data.conversation import Conversation, Message
+from edgetune.runtimes.template import with_fixed_date
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-#: Templates that print today's date would give other tokens tomorrow, and a resumed run another model.
-#: Jinja lets a macro of the same name stand in front of the function. The date is the one that Llama 3's
-#: template falls back to.
-FIXED_DATE = (
-    "{%- macro strftime_now(format) -%}"
-    "{{ {'%d %b %Y': '26 Jul 2024', '%d %B %Y': '26 July 2024', '%A, %d %B %Y': 'Friday, 26 July 2024'}"
-    ".get(format, '2024-07-26') }}"
-    "{%- endmacro %}{{ '' }}"
-)
 
 
 class RowRefusedError(Exception):
@@ -143,8 +134,7 @@ class Template:
         self.messages = with_system(conversation.messages, renderer.system)
         if "developer" not in self.source:
             self.messages = tuple(m | {"role": "system"} if m["role"] == "developer" else m for m in self.messages)
-        if "strftime_now" in self.source:
-            self.source = FIXED_DATE + self.source
+        self.source = with_fixed_date(self.source)
 
     def learnt(self) -> list[int]:
         """Indices of the assistant messages to learn from: weight 1 unless it says 0."""

@@ -1,7 +1,7 @@
 """Which rows are held out, and whether held-out rows were seen in training.
 
 Everything is chosen by hash: the side of a row depends on the seed and on the row
-itself, not on its place in the file, and rows with one prompt always share a side.
+itself, not on its place in the file, and rows with one prompt or one group always share a side.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Leak:
 
 
 def split(conversations: Sequence[Conversation], share: float, seed: int) -> Split:
-    """Hold out about ``share`` of the rows; rows with the same prompt stay together.
+    """Hold out about ``share`` of the rows; rows with the same prompt, or of the same group, stay together.
 
     Args:
         conversations: all rows.
@@ -57,14 +57,18 @@ def split(conversations: Sequence[Conversation], share: float, seed: int) -> Spl
         seed: another seed gives another split.
 
     Raises:
-        DataError: too few distinct prompts to fill both sides.
+        DataError: nothing is to be held out, or too few distinct prompts to fill both sides.
     """
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, conversation in enumerate(conversations):
-        groups[prompt_key(conversation, near=True)].append(index)
+    if share <= 0:
+        raise DataError(
+            "data.heldout_share is 0 and there is no held-out file: nothing could be measured",
+            hint="--data-heldout-share 0.02, or give a file of held-out rows: --data-heldout FILE",
+        )
+    groups = _inseparable(conversations)
+    grouped = any(conversation.group is not None for conversation in conversations)
     if len(groups) < 2:
         raise DataError(
-            f"cannot hold rows out: all {len(conversations)} rows have the same prompt",
+            f"cannot hold rows out: all {len(conversations)} rows have the same prompt{' or group' if grouped else ''}",
             hint="give a file of held-out rows in the recipe: data.heldout: FILE",
         )
     wanted = min(max(1, round(share * len(conversations))), len(conversations) - 1)
@@ -77,8 +81,26 @@ def split(conversations: Sequence[Conversation], share: float, seed: int) -> Spl
         tuple(c for i, c in enumerate(conversations) if i not in held),
         tuple(c for i, c in enumerate(conversations) if i in held),
         f"{len(held)} of {len(conversations)} rows held out by hash with seed {seed}; "
-        f"rows with one prompt stay together ({len(groups)} prompts)",
+        f"rows with one prompt {'or group ' if grouped else ''}stay together "
+        f"({len(groups)} {'sets' if grouped else 'prompts'})",
     )
+
+
+def _inseparable(conversations: Sequence[Conversation]) -> dict[str, list[int]]:
+    """Rows that must share a side: the least of their prompts → their indexes, in file order."""
+    prompts: dict[str, list[int]] = defaultdict(list)
+    for index, conversation in enumerate(conversations):
+        prompts[prompt_key(conversation, near=True)].append(index)
+    sets = {prompt: {prompt} for prompt in prompts}  # the prompts of one set share the object
+    seen: dict[str, str] = {}  # group → a prompt of it
+    for prompt, rows in prompts.items():
+        for group in {conversations[row].group for row in rows} - {None}:
+            known = sets[seen.setdefault(str(group), prompt)]
+            if known is not sets[prompt]:
+                known |= sets[prompt]
+                sets |= dict.fromkeys(sets[prompt], known)
+    together = {id(members): members for members in sets.values()}.values()
+    return {min(members): sorted(row for prompt in members for row in prompts[prompt]) for members in together}
 
 
 def take(conversations: Sequence[Conversation], limit: int | None, seed: int) -> tuple[Conversation, ...]:
@@ -116,7 +138,7 @@ def _first_places(rows: Sequence[Conversation], key: Callable[[Conversation], st
 
 def row_key(conversation: Conversation) -> str:
     """A text that two rows share exactly when they teach the same."""
-    return json.dumps(conversation.to_row(), sort_keys=True, ensure_ascii=False)
+    return json.dumps(conversation.taught(), sort_keys=True, ensure_ascii=False)
 
 
 def prompt_key(conversation: Conversation, *, near: bool = False) -> str:

@@ -17,7 +17,7 @@ class Difference:
     Attributes:
         name: of the figure.
         before, after: the figure on the common rows.
-        low, high: 95 % interval of ``after - before``, from a bootstrap over paired rows.
+        low, high: 95 % interval of ``after - before``, from a bootstrap over paired rows, or groups of them.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Comparison:
         differences: one for each figure both have.
         lost: rows right before and wrong after.
         gained: rows wrong before and right after.
-        p_value: exact McNemar test on ``lost`` and ``gained``.
+        p_value: exact McNemar test on ``lost`` and ``gained``; it takes rows as independent.
         notes: what limits the comparison.
     """
 
@@ -114,7 +114,8 @@ def _difference(name: str, pairs: list[tuple[Answer, Answer]]) -> Difference:
     both = [(a.ratios[name], b.ratios[name]) for a, b in pairs if name in a.ratios and name in b.ratios]
     first: list[Ratio] = [a for a, _ in both]
     second: list[Ratio] = [b for _, b in both]
-    return Difference(name, pooled(first), pooled(second), *paired_bootstrap(first, second))
+    groups = [b.group for a, b in pairs if name in a.ratios and name in b.ratios]
+    return Difference(name, pooled(first), pooled(second), *paired_bootstrap(first, second, groups))
 
 
 def _notes(before: Evaluation, after: Evaluation, common: int) -> tuple[str, ...]:
@@ -123,6 +124,8 @@ def _notes(before: Evaluation, after: Evaluation, common: int) -> tuple[str, ...
         notes.append(f"compared on the {common} rows both were evaluated on ({before.n} and {after.n})")
     if before.runtime != after.runtime:
         notes.append(f"'{before.subject}' ran in {before.runtime}, '{after.subject}' in {after.runtime}")
+    if after.groups is not None:
+        notes.append("rows come in groups: the intervals draw whole groups, while McNemar's test takes rows apart")
     if before.basis.max_new_tokens != after.basis.max_new_tokens:
         notes.append(f"answers were cut at {before.basis.max_new_tokens} and {after.basis.max_new_tokens} tokens")
     return tuple(notes)

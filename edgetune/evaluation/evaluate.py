@@ -12,9 +12,10 @@ from functools import partial
 from edgetune.console import Bar, progress
 from edgetune.data.conversation import Conversation
 from edgetune.errors import DataError, ModelError
-from edgetune.evaluation.intervals import Ratio
+from edgetune.evaluation.figures import scores_of
+from edgetune.evaluation.intervals import Ratio, count_groups
 from edgetune.evaluation.loss import Labelled, Progress, runtime_losses
-from edgetune.evaluation.metrics import LOSS_DEFINITION, Metric, Score, chosen, final, is_exact, perplexity, score
+from edgetune.evaluation.metrics import Metric, chosen, final, is_exact
 from edgetune.evaluation.questions import Question, ask
 from edgetune.evaluation.record import Answer, Basis, Evaluation
 from edgetune.runtimes.protocol import Completion, Decoding, Runtime
@@ -71,7 +72,8 @@ def evaluate(subject: Subject, conversations: Sequence[Conversation], basis: Bas
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds={"loss": round(between - start, 3), "generation": round(end - between, 3)},
         notes=subject.notes,
-        scores=_scores(answers, metrics),
+        groups=count_groups([answer.group for answer in answers]),
+        scores=scores_of(answers, metrics),
         answers=tuple(answers),
     )
 
@@ -148,7 +150,7 @@ def _generate(
 def _answer(question: Question, completion: Completion | None, nats: Ratio, metrics: Sequence[Metric]) -> Answer:
     ratios = {"loss": nats}
     if completion is None or question.reference is None:
-        return Answer(row=question.row, ratios=ratios)
+        return Answer(row=question.row, group=question.group, ratios=ratios)
     prediction, reference = final(completion.text), final(question.reference)
     return Answer(
         row=question.row,
@@ -158,26 +160,6 @@ def _answer(question: Question, completion: Completion | None, nats: Ratio, metr
         finish=completion.finish,
         tokens=len(completion.tokens),
         correct=is_exact(prediction, reference),
+        group=question.group,
         ratios=ratios | {metric.name: metric.measure(prediction, reference) for metric in metrics},
     )
-
-
-def _scores(answers: Sequence[Answer], metrics: Sequence[Metric]) -> tuple[Score, ...]:
-    nats = [answer.ratios["loss"] for answer in answers if answer.ratios["loss"][1]]
-    scores = []
-    if nats:
-        loss = score("loss", LOSS_DEFINITION, nats, proportion=False)
-        scores += [loss, perplexity(loss)]
-    asked = [answer for answer in answers if answer.correct is not None]
-    if asked:
-        for metric in metrics:
-            ratios = [answer.ratios[metric.name] for answer in asked]
-            scores.append(score(metric.name, metric.definition, ratios, proportion=metric.proportion))
-        scores.append(_stopped(asked))
-    return tuple(scores)
-
-
-def _stopped(answers: Sequence[Answer]) -> Score:
-    ratios = [(float(answer.finish == "stop"), 1.0) for answer in answers]
-    definition = "share of answers that ended with a stop token before the longest answer allowed"
-    return score("stopped", definition, ratios, proportion=True)

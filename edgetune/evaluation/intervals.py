@@ -1,4 +1,9 @@
-"""95 % intervals: Wilson for proportions, a seeded bootstrap over rows for everything else."""
+"""95 % intervals: Wilson for proportions, a seeded bootstrap over rows for everything else.
+
+Rows of one group (a template, a customer) resemble each other, so each says less than a row of its own would, and
+intervals that take them as independent are too narrow. Where rows name their groups, whole groups are drawn
+(the cluster bootstrap: Davison and Hinkley, 1997, section 3.8; Cameron, Gelbach and Miller, 2008).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,8 @@ SEED = 0
 
 #: What one row adds to a figure: (numerator, denominator). The figure is Σ numerator / Σ denominator.
 Ratio = tuple[float, float]
+#: The group of each row; a row without one (None) stands for itself.
+Groups = Sequence[str | None]
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -44,26 +51,62 @@ def pooled(ratios: Sequence[Ratio]) -> float:
     return math.fsum(ratio[0] for ratio in ratios) / below if below else 0.0
 
 
-def bootstrap(ratios: Sequence[Ratio]) -> tuple[float, float]:
-    """Percentile interval of :func:`pooled` when whole rows are drawn again with replacement."""
-    drawn = _resampled(np.asarray(ratios, dtype=np.float64)[:, None, :])[:, 0]
+def share_interval(ratios: Sequence[Ratio], groups: Groups) -> tuple[float, float]:
+    """Interval of a proportion, each row 0 or 1 of 1.
+
+    With groups it is a bootstrap over them. That knows nothing of a share of 0 or 1, which every draw repeats; there
+    it is Wilson's, with each group counted once, as if its rows said no more than one.
+    """
+    successes, drawn = round(sum(ratio[0] for ratio in ratios)), count_groups(groups)
+    if drawn is None:
+        return wilson(successes, len(ratios))
+    if successes in (0, len(ratios)):
+        return wilson(drawn if successes else 0, drawn)
+    return bootstrap(ratios, groups)
+
+
+def count_groups(groups: Groups) -> int | None:
+    """How many draws the rows make, each row without a group counted as one; None where no row names a group.
+
+    >>> count_groups(["a", "b", "a", None, None]), count_groups([None, None])
+    (4, None)
+    """
+    named = [group for group in groups if group is not None]
+    return len(set(named)) + len(groups) - len(named) if named else None
+
+
+def bootstrap(ratios: Sequence[Ratio], groups: Groups = ()) -> tuple[float, float]:
+    """Percentile interval of :func:`pooled` when whole rows, or groups of rows, are drawn again with replacement."""
+    drawn = _resampled(_by_group(np.asarray(ratios, dtype=np.float64)[:, None, :], groups))[:, 0]
     return _percentiles(drawn)
 
 
-def paired_bootstrap(before: Sequence[Ratio], after: Sequence[Ratio]) -> tuple[float, float]:
+def paired_bootstrap(before: Sequence[Ratio], after: Sequence[Ratio], groups: Groups = ()) -> tuple[float, float]:
     """Percentile interval of ``pooled(after) - pooled(before)``, the same rows drawn for both.
 
     Args:
         before: one entry a row.
         after: the same rows in the same order.
+        groups: of those rows.
     """
     both = np.stack([np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)], axis=1)
-    drawn = _resampled(both)
+    drawn = _resampled(_by_group(both, groups))
     return _percentiles(drawn[:, 1] - drawn[:, 0])
 
 
+def _by_group(ratios: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
+    """Sum the rows of each group: (rows, subjects, 2) → (groups, subjects, 2), in order of appearance."""
+    if count_groups(groups) is None:
+        return ratios
+    keys = [(group, -1) if group is not None else ("", row) for row, group in enumerate(groups)]
+    place = {key: index for index, key in enumerate(dict.fromkeys(keys))}
+    sums = np.zeros((len(place), *ratios.shape[1:]))
+    np.add.at(sums, [place[key] for key in keys], ratios)
+    return sums
+
+
 def _resampled(ratios: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Figures of resampled rows: (rows, subjects, 2) → (RESAMPLES, subjects)."""
+    """Figures of resampled rows or groups: (rows, subjects, 2) → (RESAMPLES, subjects)."""
     generator = np.random.default_rng(SEED)
     n = len(ratios)
     figures = np.zeros((RESAMPLES, ratios.shape[1]))

@@ -16,7 +16,7 @@ from typing import Any
 
 from edgetune.errors import DataError
 from edgetune.evaluation import jsonfields
-from edgetune.evaluation.intervals import Ratio, bootstrap, pooled, wilson
+from edgetune.evaluation.intervals import Groups, Ratio, bootstrap, pooled, share_interval
 from edgetune.extras import require
 
 
@@ -48,7 +48,7 @@ class Metric:
         name: of the figure.
         definition: for people.
         measure: (prediction, reference) → what the row adds.
-        proportion: each row is right or wrong, so the interval is Wilson's; otherwise a bootstrap.
+        proportion: each row is right or wrong, so the interval is a proportion's.
     """
 
     name: str
@@ -57,15 +57,22 @@ class Metric:
     proportion: bool = False
 
 
-def score(name: str, definition: str, ratios: Sequence[Ratio], *, proportion: bool) -> Score:
+def score(name: str, definition: str, ratios: Sequence[Ratio], *, proportion: bool, groups: Groups = ()) -> Score:
     """Sum up what the rows gave.
+
+    Args:
+        name: of the figure.
+        definition: for people.
+        ratios: one entry a row.
+        proportion: each row is 0 or 1 of 1.
+        groups: of those rows, where they have any.
 
     Raises:
         DataError: there are no rows.
     """
     if not ratios:
         raise DataError(f"nothing to score: no rows for {name}", hint="give a data file with at least one answer")
-    interval = wilson(round(sum(r[0] for r in ratios)), len(ratios)) if proportion else bootstrap(ratios)
+    interval = share_interval(ratios, groups) if proportion else bootstrap(ratios, groups)
     return Score(name, pooled(ratios), *interval, len(ratios), definition)
 
 

@@ -2,7 +2,7 @@
 
 The rules are those of training (:mod:`edgetune.data.templating`): an answer is what
 the template adds to its prompt, up to the token that ends it; white space after that
-token is nobody's answer.
+token is nobody's answer. A template that asks for the date gets the one of training.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Question:
         prompt_ids: its tokens.
         reference: the answer expected, as the runtime's own tokens decode to; None for plain text.
         scored: token rows for the loss; more than one where the template rewrites earlier turns.
+        group: what the row shares with rows like it.
     """
 
     row: int
@@ -42,6 +43,7 @@ class Question:
     prompt_ids: tuple[int, ...]
     reference: str | None
     scored: tuple[Scored, ...]
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def ask(
 def _question(row: int, conversation: Conversation, tokenizer: Tokenizer, system: str | None) -> Question:
     if conversation.text is not None:
         ids = tuple(tokenizer.encode(conversation.text, special=False))
-        return Question(row, "", (), None, (Scored(ids, ids),))
+        return Question(row, "", (), None, (Scored(ids, ids),), conversation.group)
     messages = with_system(conversation.messages, system)
     learnt = [i for i, m in enumerate(messages) if m["role"] == "assistant" and m.get("weight", 1) != 0]
     last = max((i for i, m in enumerate(messages) if m["role"] == "assistant"), default=None)
@@ -104,7 +106,7 @@ def _question(row: int, conversation: Conversation, tokenizer: Tokenizer, system
     span = spans[last]
     reference = tokenizer.decode(span.ids[span.start : _without_stop(span, tokenizer)])
     scored = _scored([spans[i] for i in learnt])
-    return Question(row, pairs[last][0], span.ids[: span.start], reference, scored)
+    return Question(row, pairs[last][0], span.ids[: span.start], reference, scored, conversation.group)
 
 
 def _texts(conversation: Conversation, messages: Sequence[Message], at: int, tokenizer: Tokenizer) -> tuple[str, str]:
@@ -112,8 +114,8 @@ def _texts(conversation: Conversation, messages: Sequence[Message], at: int, tok
     plain = [{key: value for key, value in message.items() if key != "weight"} for message in messages[: at + 1]]
     tools = conversation.tools or None
     try:
-        prompt = tokenizer.render(plain[:at], add_generation_prompt=True, tools=tools)
-        upto = tokenizer.render(plain, add_generation_prompt=False, tools=tools)
+        prompt = tokenizer.render(plain[:at], add_generation_prompt=True, tools=tools, fixed_date=True)
+        upto = tokenizer.render(plain, add_generation_prompt=False, tools=tools, fixed_date=True)
     except ArtifactError:
         # A model without a chat template still takes prompt and completion as they are.
         if conversation.kind != "completion" or len(plain) != 2:

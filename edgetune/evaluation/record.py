@@ -55,6 +55,8 @@ class Answer(Stored):
     """Of the prediction."""
     correct: bool | None = None
     """Exact match."""
+    group: str | None = None
+    """What the row shares with rows like it, where the data says so."""
     ratios: dict[str, Ratio]
     """Figure → what this row adds to it: numerator and denominator. ``loss``: nats and answer tokens."""
 
@@ -73,6 +75,8 @@ class Evaluation(Stored):
     """How long ``loss`` and ``generation`` took."""
     notes: tuple[str, ...] = ()
     """Choices made automatically, with their reasons."""
+    groups: int | None = None
+    """Groups that were drawn whole for the intervals; None: the data names none, rows were taken as independent."""
     scores: tuple[Score, ...]
     answers: tuple[Answer, ...]
 

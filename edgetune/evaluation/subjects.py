@@ -12,6 +12,7 @@ from random import Random
 from typing import Literal
 
 from edgetune import __version__, files
+from edgetune.adapters.tuned import trained_base
 from edgetune.artifact import Artifact, open_artifact
 from edgetune.data.reading import load_rows
 from edgetune.errors import EdgetuneError
@@ -187,12 +188,11 @@ def base_opening(run: Run) -> Opening:
     if gguf is not None:
         note = f"the base is a GGUF file, so it ran in llama.cpp as it is: {gguf.name}"
         return artifact_opening(Artifact(gguf, None), "base", (note,))
-    folder = Path(manifest.base_folder)
     return Opening(
         "base",
         manifest.base_sha256,
         "torch",
-        partial(_open_torch, "base", folder, run.tokenizer_folder),
+        lambda: _open_torch("base", trained_base(run).folder, run.tokenizer_folder),
         chat_template=manifest.chat_template_sha256,
     )
 

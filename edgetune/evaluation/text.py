@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgetune.evaluation.compare import Comparison
+from edgetune.evaluation.figures import part
 from edgetune.evaluation.metrics import Score
 from edgetune.evaluation.record import Answer, Evaluation, worst
 from edgetune.evaluation.report import Report
@@ -37,6 +38,36 @@ def to_text(report: Report, misses: int, width: int | None = None) -> str:
         if report.evaluations and (shown := misses_text(report.evaluations[-1], misses)):
             console.print(f"\n{shown}", markup=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def intervals_text(evaluation: Evaluation) -> str:
+    """How the intervals of an evaluation were made."""
+    if evaluation.groups is None:
+        return "Wilson's for shares, else a bootstrap over rows"
+    return f"a bootstrap over {evaluation.groups} groups of alike rows; Wilson's for shares of 0 and 1"
+
+
+def score_lines(title: str, evaluation: Evaluation, beside: Evaluation | None = None) -> list[str]:
+    """Figures with intervals, one a line, under a heading that says on which rows.
+
+    Args:
+        title: what was evaluated.
+        evaluation: of it.
+        beside: an evaluation to be read next to this one. Where the rows differ, the figures on the rows that both
+            have come first, and then those on all of its own.
+    """
+    if beside is None or beside.basis.data_sha256 != evaluation.basis.data_sha256:
+        return _block(title, "", evaluation)
+    common = part(evaluation, beside.basis.rows)
+    same = "the same " if common.n == beside.n else f"of the same {beside.n}: "
+    own = [] if common.n == evaluation.n else _block(title, "all ", evaluation)
+    return [*_block(title, same, common), *own]
+
+
+def _block(title: str, which: str, evaluation: Evaluation) -> list[str]:
+    groups = f" in {evaluation.groups} groups" if evaluation.groups is not None else ""
+    heading = f"{title} ({which}{evaluation.n} held-out rows{groups}, {evaluation.runtime})"
+    return [heading, *(f"  {s.name:<22}{s.value:.4f}  [{s.low:.4f}, {s.high:.4f}]" for s in evaluation.scores)]
 
 
 def _figures(evaluations: Sequence[Evaluation]) -> Table:
@@ -79,7 +110,7 @@ def _differences(comparison: Comparison) -> Table:
 
 
 def _lines(report: Report) -> list[str]:
-    lines = ["", "[ ] are 95 % intervals: Wilson's for shares, else a bootstrap over rows"]
+    lines = ["", *dict.fromkeys(f"[ ] are 95 % intervals: {intervals_text(e)}" for e in report.evaluations)]
     definitions = {score.name: score.definition for e in report.evaluations for score in e.scores}
     lines += [f"  {name}: {definition}" for name, definition in definitions.items()]
     for comparison in report.comparisons:

@@ -41,7 +41,7 @@ class Base:
 
     Attributes:
         folder: config.json, safetensors, tokenizer files.
-        source: as the user named it.
+        source: as the user named it; a path made absolute, so that it leads there from any folder.
         sha256: identifies the weights: of the GGUF file, or over the safetensors files' hashes.
         origin: where it comes from, in words for reports.
         licence: SPDX id where the model states one.
@@ -77,7 +77,7 @@ def resolve_base(settings: ModelSettings, relative_to: Path) -> Base:
         return _from_path(_inside_package(source), settings, source, _package_licence(source))
     path = (relative_to / Path(source).expanduser()).resolve()
     if path.exists() or source.endswith(".gguf") or not hub.is_hub_id(source):
-        return _from_path(path, settings, source, None)
+        return _from_path(path, settings, str(path), None)
     folder = hub.download(source, settings.revision, with_code=settings.trust_remote_code)
     revision = folder.name if folder.parent.name == "snapshots" else settings.revision or "main"
     return _from_folder(folder, settings, source, f"hub model {source} at revision {revision}", None)

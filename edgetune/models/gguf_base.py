@@ -9,9 +9,7 @@ bfloat16 has 8, so only float32 keeps the model that the file really is. Above
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from edgetune.errors import ModelError
 from edgetune.models.gguf_config import ROPE_TENSORS, Architecture, architecture_of, config_from_gguf
 from edgetune.models.gguf_file import GgufFile, GgufTensor, read_gguf
 from edgetune.models.gguf_tokenizer import write_tokenizer
+from edgetune.models.loading import usable_settings
 from edgetune.models.weights import Pending, write_safetensors
 
 #: Changes when the conversion does, so that older cache entries are made again.
@@ -66,14 +65,18 @@ def dequantised(path: Path, cache: Path) -> Dequantised:
     target = cache / f"{digest[:32]}-v{VERSION}"
     found = Dequantised(target, digest, _origin(file), file.metadata.get("general.license"))
     if not _is_whole(target):
-        with files.disk_errors(cache):
-            cache.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_suffix(".lock")):
+        with files.locked(target.with_suffix(".lock"), _say_waiting):
             if not _is_whole(target):
-                for stale in cache.glob(f".{target.name}.*"):  # left by a process that was killed
-                    shutil.rmtree(stale, ignore_errors=True)
                 _convert(file, config, found)
     return found
+
+
+def cached(folder: Path) -> Dequantised | None:
+    """What :func:`dequantised` left in a cache folder, if it is still whole."""
+    if not _is_whole(folder):
+        return None
+    seal = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+    return Dequantised(folder, seal["sha256"], seal["origin"], seal["licence"])
 
 
 def _origin(file: GgufFile) -> str:
@@ -110,18 +113,8 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
-@contextmanager
-def _locked(lock: Path) -> Iterator[None]:
-    """Hold an advisory lock that ends with the process, however it ends."""
-    import fcntl
-
-    with files.disk_errors(lock), lock.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.note(f"Waiting for another process that prepares the same base model ({lock.stem})")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _say_waiting(holder: str) -> None:
+    console.note(f"Waiting for another process that prepares the same base model: {holder}")
 
 
 def _convert(file: GgufFile, config: dict[str, Any], found: Dequantised) -> None:
@@ -154,7 +147,8 @@ def _pending(file: GgufFile, architecture: Architecture, config: dict[str, Any])
     Raises:
         ModelError: a parameter has no tensor, a tensor has no parameter, or shapes differ.
     """
-    wanted = _parameters(config)
+    with usable_settings(f"in {file.path}", "give the model's safetensors folder instead"):
+        wanted = _parameters(config)
     to_gguf = _gguf_names(file, wanted)
     problems = [f"{name}: not in the file" for name, stored in to_gguf.items() if stored not in file.tensors]
     spare = file.tensors.keys() - set(to_gguf.values()) - set(ROPE_TENSORS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetune import extras
-from edgetune.errors import ModelError
+from edgetune.errors import EdgetuneError, ModelError
 from edgetune.models.sentencepiece_tokenizer import build, read_model_file, settings_from
 from edgetune.models.weights import tensor_shapes
 
@@ -29,16 +29,28 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
         ModelError: config.json is missing, damaged, or of a model type that transformers does not know.
     """
     transformers = extras.require("transformers", extra="train", needed_for="loading a model")
-    try:
+    hint = "check config.json, or install a newer transformers if the model is newer than yours"
+    with usable_settings(f"in {folder}", hint):
         config: PretrainedConfig = transformers.AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"cannot read the model configuration in {folder}: {_first_line(error)}",
-            hint="check config.json, or install a newer transformers if the model is newer than yours",
-        ) from error
     return config
+
+
+@contextmanager
+def usable_settings(where: str, hint: str) -> Iterator[None]:
+    """Turn what transformers says to a model's settings into a :class:`ModelError`.
+
+    Args:
+        where: the settings are, in words.
+        hint: what to do.
+    """
+    try:
+        yield
+    except EdgetuneError:
+        raise
+    except Exception as error:  # a value of the wrong kind raises huggingface_hub's own class, or whatever it leads to
+        raise ModelError(f"cannot read the model configuration {where}: {_first_line(error)}", hint=hint) from error
 
 
 def load_model(
@@ -199,4 +211,8 @@ def _quiet(*, show_bar: bool) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".") or type(error).__name__
+    """The first line of an error, with the next where that is only announced."""
+    first, _, rest = str(error).strip().partition("\n")
+    if first.endswith(":") and rest:
+        first = f"{first} {rest.strip().partition(chr(10))[0]}"
+    return first.rstrip(".") or type(error).__name__

@@ -34,3 +34,20 @@ def nf4_round_trip(weight: torch.Tensor) -> torch.Tensor:
     )
     restored: torch.Tensor = functional.dequantize_4bit(codes, state).to(weight.dtype).reshape(weight.shape)
     return restored
+
+
+def nf4_as_trained(weight: torch.Tensor, dtype: str) -> torch.Tensor:
+    """What a 4-bit layer computed with in a training whose base was loaded in ``dtype`` before it was quantised.
+
+    A weight cast to bfloat16 first has other block maxima, so other codes, and comes back in bfloat16.
+
+    Args:
+        weight: shape (rows, columns), of the base as stored.
+        dtype: ``float32`` or ``bfloat16``.
+
+    Returns:
+        A new tensor of the shape and type of ``weight``.
+    """
+    import torch
+
+    return nf4_round_trip(weight.to(getattr(torch, dtype))).to(weight.dtype)

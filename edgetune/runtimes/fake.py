@@ -36,6 +36,7 @@ class FakeTokenizer:
         *,
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        fixed_date: bool = False,  # noqa: ARG002  # it writes no date
     ) -> str:
         """``<turn>role:content<stop>`` for each message, and one turn for the names of the tools."""
         turns = "".join(f"<turn>{message['role']}:{message['content']}<stop>" for message in messages)

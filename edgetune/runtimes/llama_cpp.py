@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.artifact import Artifact
-from edgetune.errors import DataError
+from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.gguf_header import GgufHeader, check_file
 from edgetune.runtimes.llama_batching import Work, answer_all, common_prefix
 from edgetune.runtimes.llama_native import MICRO_BATCH, Batch, Context, ContextSize, KvCache, Model, system_info
@@ -34,6 +34,12 @@ class LlamaCppRuntime:
         context: longest prompt plus answer in tokens; default: the model's own, at most 4096.
         kv_cache: ``f32`` also computes attention exactly, for comparisons.
 
+    Attributes:
+        tokenizer: the one in the file.
+        threads: in use.
+        context_length: longest prompt plus answer, in tokens.
+        system: system prompt from the manifest, else from the file.
+
     Raises:
         ArtifactError: the file is damaged, or llama.cpp cannot load it.
         MissingExtra: llama-cpp-python is not installed.
@@ -49,41 +55,23 @@ class LlamaCppRuntime:
         context: int | None = None,
         kv_cache: KvCache = "f16",
     ) -> None:
-        self._artifact = artifact
         header = check_file(artifact.main_file)
         self._model = Model(artifact.main_file)
-        self._tokenizer = LlamaTokenizer(self._model)
-        self._threads = threads or default_threads()
+        self.tokenizer = LlamaTokenizer(self._model)
+        self.threads = threads or default_threads()
         self._long_rope = _long_rope_from(header)
         default = min(self._model.trained_context, DEFAULT_CONTEXT, self._long_rope or DEFAULT_CONTEXT)
-        self._context_length = context or default
+        self.context_length = context or default
+        own = artifact.manifest.system if artifact.manifest else None
+        self.system = own or self._model.metadata(SYSTEM_KEY)
         self._kv_cache: KvCache = kv_cache
         self._open: Context | None = None
         self._held: list[int] = []
 
     @property
-    def tokenizer(self) -> LlamaTokenizer:
-        return self._tokenizer
-
-    @property
-    def context_length(self) -> int:
-        """Longest prompt plus answer, in tokens."""
-        return self._context_length
-
-    @property
-    def threads(self) -> int:
-        return self._threads
-
-    @property
     def features(self) -> str:
         """Processor features that llama.cpp was built for and found."""
         return system_info()
-
-    @property
-    def system(self) -> str | None:
-        """System prompt from the manifest, else from the file."""
-        manifest = self._artifact.manifest
-        return manifest.system if manifest and manifest.system else self._model.metadata(SYSTEM_KEY)
 
     def logits(self, tokens: Sequence[int], start: int = 0) -> NDArray[np.float32]:
         """Next-token logits at every position from ``start`` on: shape (len(tokens) - start, vocabulary).
@@ -126,11 +114,11 @@ class LlamaCppRuntime:
         """
         self._require_fit(prompt, room=1)
         sampler = Sampler(decoding)
-        limit = min(decoding.max_new_tokens, self._context_length - len(prompt))
+        limit = longest_answer(prompt, decoding, self.context_length)
         tokens = list(prompt)
         for _ in range(limit):
             token = sampler.choose(self._next_logits(tokens))
-            if self._tokenizer.is_stop(token) or token in decoding.extra_stop_ids:
+            if self.tokenizer.is_stop(token) or token in decoding.extra_stop_ids:
                 return
             tokens.append(token)
             yield token
@@ -150,13 +138,13 @@ class LlamaCppRuntime:
             return []
         for prompt in prompts:
             self._require_fit(prompt, room=1)
-        limits = [min(decoding.max_new_tokens, self._context_length - len(prompt)) for prompt in prompts]
+        limits = [longest_answer(prompt, decoding, self.context_length) for prompt in prompts]
         work = Work(prompts, limits)
         done: dict[int, Completion] = {}
-        context = Context(self._model, work.size(self._cells()), self._threads, self._kv_cache)
+        context = Context(self._model, work.size(self._cells()), self.threads, self._kv_cache)
         try:
-            for index, tokens, stopped in answer_all(context, work, decoding, self._tokenizer.is_stop):
-                text = self._tokenizer.decode(tokens)
+            for index, tokens, stopped in answer_all(context, work, decoding, self.tokenizer.is_stop):
+                text = self.tokenizer.decode(tokens)
                 done[index] = Completion(tuple(tokens), text, "stop" if stopped else "length")
                 if on_done:
                     on_done(len(done))
@@ -180,9 +168,9 @@ class LlamaCppRuntime:
     def _cells(self) -> int:
         """Cells for a batch: what fits the memory budget, at least one full context."""
         if self._long_rope:
-            return self._context_length
+            return self.context_length
         affordable = BATCH_CACHE_BYTES // max(1, self._model.cache_bytes(1, self._kv_cache))
-        return max(self._context_length, affordable)
+        return max(self.context_length, affordable)
 
     def _single(self, outputs: int) -> Context:
         """The one-sequence context, made anew when more rows of logits are wanted than it can hold."""
@@ -190,8 +178,8 @@ class LlamaCppRuntime:
             self._open.close()
             self._open = None
         if self._open is None:
-            size = ContextSize(self._context_length, 1, MICRO_BATCH, outputs)
-            self._open = Context(self._model, size, self._threads, self._kv_cache)
+            size = ContextSize(self.context_length, 1, MICRO_BATCH, outputs)
+            self._open = Context(self._model, size, self.threads, self._kv_cache)
             self._held = []
         return self._open
 
@@ -226,14 +214,8 @@ class LlamaCppRuntime:
         return keep
 
     def _require_fit(self, tokens: Sequence[int], room: int) -> None:
-        if not tokens:
-            raise DataError("the prompt has no tokens", hint="give at least one message")
-        if len(tokens) + room > self._context_length:
-            raise DataError(
-                f"a prompt of {len(tokens)} tokens does not fit a context of {self._context_length} tokens"
-                + (" with room for an answer" if room else ""),
-                hint="shorten the prompt, or open the model with a longer context",
-            )
+        hint = "shorten the prompt, or open the model with a longer context"
+        require_fit(tokens, self.context_length, room=room, hint=hint)
 
 
 def _long_rope_from(header: GgufHeader) -> int | None:

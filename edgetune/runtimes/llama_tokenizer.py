@@ -10,7 +10,7 @@ from typing import Any
 from edgetune.errors import ArtifactError, DataError
 from edgetune.runtimes.llama_native import Model, library
 from edgetune.runtimes.protocol import Message
-from edgetune.runtimes.template import render
+from edgetune.runtimes.template import render, with_fixed_date
 
 _SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
 
@@ -69,10 +69,12 @@ class LlamaTokenizer:
         *,
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        fixed_date: bool = False,
     ) -> str:
         """Apply the chat template."""
+        source = with_fixed_date(self.chat_template) if fixed_date else self.chat_template
         variables = {"add_generation_prompt": add_generation_prompt, "tools": list(tools) if tools else None}
-        return render(self.chat_template, messages, self.special_tokens, **variables)
+        return render(source, messages, self.special_tokens, **variables)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of ``text``, without a BOS that the text does not name."""

@@ -61,8 +61,17 @@ class Tokenizer(Protocol):
         *,
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        fixed_date: bool = False,
     ) -> str:
-        """Apply the chat template that travels with the model; ``tools`` are JSON schemas of functions it may call."""
+        """Apply the chat template that travels with the model.
+
+        Args:
+            messages: the conversation.
+            add_generation_prompt: end where the assistant has to answer.
+            tools: JSON schemas of functions it may call.
+            fixed_date: templates that ask for the date get that of training
+                (:data:`edgetune.runtimes.template.FIXED_DATE`), as evaluation needs it, and not today's.
+        """
         ...
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:

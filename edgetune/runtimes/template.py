@@ -15,6 +15,21 @@ from edgetune.runtimes.protocol import Message
 if TYPE_CHECKING:
     from jinja2 import Template
 
+#: What ``strftime_now`` gives in training and evaluation. A template that prints today's date would give other
+#: tokens tomorrow: a resumed run another model, and an evaluation other prompts than the training. Jinja lets a
+#: macro of the same name stand in front of the function. The date is the one that Llama 3's template falls back to.
+FIXED_DATE = (
+    "{%- macro strftime_now(format) -%}"
+    "{{ {'%d %b %Y': '26 Jul 2024', '%d %B %Y': '26 July 2024', '%A, %d %B %Y': 'Friday, 26 July 2024'}"
+    ".get(format, '2024-07-26') }}"
+    "{%- endmacro %}{{ '' }}"
+)
+
+
+def with_fixed_date(source: str) -> str:
+    """A chat template that knows :data:`FIXED_DATE` only; one that asks for no date is left as it is."""
+    return FIXED_DATE + source if "strftime_now" in source else source
+
 
 def render(source: str, messages: Sequence[Message], special: Mapping[str, str], **variables: Any) -> str:
     """Apply a chat template.

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.errors import ArtifactError, DataError
+from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.protocol import Completion, Decoding, Message
 from edgetune.runtimes.sampling import Sampler
+from edgetune.runtimes.template import with_fixed_date
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -36,6 +38,7 @@ class TorchTokenizer:
         *,
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        fixed_date: bool = False,
     ) -> str:
         """Apply the tokenizer's chat template.
 
@@ -50,9 +53,12 @@ class TorchTokenizer:
                 "the tokenizer has no chat template", hint="set model.chat_template in the recipe to a Jinja file"
             )
         try:
+            given: Any = [dict(tool) for tool in tools] if tools else None
+            source = self._tokenizer.get_chat_template(tools=given)
             text = self._tokenizer.apply_chat_template(
                 [dict(message) for message in messages],
-                tools=[dict(tool) for tool in tools] if tools else None,
+                tools=given,
+                chat_template=with_fixed_date(source) if fixed_date else source,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
             )
@@ -78,6 +84,10 @@ class TorchRuntime:
         model: on any device, in any type; put into evaluation mode while it answers.
         tokenizer: with its chat template.
         system: system prompt the model was trained with.
+
+    Attributes:
+        tokenizer: with the ids that end an answer.
+        context_length: longest prompt plus answer, in tokens.
     """
 
     name = "torch"
@@ -89,22 +99,9 @@ class TorchRuntime:
 
         self._model: Any = model
         ends = stop_ids(tokenizer, model.generation_config or model.config)
-        self._tokenizer = TorchTokenizer(tokenizer, frozenset(ends))
-        self._context_length = context_length(model.config)
-        self._system = system
-
-    @property
-    def tokenizer(self) -> TorchTokenizer:
-        return self._tokenizer
-
-    @property
-    def context_length(self) -> int:
-        """Longest prompt plus answer, in tokens."""
-        return self._context_length
-
-    @property
-    def system(self) -> str | None:
-        return self._system
+        self.tokenizer = TorchTokenizer(tokenizer, frozenset(ends))
+        self.context_length = context_length(model.config)
+        self.system = system
 
     @property
     def model(self) -> PreTrainedModel:
@@ -116,7 +113,7 @@ class TorchRuntime:
         """Next-token logits at every position from ``start`` on: shape (len(tokens) - start, vocabulary)."""
         import torch
 
-        self._require_fit(tokens, room=0)
+        require_fit(tokens, self.context_length, room=0)
         with self._inference():
             result = self._model(input_ids=torch.tensor([list(tokens)], device=self._model.device), use_cache=False)
         logits: NDArray[np.float32] = result.logits[0, start:].float().cpu().numpy()
@@ -126,12 +123,12 @@ class TorchRuntime:
         """Yield new tokens one by one, without the stop token."""
         from edgetune.runtimes.torch_batching import RowGroup
 
-        self._require_fit(prompt, room=1)
+        require_fit(prompt, self.context_length)
         sampler = Sampler(decoding)
         with self._inference():
             group = RowGroup(self._model, [prompt])
             logits = group.logits()
-        limit = self._limit(prompt, decoding)
+        limit = longest_answer(prompt, decoding, self.context_length)
         for count in range(1, limit + 1):
             token = sampler.choose(logits[0])
             if self._stops(token, decoding):
@@ -149,7 +146,7 @@ class TorchRuntime:
     ) -> list[Completion]:
         """Answer many prompts in padded batches of similar length; the order is kept."""
         for prompt in prompts:
-            self._require_fit(prompt, room=1)
+            require_fit(prompt, self.context_length)
         # Longest first: a batch that does not fit memory fails at once, not at the end.
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
         done: dict[int, Completion] = {}
@@ -186,7 +183,7 @@ class TorchRuntime:
                 stopped = self._stops(token, decoding)
                 if not stopped:
                     answers[index].append(token)
-                if stopped or len(answers[index]) >= self._limit(prompts[index], decoding):
+                if stopped or len(answers[index]) >= longest_answer(prompts[index], decoding, self.context_length):
                     yield index, self._completion(answers[index], stopped)
                 else:
                     going.append(place)
@@ -197,13 +194,10 @@ class TorchRuntime:
                     logits = group.feed([answers[index][-1] for index in rows])
 
     def _completion(self, tokens: Sequence[int], stopped: bool) -> Completion:
-        return Completion(tuple(tokens), self._tokenizer.decode(tokens), "stop" if stopped else "length")
+        return Completion(tuple(tokens), self.tokenizer.decode(tokens), "stop" if stopped else "length")
 
     def _stops(self, token: int, decoding: Decoding) -> bool:
-        return token in self._tokenizer.stop_ids or token in decoding.extra_stop_ids
-
-    def _limit(self, prompt: Sequence[int], decoding: Decoding) -> int:
-        return min(decoding.max_new_tokens, self._context_length - len(prompt))
+        return token in self.tokenizer.stop_ids or token in decoding.extra_stop_ids
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -220,16 +214,6 @@ class TorchRuntime:
             if training:
                 self._model.train()
 
-    def _require_fit(self, tokens: Sequence[int], room: int) -> None:
-        if not tokens:
-            raise DataError("the prompt has no tokens", hint="give at least one message")
-        if len(tokens) + room > self._context_length:
-            raise DataError(
-                f"a prompt of {len(tokens)} tokens does not fit a context of {self._context_length} tokens"
-                + (" with room for an answer" if room else ""),
-                hint="shorten the prompt",
-            )
-
 
 def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu") -> TorchRuntime:
     """Load a run's result, or a model folder, as the reference.
@@ -242,6 +226,7 @@ def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu
         ModelError: the model or adapter is damaged or does not fit.
         MissingExtra: the train extra is not installed.
     """
+    from edgetune.adapters.tuned import quantised_from, trained_base
     from edgetune.models import load_model, load_tokenizer
     from edgetune.run import is_run, open_run
 
@@ -254,23 +239,23 @@ def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu
     system = source.recipe.task.system
     if manifest.trained_against is None:
         return TorchRuntime(load_model(source.model_folder, dtype=dtype, device=device), tokenizer, system=system)
-    model = load_model(Path(manifest.base_folder), dtype=dtype, device=device)
+    model = load_model(trained_base(source).folder, dtype=dtype, device=device)
     if manifest.trained_against == "nf4":
-        _round_to_nf4(model, manifest.quantised_modules)
+        _round_to_nf4(model, manifest.quantised_modules, quantised_from(manifest))
     return TorchRuntime(_add_adapter(model, source.adapter_folder), tokenizer, system=system)
 
 
-def _round_to_nf4(model: PreTrainedModel, modules: Sequence[str]) -> None:
+def _round_to_nf4(model: PreTrainedModel, modules: Sequence[str], quantised_from: str) -> None:
     """Replace the named linear layers' weights by what 4-bit training computed with."""
     import torch
 
-    from edgetune.models.nf4 import nf4_round_trip
+    from edgetune.models.nf4 import nf4_as_trained
 
     with torch.no_grad():
         for name in modules:
             weight = model.get_submodule(name).weight
             assert isinstance(weight, torch.Tensor)
-            weight.copy_(nf4_round_trip(weight))
+            weight.copy_(nf4_as_trained(weight, quantised_from))
 
 
 def _add_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

@@ -75,7 +75,7 @@ def encode_run(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> 
         return done.rows
 
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    return Rows(encoded(run.train_file, None), encoded(run.heldout_file, recipe.train.evaluate_rows), pad_id)
+    return Rows(encoded(run.train_file, None), encoded(run.validation_file, recipe.train.evaluate_rows), pad_id)
 
 
 @dataclass(frozen=True)

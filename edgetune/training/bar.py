@@ -40,7 +40,7 @@ def _bar_class() -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             share = max(state.global_step / state.max_steps, self.parts.clock.share)
             shown = [f"loss {self.loss:.3f}"] if self.loss is not None else []
-            shown += [f"held-out {self.parts.best_loss:.3f}"] if self.parts.best_loss is not None else []
+            shown += [f"evaluation {self.parts.best_loss:.3f}"] if self.parts.best_loss is not None else []
             description = "Training: " + ", ".join(shown) if shown else "Training"
             self.bar.update(state.global_step, description, total=state.global_step / min(share, 1.0))
 

@@ -7,7 +7,6 @@ size from what the seal says, is not one, and is removed before training goes on
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -29,13 +28,14 @@ class Checkpoint:
 
 
 def seal(folder: Path) -> None:
-    """Declare a checkpoint whole: sync its files, then write their sizes beside them, atomically."""
-    sizes = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SEAL):
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
-        sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
-    files.write_json(folder / SEAL, sizes)
+    """Declare a checkpoint whole: wait until all of it is on the disk, then write its sizes beside it, atomically.
+
+    Older checkpoints can be removed after that, even if the power fails.
+    """
+    files.sync(folder)
+    files.sync_names(folder.parent)
+    parts = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
+    files.write_json(folder / SEAL, {part.relative_to(folder).as_posix(): part.stat().st_size for part in parts})
 
 
 def is_sealed(folder: Path) -> bool:

@@ -41,11 +41,11 @@ def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
             "steps": trainer.state.global_step,
             "seconds": round(parts.clock.elapsed, 1),
             "best_step": parts.best_step,
-            "best_heldout_loss": parts.best_loss,
+            "best_eval_loss": parts.best_loss,
             "tokens_per_s": entries[-1]["tokens_per_s"],
             "rows_per_s": entries[-1]["rows_per_s"],
             "trainable_parameters": trainable_parameters(trainer.model),
             **peak_memory(trainer.args.device.type),
         },
     )
-    console.note(f"best held-out loss {parts.best_loss:.4f} at step {parts.best_step}")
+    console.note(f"best evaluation loss {parts.best_loss:.4f} at step {parts.best_step}")

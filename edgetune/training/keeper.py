@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from edgetune.training.processes import any_process, reduced
+from edgetune.training.schedule import Clock
+from edgetune.training.trainer import Counters, Parts, Work
 from edgetune.training.watch import Watch
 
 if TYPE_CHECKING:
@@ -39,13 +42,15 @@ def ended(state: Any, watch: Watch) -> bool:
 
 
 def _restore(watch: Watch, saved: Mapping[str, Any]) -> None:
-    parts = watch.parts
+    parts, work = watch.parts, Work(**saved.get("work", {}))
     parts.best_loss, parts.best_step = saved["best_loss"], saved["best_step"]
-    parts.clock.start(saved["elapsed"])
+    parts.clock.start(saved["elapsed"], idle=saved["elapsed"] - work.seconds)
+    if watch.metrics is not None:  # one process takes it over, as the work of all is summed
+        parts.counters = Counters(work.tokens, work.computed, work.rows)
 
 
 @cache
-def _keeper_class() -> Any:  # noqa: C901  # counts the methods of the class as one function
+def _keeper_class() -> Any:
     from transformers import TrainerCallback
     from transformers.trainer_callback import ExportableState
 
@@ -58,10 +63,8 @@ def _keeper_class() -> Any:  # noqa: C901  # counts the methods of the class as 
             self.evaluated_step: int | None = None
 
         def state(self) -> dict[str, Any]:
-            parts = self.watch.parts
-            kept = {"best_loss": parts.best_loss, "best_step": parts.best_step, "elapsed": parts.clock.elapsed}
             own = {"worse": self.worse, "evaluated_step": self.evaluated_step}
-            return {"args": {}, "attributes": kept | own}
+            return {"args": {}, "attributes": own | _kept(self.watch.parts)}
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             saved = state.stateful_callbacks.get("Keeper")
@@ -73,30 +76,48 @@ def _keeper_class() -> Any:  # noqa: C901  # counts the methods of the class as 
                 self.watch.parts.clock.start()
 
         def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            # The learning rate and the end follow this time, so it must be one for all processes.
-            clock = self.watch.parts.clock
-            if clock.limit is not None:
-                clock.tick(reduced([clock.elapsed], "max")[0])
+            _tick(self.watch.parts.clock)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            control.should_save |= state.global_step % self.watch.save_every == 0
-            if self.watch.parts.clock.share >= 1:
-                control.should_evaluate = control.should_save = control.should_training_stop = True
-            if any_process(self.watch.stop.signal is not None):
-                self.watch.stop.anywhere = control.should_save = control.should_training_stop = True
-            if state.global_step >= state.max_steps:
-                control.should_evaluate = control.should_save = True
+            _decide(self.watch, state, control)
 
         def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            parts = self.watch.parts
-            loss: float = kwargs["metrics"]["eval_loss"]
             self.evaluated_step = state.global_step
-            if parts.best_loss is None or loss < parts.best_loss:
-                parts.best_loss, parts.best_step, self.worse = loss, state.global_step, 0
-                control.should_save = True
-            else:
-                self.worse += 1
+            better = _note_best(self.watch.parts, kwargs["metrics"]["eval_loss"], state.global_step)
+            self.worse = 0 if better else self.worse + 1
+            control.should_save |= better
             if self.watch.patience is not None and self.worse >= self.watch.patience:
                 control.should_training_stop = True
 
     return Keeper
+
+
+def _kept(parts: Parts) -> dict[str, Any]:
+    """What a checkpoint keeps of the parts; :func:`_restore` takes it over."""
+    best = {"best_loss": parts.best_loss, "best_step": parts.best_step}
+    return best | {"elapsed": parts.clock.elapsed, "work": asdict(parts.saved)}
+
+
+def _tick(clock: Clock) -> None:
+    """The learning rate and the end follow this time, so it must be one for all processes."""
+    if clock.limit is not None:
+        clock.tick(reduced([clock.elapsed], "max")[0])
+
+
+def _decide(watch: Watch, state: Any, control: Any) -> None:
+    """After a step: whether to evaluate, to save, to stop."""
+    control.should_save |= state.global_step % watch.save_every == 0
+    if watch.parts.clock.share >= 1:
+        control.should_evaluate = control.should_save = control.should_training_stop = True
+    if any_process(watch.stop.signal is not None):
+        watch.stop.anywhere = control.should_save = control.should_training_stop = True
+    if state.global_step >= state.max_steps:
+        control.should_evaluate = control.should_save = True
+
+
+def _note_best(parts: Parts, loss: float, step: int) -> bool:
+    """Whether a held-out loss is the best so far, which is then remembered."""
+    better = parts.best_loss is None or loss < parts.best_loss
+    if better:
+        parts.best_loss, parts.best_step = loss, step
+    return better

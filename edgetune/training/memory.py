@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from typing import TYPE_CHECKING, Any
 
 from edgetune.errors import ResourceError
-from edgetune.machine import this_machine
+from edgetune.machine import peak_rss, this_machine
 
 if TYPE_CHECKING:
     import torch
@@ -57,8 +56,7 @@ def peak_memory(device: str) -> dict[str, Any]:
     """Peak so far: resident set of this process, and what torch allocated on an accelerator. Bytes."""
     import torch
 
-    scale = 1 if sys.platform == "darwin" else 1024
-    peaks: dict[str, Any] = {"peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale}
+    peaks: dict[str, Any] = {"peak_rss": peak_rss()}
     if device == "cuda":
         peaks["peak_cuda"] = torch.cuda.max_memory_allocated()
     return peaks

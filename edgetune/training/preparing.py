@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -41,40 +42,50 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
     template = resolved.recipe.model.chat_template
     tokenizer = load_tokenizer(base.folder, resolved.locate(template) if template else None)
     with tempfile.TemporaryDirectory(prefix="edgetune-") as scratch:
-        train, heldout = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
-        _report_leaks(train, heldout)
+        rows = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
+        _report_leaks(rows.train, rows.heldout)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         run = create_run(resolved, folder, created=now, version=__version__)
-    write_rows(run.train_file, train)
-    write_rows(run.heldout_file, heldout)
+    for name, conversations in vars(rows).items():
+        if conversations:
+            write_rows(run.data_folder / f"{name}.jsonl", conversations)
     with files.atomic_path(run.tokenizer_folder) as temporary:
         tokenizer.save_pretrained(temporary)
     run.update_manifest(state="prepared", versions=_versions(), **_base_fields(base), **_hashes(run))
     return run
 
 
-def _rows(
-    resolved: Resolved, scratch: Path, *, allow_scripts: bool
-) -> tuple[Sequence[Conversation], Sequence[Conversation]]:
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of each file of a run; ``validation`` is empty where held-out rows choose the checkpoint."""
+
+    train: Sequence[Conversation]
+    validation: Sequence[Conversation]
+    heldout: Sequence[Conversation]
+
+
+def _rows(resolved: Resolved, scratch: Path, *, allow_scripts: bool) -> _Rows:
     data, seed = resolved.recipe.data, resolved.recipe.train.seed
-    train_source, heldout_source = data.train, data.heldout
+    sources = {"train": data.train, "validation": data.validation, "heldout": data.heldout}
     if data.prepare is not None:
         _run_script(resolved, data.prepare, scratch, allow_scripts=allow_scripts)
-        train_source, heldout_source = str(scratch / "train.jsonl"), str(scratch / "heldout.jsonl")
-    if train_source is None:
+        made = {name: scratch / f"{name}.jsonl" for name in sources}
+        sources |= {name: str(path) for name, path in made.items() if name != "validation" or path.is_file()}
+    if sources["train"] is None:
         raise RecipeError("data.train: required, unless data.prepare makes the rows", hint="--data-train FILE")
-    train: Sequence[Conversation] = load_rows(_place(resolved, train_source), data.format).raise_on_problems().rows
-    if heldout_source is not None:
-        heldout: Sequence[Conversation] = (
-            load_rows(_place(resolved, heldout_source), data.format).raise_on_problems().rows
-        )
-    else:
+    found = {
+        name: load_rows(_place(resolved, source), data.format).raise_on_problems().rows
+        for name, source in sources.items()
+        if source is not None
+    }
+    train, heldout = found["train"], found.get("heldout")
+    if heldout is None:
         parted = split(train, data.heldout_share, seed)
         console.note(parted.reason)
         train, heldout = parted.train, parted.heldout
     if not train or not heldout:
         raise DataError("no rows to train on" if not train else "no held-out rows", hint="edgetune data check FILE")
-    return take(train, data.train_limit, seed), heldout
+    return _Rows(take(train, data.train_limit, seed), found.get("validation", ()), heldout)
 
 
 def _place(resolved: Resolved, source: str) -> str:
@@ -131,13 +142,18 @@ def _report_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]
 
 
 def _base_fields(base: Base) -> dict[str, str]:
-    return {"base_folder": str(base.folder), "base_sha256": base.sha256, "base_origin": base.origin}
+    return {
+        "base_source": base.source,
+        "base_folder": str(base.folder),
+        "base_sha256": base.sha256,
+        "base_origin": base.origin,
+    }
 
 
 def _hashes(run: Run) -> dict[str, object]:
     tokenizer = load_tokenizer(run.tokenizer_folder)
     return {
-        "data_sha256": {"train": files.sha256_file(run.train_file), "heldout": files.sha256_file(run.heldout_file)},
+        "data_sha256": {name: files.sha256_file(path) for name, path in run.row_files.items()},
         "tokenizer_sha256": hash_tokenizer(tokenizer),
         "chat_template_sha256": hash_template(tokenizer),
     }

@@ -12,7 +12,7 @@ from edgetune.errors import TrainingError
 from edgetune.training import metrics_file
 from edgetune.training.energy import EnergyMeter
 from edgetune.training.memory import peak_memory
-from edgetune.training.processes import reduced
+from edgetune.training.trainer import Parts, worked
 from edgetune.training.watch import Watch
 
 if TYPE_CHECKING:
@@ -35,38 +35,39 @@ def _recorder_class() -> Any:
         def __init__(self, watch: Watch) -> None:
             self.watch = watch
             self.energy = EnergyMeter()
-            self.session_start = 0.0
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.session_start = self.watch.parts.clock.elapsed
             if self.watch.metrics:
                 metrics_file.cut_after(self.watch.metrics, state.global_step)
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             logs: Mapping[str, float] = kwargs["logs"]
-            figures = self.figures(args.device.type)  # asks all processes
+            figures = _figures(self.watch.parts, args.device.type, self.energy)  # asks all processes
             if self.watch.metrics is None or not logs.keys() & {"loss", "eval_loss"}:
                 return
             _require_finite(logs, state.global_step)
             event = "evaluation" if "eval_loss" in logs else "step"
             metrics_file.append(self.watch.metrics, event, state.global_step, {**logs, **figures})
 
-        def figures(self, device: str) -> dict[str, Any]:
-            """Speed over this session, over all processes; peak memory and energy of this one."""
-            counters, clock = self.watch.parts.counters, self.watch.parts.clock
-            seconds = max(clock.elapsed - self.session_start, 1e-9)
-            tokens, computed, rows = reduced([counters.tokens, counters.computed, counters.rows], "sum")
-            return {
-                "elapsed_s": round(clock.elapsed, 3),
-                "tokens": int(tokens),
-                "tokens_per_s": round(tokens / seconds, 2),
-                "computed_tokens_per_s": round(computed / seconds, 2),
-                "rows_per_s": round(rows / seconds, 3),
-                "energy_j": self.energy.joules(),
-                **peak_memory(device),
-            }
-
     return Recorder
+
+
+def _figures(parts: Parts, device: str, energy: EnergyMeter) -> dict[str, Any]:
+    """Work and speed of all processes and sessions; peak memory and energy of this one."""
+    work = worked(parts)
+    seconds = max(work.seconds, 1e-9)
+    return {
+        "elapsed_s": round(parts.clock.elapsed, 3),
+        "trained_s": round(work.seconds, 3),
+        "tokens": work.tokens,
+        "computed_tokens": work.computed,
+        "rows": work.rows,
+        "tokens_per_s": round(work.tokens / seconds, 2),
+        "computed_tokens_per_s": round(work.computed / seconds, 2),
+        "rows_per_s": round(work.rows / seconds, 3),
+        "energy_j": energy.joules(),
+        **peak_memory(device),
+    }
 
 
 def _require_finite(logs: Mapping[str, float], step: int) -> None:

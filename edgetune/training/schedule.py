@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Clock:
-    """Training time spent, over interruptions.
+    """Time spent, over interruptions.
 
     Attributes:
         limit: seconds after which training stops; None for no limit.
         spent: seconds of earlier sessions.
+        idle: of all seconds, those spent on something else than training steps.
         share: share of the limit that was used up at the last tick; 0 without a limit.
     """
 
     limit: float | None
     spent: float = 0.0
+    idle: float = 0.0
     share: float = 0.0
     _since: float = field(default_factory=time.monotonic)
+    _aside_since: float | None = None
 
-    def start(self, spent: float = 0.0) -> None:
-        """Begin a session after ``spent`` seconds of earlier ones."""
-        self.spent = spent
+    def start(self, spent: float = 0.0, idle: float = 0.0) -> None:
+        """Begin a session after ``spent`` seconds of earlier ones, ``idle`` of them without training."""
+        self.spent, self.idle = spent, idle
         self._since = time.monotonic()
         self.tick(spent)
 
@@ -33,6 +37,22 @@ class Clock:
     def elapsed(self) -> float:
         """Seconds so far."""
         return self.spent + time.monotonic() - self._since
+
+    @property
+    def trained(self) -> float:
+        """Seconds so far that training steps took."""
+        now = time.monotonic() if self._aside_since is None else self._aside_since
+        return self.spent + now - self._since - self.idle
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Do something else than training in the body: evaluate, or save."""
+        self._aside_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.idle += time.monotonic() - self._aside_since
+            self._aside_since = None
 
     def tick(self, elapsed: float) -> None:
         """Fix the share of the limit until the next tick, so that all who ask between see the same."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edgetune import console, extras
+from edgetune import console
 from edgetune.errors import EdgetuneError, Interrupted, RecipeError
 from edgetune.models import load_tokenizer
 from edgetune.recipe import Recipe, Resolved
@@ -18,10 +17,7 @@ from edgetune.training.finishing import finish
 from edgetune.training.keeper import ended
 from edgetune.training.memory import trainable_parameters
 from edgetune.training.preparing import prepare_run
-from edgetune.training.processes import one_voice
-
-if TYPE_CHECKING:
-    from accelerate import PartialState
+from edgetune.training.session import require_unchanged, session
 
 #: transformers' name of the training's state in a checkpoint.
 STATE = "trainer_state.json"
@@ -35,16 +31,44 @@ def train(resolved: Resolved, folder: Path, *, allow_scripts: bool = False) -> R
     Raises:
         EdgetuneError: see the tree. After :class:`Interrupted` the same call goes on.
     """
-    state = _processes(resolved.recipe)
-    if state.is_main_process:
+
+    def ready() -> None:
         if is_run(folder) and open_run(folder).manifest.state == "created":
             shutil.rmtree(folder)  # a process died while preparing it: nothing in it is of use
         if is_run(folder):
             _require_same_recipe(open_run(folder), resolved.recipe)
+            _check(open_run(folder))
         else:
             prepare_run(resolved, folder, allow_scripts=allow_scripts)
-    state.wait_for_everyone()
-    return resume(folder)
+
+    with session(folder, ready, cpu=resolved.recipe.train.device == "cpu"):
+        return _go_on(open_run(folder))
+
+
+def resume(folder: Path) -> Run:
+    """Train a prepared run to its end, from its newest whole checkpoint if it has one.
+
+    Raises:
+        EdgetuneError: it is not a run, was never fully prepared, or its rows or base are no longer the same.
+    """
+    run = open_run(folder)
+    if run.manifest.state == "created":
+        raise EdgetuneError(f"{folder} was never fully prepared", hint="start again: edgetune train RECIPE")
+    with session(folder, lambda: _check(open_run(folder)), cpu=run.recipe.train.device == "cpu"):
+        return _go_on(run)
+
+
+def _check(run: Run) -> None:
+    if run.manifest.state != "trained":
+        require_unchanged(run)
+
+
+def _go_on(run: Run) -> Run:
+    if run.manifest.state == "trained":
+        console.note(f"{run.folder} is trained already")
+    else:
+        _train(run, run.recipe)
+    return run
 
 
 def _require_same_recipe(run: Run, recipe: Recipe) -> None:
@@ -58,34 +82,8 @@ def _require_same_recipe(run: Run, recipe: Recipe) -> None:
     if sections:
         raise RecipeError(
             f"{run.folder} holds a run of another recipe; different: {', '.join(sections)}",
-            hint=f"choose another --output, or go on with that run: edgetune train --resume {run.folder}",
+            hint=f"choose another --output, or go on with that run: {run.resume_command}",
         )
-
-
-def resume(folder: Path) -> Run:
-    """Train a prepared run to its end, from its newest whole checkpoint if it has one.
-
-    Raises:
-        EdgetuneError: it is not a run, or was never fully prepared.
-    """
-    run = open_run(folder)
-    if run.manifest.state == "created":
-        raise EdgetuneError(f"{folder} was never fully prepared", hint="start again: edgetune train RECIPE")
-    recipe = run.recipe
-    with one_voice(main=_processes(recipe).is_main_process):
-        if run.manifest.state == "trained":
-            console.note(f"{folder} is trained already")
-        else:
-            _train(run, recipe)
-    return run
-
-
-def _processes(recipe: Recipe) -> PartialState:
-    """This process's place among those that train together."""
-    extras.require("transformers", extra="train", needed_for="training")
-    from accelerate import PartialState
-
-    return PartialState(cpu=recipe.train.device == "cpu")
 
 
 def _train(run: Run, recipe: Recipe) -> None:
@@ -129,7 +127,7 @@ def _run_to_the_end(run: Run, assembled: Assembled) -> None:
         raise Interrupted(
             f"stopped by {watch.stop.signal or 'another process'} after step {trainer.state.global_step}; "
             "everything is saved",
-            hint=f"edgetune train --resume {run.folder}",
+            hint=run.resume_command,
         )
 
 

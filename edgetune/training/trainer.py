@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetune.console import progress
 from edgetune.data.encoding import IGNORE
 from edgetune.errors import TrainingError
 from edgetune.training import checkpoints
 from edgetune.training.batches import Collate, answer_loss
+from edgetune.training.processes import reduced
 from edgetune.training.schedule import Clock, schedule
 
 if TYPE_CHECKING:
@@ -27,13 +30,23 @@ PICKLED = "training_args.bin"
 
 @dataclass
 class Counters:
-    """What this process has worked through in this session."""
+    """What a process has worked through."""
 
     tokens: int = 0
     """Tokens of the rows, without padding; what rows share counts once a row."""
     computed: int = 0
     """Tokens that the model was run over."""
     rows: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all processes have worked through in all sessions, and in how many seconds of training."""
+
+    tokens: int = 0
+    computed: int = 0
+    rows: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ class Parts:
         self.collate = collate
         self.heldout = heldout
         self.counters = Counters()
+        self.saved = Work()
         self.best_loss: float | None = None
         self.best_step: int | None = None
 
@@ -77,8 +91,7 @@ def make_trainer(parts: Parts, **options: Any) -> Trainer:
 
 
 @cache
-def _trainer_class() -> type:  # noqa: C901  # counts the methods of the class as one function
-    import torch
+def _trainer_class() -> type:
     from transformers import Trainer
 
     class EdgeTrainer(Trainer):
@@ -88,82 +101,113 @@ def _trainer_class() -> type:  # noqa: C901  # counts the methods of the class a
             # Trainer counts the tokens of an optimiser step only where a batch has "labels".
             super().__init__(data_collator=lambda rows: _with_labels(parts.collate(rows)), **options)
             self.parts = parts
-            # The loss below is a sum over answer tokens divided by those of the whole optimiser step, so
+            # The loss is a sum over answer tokens divided by those of the whole optimiser step, so
             # neither accumulation nor the number of processes changes it.
             self.model_accepts_loss_kwargs = True
             self.loss_is_scaled_for_ga = True
 
         def compute_loss(
-            self,
-            model: torch.nn.Module,
-            inputs: dict[str, torch.Tensor],
-            return_outputs: bool = False,
-            num_items_in_batch: torch.Tensor | int | None = None,
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             del return_outputs
-            assert num_items_in_batch is not None
-            self._count(inputs)
-            # DDP averages gradients over the processes; the sum is wanted.
-            loss = answer_loss(model, inputs) / num_items_in_batch * self.accelerator.num_processes
-            self._require_finite("the loss", loss, self.state.global_step + 1)
-            return loss
-
-        def _require_finite(self, what: str, value: torch.Tensor, step: int) -> None:
-            if not torch.isfinite(value).all():
-                raise TrainingError(
-                    f"{what} is not finite at step {step}; nothing was saved after the last checkpoint",
-                    hint="lower the learning rate: --learning-rate "
-                    f"{self.args.learning_rate / 10:.0e}, or look at the rows with edgetune data check",
-                )
+            _count(self.parts.counters, inputs)
+            return _step_loss(self, model, inputs, num_items_in_batch)
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            # Only whole steps: the rest of a shuffled pass would make a smaller step where forward passes
-            # are accumulated, and none where they are not.
-            rows: Any = train_dataset if train_dataset is not None else self.train_dataset
-            step = self.parts.plan.step_rows
-            return torch.utils.data.RandomSampler(rows, num_samples=len(rows) // step * step)
+            return _whole_steps(train_dataset or self.train_dataset, self.parts.plan.step_rows)
 
-        def _count(self, inputs: dict[str, torch.Tensor]) -> None:
-            counters = self.parts.counters
-            counters.tokens += int(inputs["tokens"])
-            counters.computed += inputs["input_ids"].numel()
-            counters.rows += len(inputs["grid"] if "grid" in inputs else inputs["input_ids"])
-
-        def create_scheduler(
-            self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-        ) -> torch.optim.lr_scheduler.LRScheduler:
-            plan = self.parts.plan
-            factor = schedule(num_training_steps, plan.warmup, plan.scheduler, self.parts.clock)
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)  # type: ignore[arg-type]  # made before
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            self.lr_scheduler = _scheduler(self.parts, num_training_steps, optimizer or self.optimizer)
             self._created_lr_scheduler = True
             return self.lr_scheduler
 
         def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-            assert self.model is not None
-            values = {"eval_loss": heldout_loss(self.model, self.parts, self.accelerator)}
-            self._require_finite("the held-out loss", torch.tensor(values["eval_loss"]), self.state.global_step)
-            self.log(values)
-            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, values)
-            return values
+            with self.parts.clock.aside():
+                return _evaluate(self)
 
         def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-            folder = self.parts.plan.folder / f"checkpoint-{self.state.global_step}"
-            assert self.model is not None
-            for name, weight in self.model.named_parameters():
-                if weight.requires_grad:  # one step before the loss could tell
-                    self._require_finite(name, weight, self.state.global_step)
-            main = self.accelerator.is_main_process
-            if main and folder.exists():
-                shutil.rmtree(folder)
-            self.accelerator.wait_for_everyone()
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if main:
-                (folder / PICKLED).unlink(missing_ok=True)
-                checkpoints.seal(folder)
-                checkpoints.rotate(self.parts.plan.folder, self.parts.plan.keep, self.parts.best_step)
+            self.parts.saved = worked(self.parts)
+            with self.parts.clock.aside(), _sealed(self):
+                super()._save_checkpoint(model, trial)
 
     return EdgeTrainer
+
+
+def worked(parts: Parts) -> Work:
+    """The work up to here. Every process must ask at the same time."""
+    own = parts.counters
+    tokens, computed, rows = reduced([own.tokens, own.computed, own.rows], "sum")
+    return Work(int(tokens), int(computed), int(rows), parts.clock.trained)
+
+
+def _count(counters: Counters, inputs: dict[str, torch.Tensor]) -> None:
+    counters.tokens += int(inputs["tokens"])
+    counters.computed += inputs["input_ids"].numel()
+    counters.rows += len(inputs["grid"] if "grid" in inputs else inputs["input_ids"])
+
+
+def _step_loss(trainer: Any, model: Any, inputs: dict[str, torch.Tensor], learnt: torch.Tensor | int) -> torch.Tensor:
+    """This batch's share of the loss of the optimiser step, which has ``learnt`` answer tokens."""
+    # DDP averages gradients over the processes; the sum is wanted.
+    loss: torch.Tensor = answer_loss(model, inputs) / learnt * trainer.accelerator.num_processes
+    _require_finite(trainer, "the loss", loss, trainer.state.global_step + 1)
+    return loss
+
+
+def _require_finite(trainer: Any, what: str, value: torch.Tensor, step: int) -> None:
+    if not value.isfinite().all():
+        raise TrainingError(
+            f"{what} is not finite at step {step}; nothing was saved after the last checkpoint",
+            hint="lower the learning rate: --learning-rate "
+            f"{trainer.args.learning_rate / 10:.0e}, or look at the rows with edgetune data check",
+        )
+
+
+def _whole_steps(rows: Any, step_rows: int) -> torch.utils.data.Sampler[int]:
+    """Shuffled passes of whole steps only.
+
+    The rest of a pass would make a smaller step where forward passes are accumulated, and none where they are not.
+    """
+    from torch.utils.data import RandomSampler
+
+    return RandomSampler(rows, num_samples=len(rows) // step_rows * step_rows)
+
+
+def _scheduler(parts: Parts, steps: int, optimizer: Any) -> torch.optim.lr_scheduler.LambdaLR:
+    from torch.optim.lr_scheduler import LambdaLR
+
+    return LambdaLR(optimizer, schedule(steps, parts.plan.warmup, parts.plan.scheduler, parts.clock))
+
+
+def _evaluate(trainer: Any) -> dict[str, float]:
+    """What transformers' ``evaluate`` does, with the held-out loss and nothing else."""
+    import torch
+
+    values = {"eval_loss": heldout_loss(trainer.model, trainer.parts, trainer.accelerator)}
+    _require_finite(trainer, "the held-out loss", torch.tensor(values["eval_loss"]), trainer.state.global_step)
+    trainer.log(values)
+    trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, values)
+    return values
+
+
+@contextmanager
+def _sealed(trainer: Any) -> Iterator[None]:
+    """Around the writing of a checkpoint: nothing broken is saved, and what is saved is sealed."""
+    plan, step, wait = trainer.parts.plan, trainer.state.global_step, trainer.accelerator.wait_for_everyone
+    folder = plan.folder / f"checkpoint-{step}"
+    for name, weight in trainer.model.named_parameters():
+        if weight.requires_grad:  # one step before the loss could tell
+            _require_finite(trainer, name, weight, step)
+    main = trainer.accelerator.is_main_process
+    if main and folder.exists():
+        shutil.rmtree(folder)
+    wait()
+    yield
+    wait()
+    if main:
+        (folder / PICKLED).unlink(missing_ok=True)
+        checkpoints.seal(folder)
+        checkpoints.rotate(plan.folder, plan.keep, trainer.parts.best_step)
 
 
 def _with_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -183,11 +227,13 @@ def heldout_loss(model: torch.nn.Module, parts: Parts, accelerator: Any) -> floa
     total = torch.zeros(2, dtype=torch.float64)
     training = model.training
     model.eval()
-    with torch.no_grad():
-        for rows in batches[accelerator.process_index :: accelerator.num_processes]:
+    own = batches[accelerator.process_index :: accelerator.num_processes]
+    with torch.no_grad(), progress("Evaluating", total=len(own), unit="batches") as bar:
+        for rows in own:
             batch = {key: value.to(accelerator.device) for key, value in parts.collate(rows).items()}
             learnt = (batch["shift_labels"] != IGNORE).sum()
             total += torch.stack([answer_loss(model, batch).double(), learnt.double()]).cpu()
+            bar.advance()
     model.train(training)
     summed = accelerator.reduce(total.to(torch.float32 if accelerator.device.type == "mps" else total.dtype))
     return float(summed[0] / summed[1])

@@ -93,7 +93,13 @@ def _prepare(model: TunedModel, precision: str) -> _Prepared:
             hint="choose another base model",
             problems=problems,
         )
-    weights = MergedWeights(model.base_folder, model.adapter_folder, model.trained_against, model.quantised_modules)
+    weights = MergedWeights(
+        model.base_folder,
+        model.adapter_folder,
+        model.trained_against,
+        model.quantised_modules,
+        model.quantised_from,
+    )
     tensors = file_tensors(architecture, config, weights)
     shape = Shape(config.layers, config.heads // config.kv_heads, _is_large(architecture, config))
     choices = choose_types([(tensor.name, tensor.shape) for tensor in tensors], precision, shape)

@@ -13,6 +13,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,7 @@ from edgetune.files import write_json, write_text
 DRAWS_PER_ROW = 6
 #: Few of each of many templates: rows of one template resemble each other, so more would add little but time.
 HELDOUT_PER_TEMPLATE = 6
+VALIDATION_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -43,31 +45,53 @@ class Row:
     def as_json(self) -> str:
         """One line in the chat format."""
         messages = [{"role": "user", "content": self.text}, {"role": "assistant", "content": self.label}]
-        return json.dumps({"messages": messages}, ensure_ascii=False)
+        return json.dumps({"messages": messages, "group": ": ".join(self.template)}, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Both sets, how they were split, and what happened to every draw."""
+    """The sets, how they were split, and what happened to every draw.
+
+    ``validation`` has other sentences of the templates that are trained on, for choosing a checkpoint.
+    """
 
     train: tuple[Row, ...]
+    validation: tuple[Row, ...]
     heldout: tuple[Row, ...]
     heldout_templates: frozenset[tuple[str, str]]
     counts: Mapping[str, int]
 
+    @property
+    def sets(self) -> dict[str, tuple[Row, ...]]:
+        """The rows below the names of their files."""
+        return {"train": self.train, "validation": self.validation, "heldout": self.heldout}
 
-def prepare(
-    grammar: Grammar, *, train_per_template: int, heldout_per_template: int, heldout_share: float, seed: int
+
+def prepare(  # noqa: PLR0913  # the settings of the command line
+    grammar: Grammar,
+    *,
+    train_per_template: int,
+    heldout_per_template: int,
+    heldout_share: float,
+    seed: int,
+    tuning: bool = False,
 ) -> Prepared:
     """Draw, label and split.
+
+    With ``tuning`` the templates that are otherwise held out are left alone, and others are held out of
+    the rest: settings are chosen on those, so that the held-out rows stay new until the end.
 
     Held-out templates go first: their rows depend on ``heldout_per_template``, ``heldout_share`` and ``seed``
     alone, so that runs with more or fewer training rows are measured on the same file, and a sentence of
     theirs is missing from *training* where both could have it.
     """
-    chosen = hold_out(grammar.templates, grammar.rules, heldout_share, randomness(seed, "split"))
-    order = sorted(grammar.templates, key=lambda template: (template.key not in chosen, template.key))
-    collector = _Collector(grammar, chosen, seed)
+    templates = grammar.templates
+    chosen = hold_out(templates, grammar.rules, heldout_share, randomness(seed, "split"))
+    if tuning:
+        templates = tuple(template for template in templates if template.key not in chosen)
+        chosen = hold_out(templates, grammar.rules, heldout_share, randomness(seed, "tuning"))
+    order = sorted(templates, key=lambda template: (template.key not in chosen, template.key))
+    collector = _Collector(grammar, {template.key for template in templates} - chosen, chosen, seed)
     train: list[Row] = []
     heldout: list[Row] = []
     with console.progress("Sampling sentences", total=len(order), unit="templates") as bar:
@@ -78,7 +102,9 @@ def prepare(
                 train += collector.rows(template, train_per_template)
             bar.advance()
     randomness(seed, "order").shuffle(train)
-    return Prepared(tuple(train), tuple(heldout), chosen, dict(sorted(collector.counts.items())))
+    cut = min(VALIDATION_ROWS, len(train) // 10)
+    counts = dict(sorted(collector.counts.items()))
+    return Prepared(tuple(train[cut:]), tuple(train[:cut]), tuple(heldout), chosen, counts)
 
 
 def hold_out(
@@ -117,14 +143,13 @@ def _shape(intent: str, block: Block, rules: Mapping[str, Any]) -> str:
 class _Collector:
     """Draws rows template by template; every sentence is used once, with one label."""
 
-    def __init__(self, grammar: Grammar, held_out: frozenset[tuple[str, str]], seed: int) -> None:
+    def __init__(
+        self, grammar: Grammar, trained: AbstractSet[tuple[str, str]], held_out: AbstractSet[tuple[str, str]], seed: int
+    ) -> None:
         self.grammar = grammar
         self.held_out = held_out
         self.seed = seed
-        self.other_side = {
-            True: grammar.part({template.key for template in grammar.templates} - held_out),
-            False: grammar.part(held_out),
-        }
+        self.other_side = {True: grammar.part(trained), False: grammar.part(held_out)}
         self.counts: Counter[str] = Counter()
         self.seen: set[str] = set()
 
@@ -183,15 +208,15 @@ def provenance(grammar: Grammar, prepared: Prepared, arguments: Mapping[str, Any
             "held out": len(prepared.heldout_templates),
             "with held-out rows": len({row.template for row in prepared.heldout}),
         },
-        "rows": {"train": len(prepared.train), "heldout": len(prepared.heldout)},
+        "rows": {name: len(rows) for name, rows in prepared.sets.items()},
         "sentences": dict(prepared.counts),
         "heldout_templates": [list(key) for key in sorted(prepared.heldout_templates)],
     }
 
 
 def write(prepared: Prepared, report: Mapping[str, Any], folder: Path) -> None:
-    """Write ``train.jsonl``, ``heldout.jsonl`` and ``provenance.json``."""
-    for name, rows in (("train", prepared.train), ("heldout", prepared.heldout)):
+    """Write one file for each set and ``provenance.json``."""
+    for name, rows in prepared.sets.items():
         write_text(folder / f"{name}.jsonl", "".join(row.as_json() + "\n" for row in rows))
     write_json(folder / "provenance.json", report)
 
@@ -205,6 +230,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--train-per-template", type=int, help="most training rows of one (default: --per-template)")
     parser.add_argument("--heldout-per-template", type=int, help="most held-out rows of one (default: 6 or fewer)")
     parser.add_argument("--heldout-share", type=float, default=0.13, help="share of templates held out (default: 0.13)")
+    parser.add_argument(
+        "--tuning", action="store_true", help="hold out other templates, to choose settings without the held-out rows"
+    )
     parser.add_argument("--seed", type=int, default=17, help="default: 17")
     options = parser.parse_args(arguments)
     both = options.per_template
@@ -222,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = options.pop("output")
     words = read_words(options["language"])
     grammar = Grammar(options["language"], words)
-    settings = {name: options[name] for name in ("train_per_template", "heldout_per_template", "heldout_share", "seed")}
+    settings = {name: value for name, value in options.items() if name not in {"language", "per_template"}}
     prepared = prepare(grammar, **settings)
     write(prepared, provenance(grammar, prepared, options, words.language), folder)
     console.note(f"{len(prepared.train)} training and {len(prepared.heldout)} held-out rows in {folder}")

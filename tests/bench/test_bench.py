@@ -12,7 +12,7 @@ from edgetune.artifact import open_artifact
 from edgetune.bench import child, pagecache, processes, single_stream
 from edgetune.bench.environment import environment
 from edgetune.bench.prompts import prompts_for
-from edgetune.bench.schema import BenchReport
+from edgetune.bench.schema import BenchReport, Subject
 from edgetune.bench.text import to_text
 from edgetune.errors import ArtifactError, EdgetuneError, MissingExtra
 
@@ -29,6 +29,8 @@ def test_a_benchmark_from_start_to_report(artifact, monkeypatch, tmp_path):
     took = time.monotonic() - began
     assert report.subject.name == "tiny-f32"
     assert report.subject.sha256 == artifact.manifest.sha256["tiny.gguf"]
+    assert report.subject.path == "tiny.gguf"
+    assert str(artifact.path.parent) not in report.model_dump_json(), "folders of this machine stay private"
     assert report.settings.prompt_source == "held-out rows of tiny-run"
     assert len(report.requests) == 3
     for request in report.requests:
@@ -150,3 +152,14 @@ def test_the_measured_process_needs_no_torch(artifact):
     )
     assert done.stderr == ""
     assert set(json.loads(done.stdout)) == {"ready_s", "first_token_s", "storage_bytes"}
+
+
+def test_folders_in_a_report_of_before_are_left_behind():
+    older = {
+        "name": "x",
+        "path": "/home/ann/runs/x/exports/q8_0/x.gguf",
+        "sha256": "0",
+        "size_bytes": 1,
+        "precision": None,
+    }
+    assert Subject.model_validate(older).path == "x.gguf"

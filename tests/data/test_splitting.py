@@ -1,9 +1,10 @@
 import random
+from dataclasses import replace
 
 import pytest
 
 from edgetune.data.conversation import Conversation
-from edgetune.data.splitting import find_leaks, prompt_key, split, take
+from edgetune.data.splitting import find_leaks, prompt_key, row_key, split, take
 from edgetune.errors import DataError
 
 
@@ -112,3 +113,35 @@ def test_the_prompt_is_all_before_the_last_answer():
     longer = Conversation((*first, {"role": "user", "content": "more"}, {"role": "assistant", "content": "x"}))
     assert find_leaks([ask("more", "x")], [longer]) == ()
     assert find_leaks([longer], [Conversation((*longer.messages[:3], {"role": "assistant", "content": "y"}))])
+
+
+def grouped(question, group, answer="ok"):
+    return replace(ask(question, answer), group=group)
+
+
+def test_rows_of_one_group_stay_together_whatever_their_prompts_and_the_order():
+    rows = [grouped(f"turn on {i} {word}", f"template {i}") for i in range(30) for word in ("please", "now", "again")]
+    rows += [ask(f"free {i}") for i in range(10)]
+    # One prompt in two groups ties both together.
+    rows += [grouped("the same", "template 3"), grouped("the same", "template 4", "another")]
+    parts = split(rows, 0.2, 17)
+    sides = [{row.group for row in side if row.group} for side in (parts.train, parts.heldout)]
+    assert not sides[0] & sides[1]
+    assert all(sides)
+    assert ("template 3" in sides[0]) == ("template 4" in sides[0])
+    assert 18 <= len(parts.heldout) <= 20
+    assert "rows with one prompt or group stay together (39 sets)" in parts.reason
+    again = split(random.Random(0).sample(rows, len(rows)), 0.2, 17)
+    assert {row.where for row in again.heldout} == {row.where for row in parts.heldout}
+
+
+def test_a_group_says_nothing_about_what_a_row_teaches():
+    assert row_key(grouped("a", "one")) == row_key(grouped("a", "two")) == row_key(ask("a"))
+    (leak,) = find_leaks([grouped("a", "one")], [ask("a")])
+    assert leak.kind == "row"
+
+
+def test_nothing_held_out_is_refused_with_what_to_do():
+    with pytest.raises(DataError, match=r"data\.heldout_share is 0") as caught:
+        split(ROWS, 0.0, 17)
+    assert "--data-heldout" in caught.value.hint

@@ -8,8 +8,9 @@ from edgetune.evaluation.metrics import Score
 from edgetune.evaluation.record import Answer, Basis, Evaluation, load, load_if_same, store, worst
 
 
-def answer(row, correct, loss=1.0, **ratios):
+def answer(row, correct, loss=1.0, group=None, **ratios):
     return Answer(
+        group=group,
         row=row,
         prompt="p",
         reference="r",
@@ -97,3 +98,19 @@ def test_worst_misses_leave_right_answers_out_and_sort_by_agreement_then_loss():
     ]
     assert [a.row for a in worst(answers, 9)] == [3, 2, 1]
     assert [a.row for a in worst(answers, 1)] == [3]
+
+
+def test_a_difference_within_groups_is_drawn_by_group_and_said():
+    def pair(group):
+        of = {row: f"g{row // 10}" if group else None for row in range(80)}
+        base = [answer(row, correct=False, group=of[row]) for row in of]
+        tuned = [answer(row, correct=row < 20, group=of[row]) for row in of]
+        groups = {"groups": 8} if group else {}
+        return evaluation("base", base).model_copy(update=groups), evaluation("tuned", tuned).model_copy(update=groups)
+
+    grouped, free = compare(*pair(group=True)), compare(*pair(group=False))
+    wide, narrow = grouped.difference("exact_match"), free.difference("exact_match")
+    assert wide.value == narrow.value == 0.25
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+    assert any("whole groups" in note for note in grouped.notes)
+    assert free.notes == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,3 +125,28 @@ def test_a_loss_that_is_not_finite_is_a_model_error():
     with pytest.raises(ModelError, match="not a finite number on 4 of 4 rows") as caught:
         evaluate(Subject("tuned", Broken(ANSWERS)), ROWS, basis())
     assert caught.value.hint
+
+
+def test_groups_widen_the_intervals_and_are_recorded():
+    alike = [
+        replace(row, group=f"g{n // 20}") for n, row in enumerate([ROWS[1]] * 20 + [ROWS[2]] * 20 + [ROWS[0]] * 20)
+    ]
+    apart = [replace(row, group=None) for row in alike]
+    runtime = Subject("tuned", FakeRuntime(ANSWERS))
+    grouped, free = (evaluate(runtime, rows, basis(range(60), metrics=("exact_match",))) for rows in (alike, apart))
+    assert (grouped.groups, free.groups) == (3, None)
+    assert [answer.group for answer in grouped.answers[::20]] == ["g0", "g1", "g2"]
+    wide, narrow = grouped.score("exact_match"), free.score("exact_match")
+    assert wide.value == narrow.value == pytest.approx(1 / 3)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_rows_of_one_group_are_one_draw_also_for_the_loss():
+    def losses(rows, on_done):
+        return [(float(n // 10), 1.0) for n in range(len(rows))]
+
+    rows = [replace(ROWS[1], group=f"g{n // 10}") for n in range(40)]
+    wide = evaluate(Subject("a", FakeRuntime({}), losses), rows, basis(range(40))).score("loss")
+    rows = [replace(row, group=None) for row in rows]
+    narrow = evaluate(Subject("a", FakeRuntime({}), losses), rows, basis(range(40))).score("loss")
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)

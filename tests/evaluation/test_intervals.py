@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgetune.evaluation.intervals import bootstrap, mcnemar, paired_bootstrap, pooled, wilson
+from edgetune.evaluation.intervals import bootstrap, mcnemar, paired_bootstrap, pooled, share_interval, wilson
 
 
 def test_wilson_against_published_values():
@@ -53,3 +53,49 @@ def test_mcnemar_exact():
     assert mcnemar(3, 3) == 1
     # 2 · P(X ≤ 1 | n = 10, p = ½) = 22 / 1024
     assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(22 / 1024)
+
+
+def clusters(generator, count, size):
+    """Rows of groups that are right or wrong together, with a little noise."""
+    chances = np.where(generator.random(count) < 0.7, 0.95, 0.05)
+    rows = generator.random((count, size)) < chances[:, None]
+    groups = [f"g{group}" for group in range(count) for _ in range(size)]
+    return [(float(right), 1.0) for right in rows.ravel()], groups
+
+
+def test_intervals_over_groups_cover_the_truth_where_those_over_rows_do_not():
+    generator = np.random.default_rng(4)
+    truth = 0.7 * 0.95 + 0.3 * 0.05
+    over_groups = over_rows = 0
+    for _ in range(60):
+        ratios, groups = clusters(generator, 40, 8)
+        low, high = share_interval(ratios, groups)
+        over_groups += low <= truth <= high
+        low, high = share_interval(ratios, [None] * len(ratios))
+        over_rows += low <= truth <= high
+    assert over_groups >= 52
+    assert over_rows < 45
+
+
+def test_groups_of_one_row_change_nothing_for_a_bootstrap():
+    ratios = [(float(v), 1.0) for v in np.random.default_rng(5).normal(size=50)]
+    alone = [str(n) for n in range(50)]
+    assert bootstrap(ratios, alone) == bootstrap(ratios, [None] * 50) == bootstrap(ratios)
+    after = [(value + 1, 1.0) for value, _ in ratios]
+    assert paired_bootstrap(ratios, after, alone) == paired_bootstrap(ratios, after)
+
+
+def test_a_row_without_a_group_is_drawn_alone_and_order_of_rows_does_not_matter():
+    ratios, groups = clusters(np.random.default_rng(6), 10, 5)
+    mixed = [None if n >= 25 else group for n, group in enumerate(groups)]
+    assert bootstrap(ratios, mixed) != bootstrap(ratios, groups)
+    # The groups one row after another, in the order in which they come.
+    turns = [group * 5 + row for row in range(5) for group in range(10)]
+    assert bootstrap([ratios[n] for n in turns], [groups[n] for n in turns]) == bootstrap(ratios, groups)
+
+
+def test_all_right_or_all_wrong_counts_groups_not_rows():
+    groups = [f"g{n // 10}" for n in range(100)]
+    assert share_interval([(1.0, 1.0)] * 100, groups) == wilson(10, 10)
+    assert share_interval([(0.0, 1.0)] * 100, groups) == wilson(0, 10)
+    assert share_interval([(0.0, 1.0)] * 100, [None] * 100) == wilson(0, 100)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
+from tinygguf import write_tiny_gguf
 from tinymodels import tiny_tokenizer
 
 from edgetune.data.conversation import Conversation
+from edgetune.data.rendering import Renderer
 from edgetune.data.templating import encode_all, encode_prompts
 from edgetune.errors import DataError
 from edgetune.evaluation.questions import ask
 from edgetune.models import stop_ids
+from edgetune.runtimes import open_runtime
 from edgetune.runtimes.fake import FakeTokenizer
 from edgetune.runtimes.torch_runtime import TorchTokenizer
 
@@ -38,6 +43,13 @@ def chat(*turns, where="rows:1", system=None):
     return Conversation(tuple(messages), where)
 
 
+#: As Llama 3's, with the formats that templates use and one that none does.
+DATED = (
+    "{%- if not date_string is defined %}{%- set date_string = strftime_now('%d %b %Y') %}{%- endif %}\n"
+    "Today: {{ date_string }} {{ strftime_now('%A, %d %B %Y') }} "
+    "{{ strftime_now('%d %B %Y') }} {{ strftime_now('%s') }}\n"
+) + CHATML
+
 ROWS = [
     chat("turn it on", "ok"),
     chat("hello", "e", "hello hello", "ell", "x", "y"),
@@ -51,7 +63,7 @@ def wrapped(template):
     return tokenizer, TorchTokenizer(tokenizer, frozenset(stop_ids(tokenizer)))
 
 
-@pytest.mark.parametrize("template", [CHATML, THINKING, MERGING], ids=["chatml", "thinking", "merging"])
+@pytest.mark.parametrize("template", [CHATML, THINKING, MERGING, DATED], ids=["chatml", "thinking", "merging", "dated"])
 @pytest.mark.parametrize("system", [None, "Be brief"])
 def test_labels_and_prompts_are_those_of_training(template, system):
     tokenizer, own = wrapped(template)
@@ -126,3 +138,19 @@ def test_tools_reach_the_template():
     (expected,) = encode_all([row], tokenizer).rows
     assert question.scored[0].labels == expected.labels
     assert "turn_on" in question.prompt
+
+
+@pytest.mark.parametrize("runtime", ["torch", "llama.cpp"])
+def test_a_dated_prompt_is_byte_for_byte_that_of_training_and_only_use_has_todays(tmp_path, runtime):
+    tokenizer, own = wrapped(DATED)
+    if runtime == "llama.cpp":
+        opened = open_runtime(write_tiny_gguf(tmp_path / "dated.gguf", template=DATED), threads=1)
+        own = opened.tokenizer
+    trained = [Renderer(tokenizer, "Be brief").last(row) for row in ROWS]
+    asked = ask(ROWS, range(3), own, "Be brief", 500)
+    assert [question.prompt for question in asked] == [answer.prompt for answer in trained]
+    assert trained[0].prompt.startswith("Today: 26 Jul 2024 Friday, 26 July 2024 26 July 2024 2024-07-26")
+    today = datetime.now().astimezone().strftime("%d %B %Y")
+    assert today in own.render([{"role": "user", "content": "hi"}])
+    if runtime == "llama.cpp":
+        opened.close()

@@ -61,8 +61,10 @@ def test_a_gguf_base_runs_in_llama_cpp_and_says_so(make_run, tmp_path):
 
 
 def test_another_gguf_under_the_same_name_is_not_taken_for_the_base(make_run, tmp_path):
-    gguf = write_tiny_gguf(tmp_path / "base.gguf", seed=3)
-    run = make_run(gguf, base_sha256="of the file that was there when the run began")
+    gguf = write_tiny_gguf(tmp_path / "base.gguf")
+    made = dequantised(gguf, tmp_path / "cache")
+    run = make_run(gguf, base_sha256=made.sha256, base_folder=str(made.folder))
+    write_tiny_gguf(gguf, seed=3)
     assert evaluate_run(run, "base", limit=1).runtime == "torch"
 
 

@@ -22,7 +22,7 @@ def resolve(source, folder, **settings):
 def test_a_local_folder_is_used_where_it_lies(model_folder, tmp_path):
     base = resolve("tiny", tmp_path)
     assert base.folder == model_folder
-    assert base.source == "tiny"
+    assert base.source == str(model_folder)
     assert base.origin == f"folder {model_folder}"
     assert len(base.sha256) == 64
     assert base.licence is None

@@ -33,6 +33,13 @@ def test_it_becomes_a_folder_that_loads(gguf_file, cache):
     assert made.origin == "F32 GGUF (tiny.gguf)"
 
 
+def test_settings_that_transformers_refuses_are_one_message(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr("tinygguf.HEADS", 3)
+    monkeypatch.setattr("tinygguf.KV_HEADS", 3)
+    with pytest.raises(ModelError, match=r"cannot read the model configuration in .*odd\.gguf: .*attention heads"):
+        dequantised(write_tiny_gguf(tmp_path / "odd.gguf"), cache)
+
+
 def test_the_second_call_converts_nothing(gguf_file, cache, monkeypatch):
     first = dequantised(gguf_file, cache)
     monkeypatch.setattr(gguf_base, "_convert", lambda *_: pytest.fail("converted again"))

@@ -77,6 +77,28 @@ def test_an_unknown_model_type_says_what_to_do(model_folder, edit_json):
     assert "newer transformers" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden_size": "big"}, "Field 'hidden_size' expected int, got str"),
+        ({"num_attention_heads": 5}, "not a multiple of the number of attention heads"),
+        ({"layer_types": ["odd"]}, "layer_types"),
+        ({"rope_parameters": [1]}, "rope_parameters"),
+        ({"eos_token_id": {}}, "eos_token_id"),
+        ({"id2label": 5}, "int"),
+        ({"quantization_config": 3}, "int"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_setting_that_cannot_be_is_one_message(model_folder, edit_json, change, said):
+    edit_json(model_folder / "config.json", **change)
+    with pytest.raises(ModelError, match="cannot read the model configuration in") as caught:
+        load_config(model_folder)
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "check config.json" in caught.value.hint
+
+
 def test_a_model_that_generates_nothing_is_refused(model_folder, edit_json):
     edit_json(model_folder / "config.json", model_type="vit")
     with pytest.raises(ModelError, match="cannot load the model"):

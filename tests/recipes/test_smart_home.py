@@ -45,6 +45,8 @@ def test_both_sets_have_rows(prepared):
 
 def test_no_template_is_in_both_sets(prepared):
     assert {row.template for row in prepared.heldout} <= prepared.heldout_templates
+    assert len(prepared.validation) > 10
+    assert not {row.template for row in prepared.validation} & prepared.heldout_templates
     assert not {row.template for row in prepared.train} & prepared.heldout_templates
 
 
@@ -67,12 +69,12 @@ def test_held_out_templates_drawn_again_say_nothing_that_was_trained(grammar, pr
 
 
 def test_no_sentence_is_in_both_sets_or_twice(prepared):
-    texts = [row.text.casefold() for row in (*prepared.train, *prepared.heldout)]
+    texts = [row.text.casefold() for rows in prepared.sets.values() for row in rows]
     assert len(texts) == len(set(texts))
 
 
 def test_no_list_or_rule_is_left_in_a_sentence(prepared):
-    for row in (*prepared.train, *prepared.heldout):
+    for row in itertools.chain(*prepared.sets.values()):
         assert not set(row.text) & set("{}[]<>|()")
         assert ha_grammar.THIS_ROOM not in row.label
 
@@ -113,6 +115,18 @@ def test_more_training_rows_leave_the_held_out_rows_alone(prepared):
 def test_another_seed_holds_out_other_templates(grammar, prepared):
     other = smart_home.hold_out(grammar.templates, grammar.rules, 0.2, ha_sampling.randomness(18, "split"))
     assert other != prepared.heldout_templates
+
+
+def test_tuning_holds_out_other_templates_and_draws_from_no_held_out_one():
+    settings = {"train_per_template": 1, "heldout_per_template": 1, "heldout_share": 0.1, "seed": 17}
+    grammar = subset(every=4)
+    held_out = smart_home.prepare(grammar, **settings).heldout_templates
+    tuning = smart_home.prepare(grammar, **settings, tuning=True)
+    assert len(held_out) > 5
+    assert len(tuning.heldout_templates) > 5
+    drawn = {template.key for template in grammar.templates if template.key not in held_out}
+    assert tuning.heldout_templates < drawn
+    assert sum(map(len, tuning.sets.values())) <= len(drawn)
 
 
 def test_hash_seed_does_not_change_a_byte(tmp_path):
@@ -192,7 +206,8 @@ def test_another_language_borrows_english_words_and_says_so(grammar, prepared):
     assert ha_grammar.read_words("es-MX").language == "es"
     report = smart_home.provenance(grammar, prepared, SETTINGS, "en")
     assert report["words"] == "en"
-    assert report["rows"] == {"train": len(prepared.train), "heldout": len(prepared.heldout)}
+    assert report["rows"] == {name: len(rows) for name, rows in prepared.sets.items()}
+    assert report["rows"]["heldout"] == len(prepared.heldout)
     assert report["licence"] == "Apache-2.0"
 
 

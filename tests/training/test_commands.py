@@ -27,7 +27,8 @@ def free_port():
 
 
 def accelerate(folder, resolved, *arguments):
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    # Not --cpu: with it, accelerate starts a single process, however many are asked for.
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command += ["--main_process_port", str(free_port()), "-m", "edgetune", "train", str(resolved.path)]
     command += ["--output", str(folder), *arguments]
@@ -89,5 +90,13 @@ def test_two_processes_learn_what_one_does(together, tmp_path, base):
 
 def test_two_processes_speak_once(together):
     done, folder = together
-    for line in (f"run: {folder}", "packing: prefix", "best held-out loss"):
+    for line in (f"run: {folder}", "packing: prefix", "best evaluation loss"):
         assert done.stderr.count(line) == 1, done.stderr
+
+
+def test_two_processes_with_one_error_say_it_once(tmp_path, base):
+    resolved = write_recipe(tmp_path, base, train={"batch_size": 3})
+    done = accelerate(tmp_path / "run", resolved)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert "on 2 processes" in errors[0]

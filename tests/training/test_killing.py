@@ -69,6 +69,7 @@ def test_killed_at_a_bad_moment(processes, tmp_path, resolved, expected, place, 
     assert open_run(folder).manifest.state != "trained"
     assert not (folder / "adapter").exists()
     require_same(training.train(resolved, folder), expected)
+    assert list(tmp_path.rglob(".*")) == [], "neither locks nor half-written files are left"
 
 
 def test_killed_again_and_again_at_random_moments(processes, tmp_path, resolved, expected):
@@ -84,3 +85,4 @@ def test_killed_again_and_again_at_random_moments(processes, tmp_path, resolved,
             break
     assert killed >= 1
     require_same(training.train(resolved, folder), expected)
+    assert list(tmp_path.rglob(".*")) == [], "neither locks nor half-written files are left"

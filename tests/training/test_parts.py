@@ -7,18 +7,17 @@ import math
 import os
 import signal
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from edgetune import console
-from edgetune.errors import DataError, Interrupted, RecipeError, ResourceError, TrainingError
+from edgetune.errors import DataError, RecipeError, ResourceError, TrainingError
 from edgetune.training import checkpoints, devices, memory, metrics_file, stopping
 from edgetune.training.batch_size import BatchSize
 from edgetune.training.energy import EnergyMeter
 from edgetune.training.plots import plot_losses
-from edgetune.training.processes import any_process, one_voice, reduced
 from edgetune.training.schedule import Clock, learning_rate_factor, schedule
 
 
@@ -97,6 +96,20 @@ def test_the_clock_goes_on_after_an_interruption():
     assert unlimited.share == 0
 
 
+def test_training_time_stands_still_aside(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    clock = Clock(None)
+    clock.start(spent=50.0, idle=20.0)
+    now[0] += 5
+    assert (clock.elapsed, clock.trained) == (55, 35)
+    with clock.aside():
+        now[0] += 7
+        assert (clock.elapsed, clock.trained) == (62, 35)
+    now[0] += 1
+    assert (clock.elapsed, clock.trained) == (63, 36)
+
+
 def test_batch_sizes():
     assert BatchSize.of(16, None, 100, 1) == BatchSize(16, 1, 16)
     assert BatchSize.of(16, None, 100, 2) == BatchSize(8, 1, 16)
@@ -132,6 +145,22 @@ def test_only_sealed_checkpoints_count_and_the_rest_goes(tmp_path):
     assert checkpoints.latest(tmp_path).step == 2
     assert [folder for folder in (whole, truncated, torn, missing, unreadable) if folder.exists()] == [whole]
     assert checkpoints.latest(tmp_path / "none") is None
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_is_sealed(tmp_path, monkeypatch):
+    """Its files, their names and its own: whatever a power cut leaves of it, older ones may go after that."""
+    folder = checkpoint(tmp_path, 1, sealed=False)
+    real, events = os.fsync, []
+
+    def fsync(descriptor):
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        events.append((path.name, (folder / checkpoints.SEAL).exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    checkpoints.seal(folder)
+    assert {("weights", False), (folder.name, False), (tmp_path.name, False)} <= set(events)
+    assert events[-1] == (folder.name, True)
 
 
 def test_checkpoints_are_ordered_by_number(tmp_path):
@@ -234,24 +263,6 @@ def test_signals_are_left_alone_outside_the_main_thread():
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
-
-
-def test_only_the_main_process_talks(capsys):
-    for main in (True, False):
-        with one_voice(main=main):
-            console.note("hello")
-    assert capsys.readouterr().err == "hello\n"
-    with pytest.raises(SystemExit) as left, one_voice(main=False):
-        raise Interrupted("stopped")
-    assert left.value.code == 130
-    with pytest.raises(RecipeError), one_voice(main=False):
-        raise RecipeError("only I know")
-
-
-def test_alone_there_is_nobody_to_ask():
-    assert reduced([1.0, 2.0], "sum") == [1.0, 2.0]
-    assert any_process(True)
-    assert not any_process(False)
 
 
 def test_lines_are_json(tmp_path):

@@ -139,10 +139,22 @@ def test_the_best_checkpoint_is_the_result(tmp_path, base, monkeypatch):
     script_heldout(monkeypatch, 3.0, 1.0, 2.0, 1.5, 4.0)
     run = train(tmp_path, base, train={"max_steps": 10, "keep_checkpoints": 1})
     assert run.manifest.result["best_step"] == 4
-    assert run.manifest.result["best_heldout_loss"] == 1.0
+    assert run.manifest.result["best_eval_loss"] == 1.0
     assert [c.step for c in checkpoints.sealed_checkpoints(run.checkpoints_folder)] == [4, 10]
     kept = checkpoints.at_step(run.checkpoints_folder, 4).folder / "adapter_model.safetensors"
     assert kept.read_bytes() == (run.adapter_folder / "adapter_model.safetensors").read_bytes()
+
+
+def test_validation_rows_choose_the_checkpoint_where_there_are_some(tmp_path, base, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainer, "heldout_loss", lambda _, parts, __: asked.append(len(parts.heldout)) or 1.0)
+    rows = tmp_path / "validation.jsonl"
+    rows.write_text('{"prompt": "ring the bell", "completion": "done"}\n' * 3)
+    run = train(tmp_path, base, data={"validation": str(rows)})
+    assert set(asked) == {3}
+    assert set(run.manifest.data_sha256) == {"train", "validation", "heldout"}
+    assert set(train(tmp_path, base, "without").manifest.data_sha256) == {"train", "heldout"}
+    assert 3 not in asked[3:]
 
 
 def test_early_stopping(tmp_path, base, monkeypatch):

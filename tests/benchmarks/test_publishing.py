@@ -1,0 +1,84 @@
+"""What benchmarks publish: results that stay, and figures of the same rows side by side."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgetune.evaluation.metrics import Score
+from edgetune.evaluation.record import Answer, Basis, Evaluation
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def script(name):
+    """A benchmark script as a module."""
+    spec = importlib.util.spec_from_file_location(f"benchmark_{Path(name).stem}", BENCHMARKS / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def publishing():
+    return script("publishing.py")
+
+
+def test_results_of_one_day_and_machine_stand_side_by_side(tmp_path, publishing):
+    times = [f"2026-01-31T1{hour}:00:00+00:00" for hour in range(3)]
+    written = [publishing.write_results(tmp_path, {"created": time}, "Some CPU @ 2GHz") for time in times]
+    assert [path.name for path in written] == [
+        "2026-01-31-some-cpu-2ghz.json",
+        "2026-01-31-some-cpu-2ghz-2.json",
+        "2026-01-31-some-cpu-2ghz-3.json",
+    ]
+    assert [json.loads(path.read_text())["created"] for path in written] == times
+    assert publishing.newest_results(tmp_path) == written[-1]
+
+
+def test_the_same_measurement_takes_its_own_file_again(tmp_path, publishing):
+    first = {"created": "2026-01-31T10:00:00+00:00"}
+    other = {"created": "2026-01-31T11:00:00+00:00"}
+    publishing.write_results(tmp_path, first, "cpu")
+    target = publishing.write_results(tmp_path, other, "cpu")
+    assert publishing.write_results(tmp_path, other | {"more": 1}, "cpu") == target
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def evaluation(subject, rows, right):
+    answers = [
+        Answer(
+            row=row, correct=row < right, finish="stop", ratios={"loss": (1.0, 1.0), "exact_match": (row < right, 1)}
+        )
+        for row in rows
+    ]
+    basis = Basis(
+        weights_sha256="w",
+        data_sha256="d",
+        rows=tuple(rows),
+        runtime="torch",
+        metrics=("exact_match",),
+        max_new_tokens=8,
+        system=None,
+        edgetune="0",
+    )
+    return Evaluation(
+        subject=subject,
+        basis=basis,
+        created="2026-01-01T00:00:00Z",
+        seconds={},
+        scores=(Score("exact_match", right / len(rows), 0.0, 1.0, len(rows), "d"),),
+        answers=tuple(answers),
+    )
+
+
+def test_an_artifact_of_more_rows_is_shown_on_the_rows_of_the_base_too(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script puts its folder there
+    page = script("smart-home/run.py")
+    found = page._beside_the_base([evaluation("base", range(5), 0), evaluation("q8_0", range(20), 4)])
+    shown = {name: (e.n, e.score("exact_match").value) for name, e in found.items()}
+    assert shown == {"base": (5, 0.0), "q8_0": (20, 0.2), "q8_0, the base's rows": (5, 0.8)}
