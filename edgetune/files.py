@@ -161,12 +161,20 @@ def _take(lock: Path, on_busy: Callable[[str], object]) -> IO[str]:
                 handle.seek(0)
                 on_busy(handle.read() or "another process")
                 _lock(handle.fileno(), wait=True)
-            if lock.exists() and os.path.samestat(os.fstat(handle.fileno()), lock.stat()):
+            if _is_still(lock, handle):
                 handle.truncate(0)
                 handle.write(f"process {os.getpid()} on {platform.node()}")
                 handle.flush()
                 stack.pop_all()
                 return handle
+
+
+def _is_still(path: Path, handle: IO[str]) -> bool:
+    """Whether an open file is the one at ``path``; another holder may have removed it meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sync(path: Path) -> None:

@@ -204,7 +204,7 @@ class TrainSettings(Section):
     keep_checkpoints: Positive = 2
     """Checkpoints kept besides the best one."""
     early_stopping: Positive | None = None
-    """Stop after this many evaluations without a better held-out loss."""
+    """Stop after this many evaluations without a better loss on validation (or held-out) rows."""
     log_every: Positive = 10
     """Steps between lines in metrics.jsonl."""
     tensorboard: bool = False

@@ -22,8 +22,10 @@ from edgetune.bench.schema import BenchReport  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.evaluation.figures import part  # noqa: E402
 from edgetune.evaluation.record import Evaluation, load  # noqa: E402
+from edgetune.recipe import resolve  # noqa: E402
 from edgetune.run import Run, open_run  # noqa: E402
 
+RECIPE = publishing.REPOSITORY / "recipes" / "smart-home" / "recipe.yaml"
 SHOWN = ("load_warm", "ttft", "decode", "peak_rss")
 
 
@@ -44,8 +46,7 @@ def newest_run() -> Path:
     """
     found = _trained_runs()
     if not found:
-        recipe = publishing.REPOSITORY / "recipes" / "smart-home" / "recipe.yaml"
-        command = [sys.executable, "-m", "edgetune", "run", str(recipe)]
+        command = [sys.executable, "-m", "edgetune", "run", str(RECIPE)]
         if subprocess.run(command, check=False).returncode != 0:
             raise EdgetuneError("the smart-home recipe did not run to its end", hint="its own message is above")
         found = _trained_runs()
@@ -55,9 +56,11 @@ def newest_run() -> Path:
 
 
 def _trained_runs() -> list[Path]:
-    """Oldest first."""
+    """Those of the recipe as it is, none with settings of their own; oldest first."""
+    recipe = resolve(RECIPE).recipe
     manifests = sorted(Path("runs").glob("smart-home-*/manifest.json"), key=lambda path: path.stat().st_mtime)
-    return [path.parent for path in manifests if open_run(path.parent).manifest.state == "trained"]
+    runs = [open_run(path.parent) for path in manifests]
+    return [run.folder for run in runs if run.manifest.state == "trained" and run.recipe == recipe]
 
 
 def collect(run: Run) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def _train(facts: Facts) -> list[Advice]:
         Advice("train.learning_rate", 0.0002, "about ten times what full fine-tuning takes"),
         Advice("train.epochs", epochs, length),
         Advice("train.batch_size", batch, "small batches learn more from few rows; beyond 32 LoRA loses quality"),
-        Advice("train.early_stopping", 3, "evaluations without a better held-out loss before it stops"),
+        Advice("train.early_stopping", 3, "evaluations without a better loss before it stops"),
     ]
 
 

@@ -66,13 +66,16 @@ def share_interval(ratios: Sequence[Ratio], groups: Groups) -> tuple[float, floa
 
 
 def count_groups(groups: Groups) -> int | None:
-    """How many draws the rows make, each row without a group counted as one; None where no row names a group.
+    """How many draws the rows make, each row without a group counted as one.
+
+    None where rows are drawn instead: no row names a group, or all are of one.
 
     >>> count_groups(["a", "b", "a", None, None]), count_groups([None, None])
     (4, None)
     """
     named = [group for group in groups if group is not None]
-    return len(set(named)) + len(groups) - len(named) if named else None
+    draws = len(set(named)) + len(groups) - len(named)
+    return draws if named and draws > 1 else None
 
 
 def bootstrap(ratios: Sequence[Ratio], groups: Groups = ()) -> tuple[float, float]:

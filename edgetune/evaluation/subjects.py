@@ -183,7 +183,7 @@ def base_opening(run: Run) -> Opening:
     """The untuned base: in llama.cpp where it is a GGUF file, else in torch."""
     manifest = run.manifest
     if not manifest.base_folder:
-        raise EdgetuneError(f"{run.folder} has no base model yet", hint=f"edgetune train --resume {run.folder}")
+        raise EdgetuneError(f"{run.folder} has no base model yet", hint=run.resume_command)
     gguf = _gguf_base(run)
     if gguf is not None:
         note = f"the base is a GGUF file, so it ran in llama.cpp as it is: {gguf.name}"

@@ -43,7 +43,8 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
     tokenizer = load_tokenizer(base.folder, resolved.locate(template) if template else None)
     with tempfile.TemporaryDirectory(prefix="edgetune-") as scratch:
         rows = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
-        _report_leaks(rows.train, rows.heldout)
+        _report_leaks("training", rows.train, rows.heldout)
+        _report_leaks("validation", rows.validation, rows.heldout)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         run = create_run(resolved, folder, created=now, version=__version__)
     for name, conversations in vars(rows).items():
@@ -70,7 +71,9 @@ def _rows(resolved: Resolved, scratch: Path, *, allow_scripts: bool) -> _Rows:
     if data.prepare is not None:
         _run_script(resolved, data.prepare, scratch, allow_scripts=allow_scripts)
         made = {name: scratch / f"{name}.jsonl" for name in sources}
-        sources |= {name: str(path) for name, path in made.items() if name != "validation" or path.is_file()}
+        for name, path in made.items():  # what the recipe names itself goes before
+            if sources[name] is None and (name != "validation" or path.is_file()):
+                sources[name] = str(path)
     if sources["train"] is None:
         raise RecipeError("data.train: required, unless data.prepare makes the rows", hint="--data-train FILE")
     found = {
@@ -130,11 +133,11 @@ def _contents(folder: Path) -> dict[str, str]:
     return own
 
 
-def _report_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]) -> None:
-    leaks = [leak for leak in find_leaks(train, heldout) if leak.kind == "row"]
+def _report_leaks(kind: str, rows: Sequence[Conversation], heldout: Sequence[Conversation]) -> None:
+    leaks = [leak for leak in find_leaks(rows, heldout) if leak.kind == "row"]
     if leaks:
         raise DataError(
-            f"{len(leaks)} of {len(heldout)} held-out rows are in the training rows too, so nothing measured on them "
+            f"{len(leaks)} of {len(heldout)} held-out rows are in the {kind} rows too, so nothing measured on them "
             "would mean anything",
             hint="take them out of one file, or leave data.heldout away to have rows held out for you",
             problems=[f"{leak.heldout}: same as {leak.train}" for leak in leaks[:LEAKS_NAMED]],

@@ -83,7 +83,8 @@ def one_voice(main: bool) -> Iterator[None]:
         if not main:
             _leave(TrainingError.exit_code)
         raise TrainingError(
-            "another process of this training has ended", hint="its own message, or the launcher's, says why"
+            f"another process of this training has ended, or cannot be reached: {str(error).strip().splitlines()[0]}",
+            hint="its own message, or the launcher's, says why",
         ) from error
 
 

@@ -84,6 +84,7 @@ def require_unchanged(run: Run) -> None:
     """
     rows = {run.data_folder / f"{name}.jsonl": digest for name, digest in run.manifest.data_sha256.items()}
     problems = [problem for path, digest in rows.items() if (problem := _change(path, digest))]
+    problems += [f"{path}: was not there" for path in run.row_files.values() if rows and path not in rows]
     if problems:
         raise DataError(
             f"the rows of {run.folder} are not those that it began with",

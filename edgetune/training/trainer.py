@@ -184,7 +184,7 @@ def _evaluate(trainer: Any) -> dict[str, float]:
     import torch
 
     values = {"eval_loss": heldout_loss(trainer.model, trainer.parts, trainer.accelerator)}
-    _require_finite(trainer, "the held-out loss", torch.tensor(values["eval_loss"]), trainer.state.global_step)
+    _require_finite(trainer, "the evaluation loss", torch.tensor(values["eval_loss"]), trainer.state.global_step)
     trainer.log(values)
     trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, values)
     return values
@@ -235,5 +235,5 @@ def heldout_loss(model: torch.nn.Module, parts: Parts, accelerator: Any) -> floa
             total += torch.stack([answer_loss(model, batch).double(), learnt.double()]).cpu()
             bar.advance()
     model.train(training)
-    summed = accelerator.reduce(total.to(torch.float32 if accelerator.device.type == "mps" else total.dtype))
-    return float(summed[0] / summed[1])
+    above, below = reduced(total.tolist(), "sum")
+    return above / below

@@ -78,7 +78,7 @@ def prepare(  # noqa: PLR0913  # the settings of the command line
 ) -> Prepared:
     """Draw, label and split.
 
-    With ``tuning`` the templates that are otherwise held out are left alone, and others are held out of
+    With ``tuning`` the templates that are otherwise held out say nothing on any side, and others are held out of
     the rest: settings are chosen on those, so that the held-out rows stay new until the end.
 
     Held-out templates go first: their rows depend on ``heldout_per_template``, ``heldout_share`` and ``seed``
@@ -148,8 +148,10 @@ class _Collector:
     ) -> None:
         self.grammar = grammar
         self.held_out = held_out
+        self.trained = trained
         self.seed = seed
-        self.other_side = {True: grammar.part(trained), False: grammar.part(held_out)}
+        every = {template.key for template in grammar.templates}
+        self.others = {True: grammar.part(every - held_out), False: grammar.part(every - trained)}
         self.counts: Counter[str] = Counter()
         self.seen: set[str] = set()
 
@@ -173,9 +175,10 @@ class _Collector:
         return found
 
     def _crosses(self, template: Template, text: str, answer: Answer) -> bool:
-        """Whether a template of the other side can say the sentence too, best match or not."""
-        side = template.key in self.held_out
-        return (answer.template in self.held_out) != side or self.grammar.can_say(text, self.other_side[side])
+        """Whether a template of another side can say the sentence too, best match or not."""
+        held_out = template.key in self.held_out
+        own = self.held_out if held_out else self.trained
+        return answer.template not in own or self.grammar.can_say(text, self.others[held_out])
 
 
 def _verdict(template: Template, answer: Answer | None, *, crosses: bool) -> str:

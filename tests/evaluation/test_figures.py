@@ -15,7 +15,7 @@ from edgetune.runtimes.fake import FakeRuntime
 
 def row(number, group=None):
     messages = ({"role": "user", "content": f"say {number}"}, {"role": "assistant", "content": str(number)})
-    return Conversation(messages, f"rows:{number}", group=group)
+    return Conversation(messages, f"rows:{number}", group=group and f"{group} {number % 2}")
 
 
 def evaluation(name, rows, right, group=None, data="d"):
@@ -80,6 +80,6 @@ def test_how_the_intervals_were_made_is_said():
     plain, grouped = evaluation("base", range(10), 1), evaluation("tuned", range(10), 1, group="all")
     text = to_text(Report((plain, grouped), ()), misses=0, width=200)
     assert "[ ] are 95 % intervals: Wilson's for shares, else a bootstrap over rows" in text
-    assert "a bootstrap over 1 groups of alike rows" in text
-    assert "10 held-out rows in 1 groups" in score_lines("tuned", grouped)[0]
+    assert "a bootstrap over 2 groups of alike rows" in text
+    assert "10 held-out rows in 2 groups" in score_lines("tuned", grouped)[0]
     assert replace(row(1), group="x").to_row()["group"] == "x"

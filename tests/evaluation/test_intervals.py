@@ -77,6 +77,13 @@ def test_intervals_over_groups_cover_the_truth_where_those_over_rows_do_not():
     assert over_rows < 45
 
 
+def test_rows_that_are_all_of_one_group_are_drawn_as_rows():
+    """Draws of one group would all be the same: an interval without any width."""
+    ratios = [(1.0, 1.0), (0.0, 1.0)] * 8
+    assert bootstrap(ratios, ["g"] * 16) == bootstrap(ratios)
+    assert share_interval(ratios, ["g"] * 16) == share_interval(ratios, [None] * 16)
+
+
 def test_groups_of_one_row_change_nothing_for_a_bootstrap():
     ratios = [(float(v), 1.0) for v in np.random.default_rng(5).normal(size=50)]
     alone = [str(n) for n in range(50)]

@@ -126,6 +126,7 @@ def test_tuning_holds_out_other_templates_and_draws_from_no_held_out_one():
     assert len(tuning.heldout_templates) > 5
     drawn = {template.key for template in grammar.templates if template.key not in held_out}
     assert tuning.heldout_templates < drawn
+    assert not {row.template for rows in tuning.sets.values() for row in rows} & held_out
     assert sum(map(len, tuning.sets.values())) <= len(drawn)
 
 

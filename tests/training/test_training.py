@@ -13,7 +13,7 @@ import torch
 from tinytraining import weights, write_recipe
 
 from edgetune import training
-from edgetune.errors import EdgetuneError, Interrupted, MissingExtra, ModelError, TrainingError
+from edgetune.errors import DataError, EdgetuneError, Interrupted, MissingExtra, ModelError, TrainingError
 from edgetune.run import open_run
 from edgetune.training import checkpoints, metrics_file, trainer
 from edgetune.training.keeper import ended
@@ -155,6 +155,14 @@ def test_validation_rows_choose_the_checkpoint_where_there_are_some(tmp_path, ba
     assert set(run.manifest.data_sha256) == {"train", "validation", "heldout"}
     assert set(train(tmp_path, base, "without").manifest.data_sha256) == {"train", "heldout"}
     assert 3 not in asked[3:]
+
+
+def test_held_out_rows_cannot_be_validation_rows_too(tmp_path, base):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "ring the bell", "completion": "done"}\n')
+    with pytest.raises(DataError, match="in the validation rows too"):
+        train(tmp_path, base, data={"validation": str(rows), "heldout": str(rows)})
+    assert not (tmp_path / "run").exists()
 
 
 def test_early_stopping(tmp_path, base, monkeypatch):
