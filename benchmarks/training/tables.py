@@ -28,7 +28,7 @@ def _head(result: Mapping[str, Any]) -> str:
     settings, rows, machine = result["settings"], result["rows"]["train"], result["environment"]
     versions = ", ".join(f"{name} {found}" for name, found in sorted(machine["versions"].items()))
     lines = [
-        f"Measured {result['created'][:10]} at commit {machine['commit']} on {machine_line(machine)}.",
+        f"Measured {result['created'][:10]} {_at(machine['commit'])} on {machine_line(machine)}.",
         f"Versions: {versions}.",
         "",
         f"SmolLM2-135M ({result['base']['origin']}) as {settings['base']}; {settings['compute']}.",
@@ -39,6 +39,10 @@ def _head(result: Mapping[str, Any]) -> str:
         f"{rows['answer_tokens'] / rows['rows']:.0f} of them learnt.",
     ]
     return "\n".join(lines)
+
+
+def _at(commit: str | None) -> str:
+    return f"at commit {commit}" if commit else "in a copy of the working tree outside git"
 
 
 def _names(result: Mapping[str, Any], kind: str) -> list[str]:

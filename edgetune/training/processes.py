@@ -83,8 +83,8 @@ def one_voice(main: bool) -> Iterator[None]:
         if not main:
             _leave(TrainingError.exit_code)
         raise TrainingError(
-            f"another process of this training has ended, or cannot be reached: {str(error).strip().splitlines()[0]}",
-            hint="its own message, or the launcher's, says why",
+            "another process of this training has ended",
+            hint=f"its own message, or the launcher's, says why; seen from here: {str(error).strip().splitlines()[0]}",
         ) from error
 
 

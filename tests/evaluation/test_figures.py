@@ -15,7 +15,7 @@ from edgetune.runtimes.fake import FakeRuntime
 
 def row(number, group=None):
     messages = ({"role": "user", "content": f"say {number}"}, {"role": "assistant", "content": str(number)})
-    return Conversation(messages, f"rows:{number}", group=group and f"{group} {number % 2}")
+    return Conversation(messages, f"rows:{number}", group=group)
 
 
 def evaluation(name, rows, right, group=None, data="d"):
@@ -31,7 +31,7 @@ def evaluation(name, rows, right, group=None, data="d"):
         edgetune="0",
     )
     runtime = FakeRuntime({f"say {n}": str(n) for n in range(right)})
-    return evaluate(Subject(name, runtime), [row(n, group) for n in range(20)], basis)
+    return evaluate(Subject(name, runtime), [row(n, group and f"{group} {n % 2}") for n in range(20)], basis)
 
 
 def test_a_part_is_what_would_have_been_measured_on_those_rows_alone():

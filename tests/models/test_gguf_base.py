@@ -81,7 +81,7 @@ def test_a_failure_half_way_leaves_nothing_behind(gguf_file, cache, monkeypatch)
 
 def test_what_a_killed_process_left_is_cleared_away(gguf_file, cache):
     target = dequantised(gguf_file, cache).folder
-    left = cache / f".{target.name}.abc"
+    left = cache / f".{target.name}.edgetune-abcdefgh"
     left.mkdir()
     (left / "model.safetensors").write_bytes(bytes(10))
     (target / "edgetune.json").unlink()
