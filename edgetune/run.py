@@ -32,6 +32,8 @@ from edgetune import files
 from edgetune.errors import DataError, EdgetuneError, InUse, RecipeError
 from edgetune.recipe import Recipe, Resolved, to_yaml, validate
 
+#: What rows are for. Only a run whose recipe gives some has rows for validation.
+ROWS = ("train", "validation", "heldout")
 #: created → prepared (data and base are fixed) → trained.
 State = Literal["created", "prepared", "training", "trained"]
 
@@ -86,23 +88,26 @@ class Run:
 
     @property
     def train_file(self) -> Path:
-        return self.data_folder / "train.jsonl"
+        return self.rows_file("train")
 
     @property
     def heldout_file(self) -> Path:
-        return self.data_folder / "heldout.jsonl"
+        return self.rows_file("heldout")
 
     @property
-    def validation_file(self) -> Path:
-        """The rows that choose the checkpoint: the recipe's own, or else the held-out ones."""
-        own = self.data_folder / "validation.jsonl"
+    def evaluation_rows_file(self) -> Path:
+        """The rows that choose the checkpoint: those for validation, or else the held-out ones."""
+        own = self.rows_file("validation")
         return own if own.is_file() else self.heldout_file
 
     @property
     def row_files(self) -> dict[str, Path]:
         """Every file of rows that the run has, by what it is for."""
-        found = {"train": self.train_file, "validation": self.validation_file, "heldout": self.heldout_file}
-        return {name: path for name, path in found.items() if path.stem == name}
+        return {name: path for name in ROWS if (path := self.rows_file(name)).is_file()}
+
+    def rows_file(self, name: str) -> Path:
+        """Where the rows for one of :data:`ROWS` are."""
+        return self.data_folder / f"{name}.jsonl"
 
     @property
     def adapter_folder(self) -> Path:

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from edgetune.cli import edgetune
+from edgetune.run import Run
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "benchmarks").rglob("*.md"))]
@@ -114,7 +115,7 @@ def hints() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("file", "hint"), sorted(set(hints())))
+@pytest.mark.parametrize(("file", "hint"), sorted({*hints(), ("run.py", Run(Path("X")).resume_command)}))
 def test_commands_in_hints_exist(file, hint):
     try:
         check_command(hint.split()[1:])

@@ -76,7 +76,7 @@ class Evaluation(Stored):
     notes: tuple[str, ...] = ()
     """Choices made automatically, with their reasons."""
     groups: int | None = None
-    """Groups that were drawn whole for the intervals; None: the data names none, rows were taken as independent."""
+    """Groups that were drawn whole for the intervals; None: fewer than two, rows were taken as independent."""
     scores: tuple[Score, ...]
     answers: tuple[Answer, ...]
 

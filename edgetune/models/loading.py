@@ -47,7 +47,7 @@ def usable_settings(where: str, hint: str) -> Iterator[None]:
     """
     try:
         yield
-    except EdgetuneError:
+    except (EdgetuneError, MemoryError):
         raise
     except Exception as error:  # a value of the wrong kind raises huggingface_hub's own class, or whatever it leads to
         raise ModelError(f"cannot read the model configuration {where}: {_first_line(error)}", hint=hint) from error

@@ -40,10 +40,10 @@ EVALUATIONS = 10
 
 @dataclass(frozen=True)
 class Rows:
-    """What is trained on and what is held out, encoded; ``pad_id`` fills short rows up."""
+    """What is trained on and what chooses the checkpoint, encoded; ``pad_id`` fills short rows up."""
 
     train: Sequence[Encoded]
-    heldout: Sequence[Encoded]
+    evaluation: Sequence[Encoded]
     pad_id: int
 
 
@@ -75,7 +75,7 @@ def encode_run(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> 
         return done.rows
 
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    return Rows(encoded(run.train_file, None), encoded(run.validation_file, recipe.train.evaluate_rows), pad_id)
+    return Rows(encoded(run.train_file, None), encoded(run.evaluation_rows_file, recipe.train.evaluate_rows), pad_id)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def assemble(run: Run, recipe: Recipe, rows: Rows, machinery: Machinery, bar: co
         steps.size.total,
     )
     clock = Clock(settings.max_minutes * 60 if settings.max_minutes else None)
-    parts = Parts(plan, clock, collate_for(machinery.packing.value, rows.pad_id), tuple(rows.heldout))
+    parts = Parts(plan, clock, collate_for(machinery.packing.value, rows.pad_id), tuple(rows.evaluation))
     metrics = run.metrics_file if state.is_main_process else None
     watch = Watch(parts, Stop(), metrics, settings.early_stopping, settings.save_every or steps.evaluate_every)
     trainer = make_trainer(
@@ -189,7 +189,7 @@ def assemble(run: Run, recipe: Recipe, rows: Rows, machinery: Machinery, bar: co
         model=machinery.adapted.model,
         args=_arguments(run, recipe, steps, machinery),
         train_dataset=list(rows.train),
-        eval_dataset=list(rows.heldout),
+        eval_dataset=list(rows.evaluation),
         callbacks=callbacks(watch, bar),
     )
     trainer.remove_callback(PrinterCallback)  # the bar and metrics.jsonl stand in for it

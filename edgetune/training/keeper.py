@@ -116,7 +116,7 @@ def _decide(watch: Watch, state: Any, control: Any) -> None:
 
 
 def _note_best(parts: Parts, loss: float, step: int) -> bool:
-    """Whether a held-out loss is the best so far, which is then remembered."""
+    """Whether an evaluation loss is the best so far, which is then remembered."""
     better = parts.best_loss is None or loss < parts.best_loss
     if better:
         parts.best_loss, parts.best_step = loss, step

@@ -49,7 +49,7 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
         run = create_run(resolved, folder, created=now, version=__version__)
     for name, conversations in vars(rows).items():
         if conversations:
-            write_rows(run.data_folder / f"{name}.jsonl", conversations)
+            write_rows(run.rows_file(name), conversations)
     with files.atomic_path(run.tokenizer_folder) as temporary:
         tokenizer.save_pretrained(temporary)
     run.update_manifest(state="prepared", versions=_versions(), **_base_fields(base), **_hashes(run))

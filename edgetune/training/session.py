@@ -82,7 +82,7 @@ def require_unchanged(run: Run) -> None:
         DataError: naming the files of rows that are gone or have others.
         ModelError: the base is gone, or has other weights.
     """
-    rows = {run.data_folder / f"{name}.jsonl": digest for name, digest in run.manifest.data_sha256.items()}
+    rows = {run.rows_file(name): digest for name, digest in run.manifest.data_sha256.items()}
     problems = [problem for path, digest in rows.items() if (problem := _change(path, digest))]
     problems += [f"{path}: was not there" for path in run.row_files.values() if rows and path not in rows]
     if problems:

@@ -1,4 +1,4 @@
-"""transformers' Trainer with edgetune's loss, schedule, held-out loss and sealed checkpoints."""
+"""transformers' Trainer with edgetune's loss, schedule, evaluation loss and sealed checkpoints."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class Plan:
 class Parts:
     """What the trainer shares with its callbacks."""
 
-    def __init__(self, plan: Plan, clock: Clock, collate: Collate, heldout: Sequence[Encoded]) -> None:
+    def __init__(self, plan: Plan, clock: Clock, collate: Collate, evaluation: Sequence[Encoded]) -> None:
         self.plan = plan
         self.clock = clock
         self.collate = collate
-        self.heldout = heldout
+        self.evaluation = evaluation
         self.counters = Counters()
         self.saved = Work()
         self.best_loss: float | None = None
@@ -180,10 +180,10 @@ def _scheduler(parts: Parts, steps: int, optimizer: Any) -> torch.optim.lr_sched
 
 
 def _evaluate(trainer: Any) -> dict[str, float]:
-    """What transformers' ``evaluate`` does, with the held-out loss and nothing else."""
+    """What transformers' ``evaluate`` does, with the evaluation loss and nothing else."""
     import torch
 
-    values = {"eval_loss": heldout_loss(trainer.model, trainer.parts, trainer.accelerator)}
+    values = {"eval_loss": evaluation_loss(trainer.model, trainer.parts, trainer.accelerator)}
     _require_finite(trainer, "the evaluation loss", torch.tensor(values["eval_loss"]), trainer.state.global_step)
     trainer.log(values)
     trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, values)
@@ -214,14 +214,14 @@ def _with_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {**batch, "labels": batch["shift_labels"]}
 
 
-def heldout_loss(model: torch.nn.Module, parts: Parts, accelerator: Any) -> float:
-    """Mean loss over the answer tokens of all held-out rows, shared out over the processes.
+def evaluation_loss(model: torch.nn.Module, parts: Parts, accelerator: Any) -> float:
+    """Mean loss over the answer tokens of all evaluation rows, shared out over the processes.
 
     Rows of like length go together; the mean does not depend on the order.
     """
     import torch
 
-    order = sorted(parts.heldout, key=lambda row: len(row.input_ids))
+    order = sorted(parts.evaluation, key=lambda row: len(row.input_ids))
     size = parts.plan.batch_rows
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     total = torch.zeros(2, dtype=torch.float64)

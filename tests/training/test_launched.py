@@ -21,6 +21,8 @@ from edgetune.training.session import session
 
 case, folder = sys.argv[1], Path(sys.argv[2])
 first = os.environ["RANK"] == "0"
+if first and case == "killed":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # or the launcher may end this one before it can say anything
 
 
 def boom():
@@ -85,6 +87,6 @@ def test_an_error_of_one_is_told_by_that_one(launch):
 
 def test_a_process_that_vanishes_is_missed(launch):
     errors, codes, err = launch("killed")
-    assert errors in ([], ["error: another process of this training has ended"]), err  # the launcher may be faster
-    assert codes in ({}, {"0": "6"})
+    assert errors == ["error: another process of this training has ended"], err
+    assert codes == {"0": "6"}
     assert "a bug in edgetune" not in err

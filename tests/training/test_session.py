@@ -227,7 +227,7 @@ def test_speed_leaves_evaluating_and_saving_out(tmp_path, resolved, monkeypatch)
         time.sleep(0.3)
         real(folder)
 
-    monkeypatch.setattr(trainer, "heldout_loss", slow_loss)
+    monkeypatch.setattr(trainer, "evaluation_loss", slow_loss)
     monkeypatch.setattr(trainer.checkpoints, "seal", slow_seal)
     run = training.train(resolved, tmp_path / "run")
     entries = metrics_file.read(run.metrics_file)

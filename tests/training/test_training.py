@@ -132,7 +132,7 @@ def test_rows_beyond_whole_steps_wait_for_the_next_pass(tmp_path, base):
 def script_heldout(monkeypatch, *values):
     """Held-out losses as given, one an evaluation."""
     left = list(values)
-    monkeypatch.setattr(trainer, "heldout_loss", lambda *_: left.pop(0))
+    monkeypatch.setattr(trainer, "evaluation_loss", lambda *_: left.pop(0))
 
 
 def test_the_best_checkpoint_is_the_result(tmp_path, base, monkeypatch):
@@ -147,7 +147,7 @@ def test_the_best_checkpoint_is_the_result(tmp_path, base, monkeypatch):
 
 def test_validation_rows_choose_the_checkpoint_where_there_are_some(tmp_path, base, monkeypatch):
     asked = []
-    monkeypatch.setattr(trainer, "heldout_loss", lambda _, parts, __: asked.append(len(parts.heldout)) or 1.0)
+    monkeypatch.setattr(trainer, "evaluation_loss", lambda _, parts, __: asked.append(len(parts.evaluation)) or 1.0)
     rows = tmp_path / "validation.jsonl"
     rows.write_text('{"prompt": "ring the bell", "completion": "done"}\n' * 3)
     run = train(tmp_path, base, data={"validation": str(rows)})
