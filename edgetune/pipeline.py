@@ -13,6 +13,7 @@ from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import Artifact
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_artifact
+from edgetune.data.reading import load_rows
 from edgetune.errors import Interrupted
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.subjects import evaluate_run
@@ -20,7 +21,7 @@ from edgetune.evaluation.text import score_lines
 from edgetune.exporting import export, plan_exports
 from edgetune.exporting_text import plan_text
 from edgetune.recipe import Resolved
-from edgetune.run import Run, read_rows
+from edgetune.run import Run
 from edgetune.runtimes.threads import default_threads
 
 #: Rows on which the untuned base is evaluated: it seldom stops, so each costs a whole answer's length.
@@ -137,8 +138,8 @@ def _command() -> str:
 
 def _example(run: Run) -> str | None:
     """The first single question of the held-out rows."""
-    for row in read_rows(run.heldout_file):
-        asked = [m["content"] for m in row.get("messages", ()) if m["role"] == "user"]
+    for row in load_rows(run.heldout_file).raise_on_problems().rows:
+        asked = [message["content"] for message in row.messages if message["role"] == "user"]
         if len(asked) == 1:
             return str(asked[0])
     return None

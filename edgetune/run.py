@@ -29,7 +29,7 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgetune import files
-from edgetune.errors import DataError, EdgetuneError, InUse, RecipeError
+from edgetune.errors import EdgetuneError, InUse, RecipeError
 from edgetune.recipe import Recipe, Resolved, to_yaml, validate
 
 #: What rows are for. Only a run whose recipe gives some has rows for validation.
@@ -264,11 +264,3 @@ def _origins(resolved: Resolved) -> Mapping[str, Mapping[str, Any]]:
         return node
 
     return {key: {"value": value(key), "origin": origin} for key, origin in sorted(resolved.origins.items())}
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a run's data file (messages format, one JSON object a line)."""
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}", hint="the run folder is damaged; train again") from error

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edgetune.artifact import Artifact
-from edgetune.run import Run, is_run, read_rows
+from edgetune.data.conversation import Conversation
+from edgetune.data.reading import load_rows
+from edgetune.run import Run, is_run
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ def prompts_for(artifact: Artifact, count: int) -> Prompts:
     """
     run = _run_of(artifact.path)
     if run is not None and run.heldout_file.is_file():
-        questions = [question for row in read_rows(run.heldout_file) if (question := _question(row))]
+        rows = load_rows(run.heldout_file).raise_on_problems().rows
+        questions = [question for row in rows if (question := _question(row))]
         if questions:
             return Prompts(tuple(_spaced(questions, count)), f"held-out rows of {run.folder.name}")
     built_in = json.loads(files(__package__).joinpath("prompts.json").read_text(encoding="utf-8"))
@@ -45,11 +48,10 @@ def _run_of(path: Path) -> Run | None:
     return next((Run(folder) for folder in path.resolve().parents if is_run(folder)), None)
 
 
-def _question(row: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The messages before a row's last answer, without training weights."""
-    messages = row.get("messages") or []
-    last = max((at for at, message in enumerate(messages) if message.get("role") == "assistant"), default=0)
-    return [{key: value for key, value in message.items() if key != "weight"} for message in messages[:last]] or None
+def _question(row: Conversation) -> list[dict[str, Any]]:
+    """The messages before a row's last answer, without training weights; none where there is no answer."""
+    asked = row.prompt if row.last_answer < len(row.messages) else ()
+    return [{key: value for key, value in message.items() if key != "weight"} for message in asked]
 
 
 def _spaced(rows: Sequence[list[dict[str, Any]]], count: int) -> list[list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -57,6 +58,16 @@ def test_prompts_are_the_runs_own_without_the_answer(artifact):
         {"role": "user", "content": f"hello {index}"} for index in (0, 1, 3)
     ]
     assert len(prompts_for(artifact, 50).conversations) == 5
+
+
+@pytest.mark.parametrize("row", [{"prompt": "hello", "completion": "yes"}, {"text": "hello"}])
+def test_prompts_are_the_runs_own_in_any_format_that_asks(tmp_path, artifact, row):
+    run = tmp_path / "run"
+    shutil.copytree(artifact.path.parents[1], run)
+    (run / "data" / "heldout.jsonl").write_text(json.dumps(row) + "\n")
+    prompts = prompts_for(open_artifact(run / "exports" / artifact.path.name), 1)
+    own = prompts.conversations == ([{"role": "user", "content": "hello"}],)
+    assert own == ("prompt" in row), "a plain text asks nothing"
 
 
 def test_elsewhere_a_built_in_handful_is_used_and_said(artifact, tmp_path):
