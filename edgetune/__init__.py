@@ -5,6 +5,7 @@ device loads neither torch nor llama.cpp::
 
     run = edgetune.train("recipes/smart-home/recipe.yaml")
     artifact = edgetune.export(run, "gguf", "q8_0")
+    assert edgetune.verify(artifact).passed
     with edgetune.load(artifact.path) as assistant:
         print(assistant.chat("turn off the kitchen lights"))
 """
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from edgetune.errors import EdgetuneError
 
 if TYPE_CHECKING:
-    from edgetune.api import benchmark, evaluate, export, load, resume, run_recipe, train
+    from edgetune.api import benchmark, evaluate, export, load, resume, run_recipe, train, verify
 
 __version__ = "0.1.0"
 
-__all__ = ["EdgetuneError", "benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train"]
+__all__ = ["EdgetuneError", "benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from edgetune.recipes import find_recipe
 from edgetune.run import Run, default_folder
 
 # `run` and `bench` are modules of this package, and a module hides a function of its name.
-__all__ = ["benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train"]
+__all__ = ["benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train", "verify"]
 
 
 def train(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Run:
@@ -73,6 +73,25 @@ def evaluate(run: Run | str | Path, subject: str | Path = "tuned", *, limit: int
     if subject == "tuned":
         return evaluate_run(opened, "tuned", limit=limit)
     return evaluate_run(opened, Path(subject), limit=limit)
+
+
+def verify(artifact: Artifact | str | Path, run: Run | str | Path | None = None, *, quick: bool = False) -> Any:
+    """Check that an artifact behaves like the trained model.
+
+    Args:
+        artifact: an exported folder.
+        run: that it came from; default: the one it lies in.
+        quick: fewer rows.
+
+    Returns:
+        :class:`edgetune.verification.record.Verification`; ``passed`` is the verdict.
+    """
+    from edgetune.verification.subjects import Wanted, verify_path
+
+    folder = run.folder if isinstance(run, Run) else Path(run) if run is not None else None
+    path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
+    (found,) = verify_path(path, Wanted(run_folder=folder, quick=quick))
+    return found
 
 
 def benchmark(artifact: Artifact | str | Path, **options: Any) -> Any:

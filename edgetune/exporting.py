@@ -26,11 +26,13 @@ class Source:
         model: what an exporter gets.
         output: where artifacts go unless told otherwise, a folder for each precision.
         exports: what the run's recipe wants exported.
+        run: that it is, if it is one.
     """
 
     model: TunedModel
     output: Path
     exports: tuple[ExportSettings, ...] = ()
+    run: Run | None = None
 
     def precisions(self, format: str) -> tuple[str, ...]:
         """What to write when nobody says: what the recipe asks for, else the format's default."""
@@ -48,7 +50,7 @@ def find_source(subject: str) -> Source:
     path = Path(subject).expanduser()
     if path.is_dir() and is_run(path):
         run = open_run(path)
-        return Source(tuned_model(run), run.exports_folder, run.recipe.exports)
+        return Source(tuned_model(run), run.exports_folder, run.recipe.exports, run)
     if path.is_dir() and is_artifact(path):
         raise ExportError(f"{path} is an artifact already", hint="give the run it came from, or its .gguf file")
     model = tuned_from_model(ModelSettings(source=subject), Path.cwd())

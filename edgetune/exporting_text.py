@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from edgetune.artifact import Artifact
 from edgetune.exporters import ExportPlan, TunedModel
@@ -37,14 +37,15 @@ def artifact_table(artifacts: Sequence[Artifact]) -> str:
     )
 
 
-def to_json(plans: Sequence[ExportPlan], artifacts: Sequence[Artifact]) -> dict[str, Any]:
-    """Plans as predicted, and the manifests of what was written."""
+def json_text(plans: Sequence[ExportPlan], artifacts: Sequence[Artifact]) -> str:
+    """Plans as predicted, and the manifests of what was written, as JSON."""
     written = [
         {"path": str(artifact.path), **artifact.manifest.model_dump(mode="json")}
         for artifact in artifacts
         if artifact.manifest
     ]
-    return {"plans": [asdict(plan) for plan in plans], "artifacts": written}
+    found = {"plans": [asdict(plan) for plan in plans], "artifacts": written}
+    return json.dumps(found, indent=2, ensure_ascii=False)
 
 
 def _fallback_lines(fallbacks: Mapping[str, str]) -> list[str]:

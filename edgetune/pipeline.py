@@ -1,4 +1,4 @@
-"""The whole way: train, export, evaluate, measure. Each step is kept, so a second call goes on."""
+"""The whole way: train, export, evaluate, verify, measure. Each step is kept, so a second call goes on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from edgetune.exporting_text import plan_text
 from edgetune.recipe import Resolved
 from edgetune.run import Run
 from edgetune.runtimes.threads import default_threads
+from edgetune.verification.record import Verification
+from edgetune.verification.text import summary_line
+from edgetune.verification.verify import Verifier
 
 #: Rows on which the untuned base is evaluated: it seldom stops, so each costs a whole answer's length.
-BASE_ROWS = 100
+BASE_ROWS = 60
 #: What the summary shows of a benchmark, in this order.
 BENCH_FIGURES = ("ttft", "decode", "peak_rss")
 
@@ -36,6 +39,7 @@ class Shipped:
 
     artifact: Artifact
     evaluation: Evaluation
+    verification: Verification
     bench: BenchReport
 
 
@@ -54,6 +58,11 @@ class PipelineResult:
     base: Evaluation
     shipped: tuple[Shipped, ...]
     example: str | None
+
+    @property
+    def unverified(self) -> tuple[Verification, ...]:
+        """Of artifacts that are not the trained model."""
+        return tuple(one.verification for one in self.shipped if not one.verification.passed)
 
     def to_text(self) -> str:
         """A summary for people: scores with intervals, size, speed, memory, and a command to talk to it."""
@@ -101,10 +110,12 @@ def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineR
             console.note(plan_text(model, plan))
     artifacts = [export(run, settings.format, quant) for settings in recipe.exports for quant in settings.quant]
     base = evaluate_run(run, "base", limit=BASE_ROWS)
+    verifier = Verifier(run, quick=True)
     shipped = []
     for artifact in artifacts:
         evaluation = evaluate_run(run, artifact.path)
-        shipped.append(Shipped(artifact, evaluation, _bench(run, artifact, recipe.bench.prompts, recipe.bench.threads)))
+        bench = _bench(run, artifact, recipe.bench.prompts, recipe.bench.threads)
+        shipped.append(Shipped(artifact, evaluation, verifier.verify(artifact, again=False), bench))
     return PipelineResult(run, base, tuple(shipped), _example(run))
 
 
@@ -124,6 +135,7 @@ def _shipped(shipped: Shipped, base: Evaluation) -> list[str]:
     artifact, bench = shipped.artifact, shipped.bench
     size = artifact.manifest.size_bytes / 1e6 if artifact.manifest else artifact.main_file.stat().st_size / 1e6
     lines = score_lines(artifact.name, shipped.evaluation, beside=base)
+    lines.append(f"  {summary_line(shipped.verification)}")
     lines.append(f"  {'size':<22}{size:.1f} MB")
     for figure in bench.figures:
         if figure.name in BENCH_FIGURES and figure.median is not None:

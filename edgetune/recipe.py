@@ -220,6 +220,19 @@ class ExportSettings(Section):
     """Precisions, one artifact each."""
 
 
+class VerifySettings(Section):
+    """What an artifact must reach to count as the trained model. Limits left out depend on the precision."""
+
+    rows: Positive = 64
+    """Held-out rows on which next-token distributions and prompts are compared, chosen by seed."""
+    max_kl: float | None = Field(default=None, ge=0)
+    """Largest mean KL divergence from the trained model, in nats a position."""
+    min_top1: float | None = Field(default=None, ge=0, le=1)
+    """Smallest share of positions at which the likeliest token is the trained model's."""
+    min_retention: float | None = Field(default=None, ge=0)
+    """Smallest share of the task metric's gain over the base that the artifact keeps."""
+
+
 class BenchSettings(Section):
     """How artifacts are timed."""
 
@@ -243,6 +256,7 @@ class Recipe(Section):
     train: TrainSettings = TrainSettings()
     exports: tuple[ExportSettings, ...] = ()
     """Artifacts that `edgetune run` makes after training."""
+    verify: VerifySettings = VerifySettings()
     bench: BenchSettings = BenchSettings()
 
 

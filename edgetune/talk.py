@@ -14,6 +14,7 @@ from edgetune.errors import DataError
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.choosing import choose_artifact
 from edgetune.runtimes.protocol import Decoding, Message
+from edgetune.verification.record import warning
 
 if TYPE_CHECKING:
     from edgetune.runtimes.protocol import Runtime
@@ -42,6 +43,8 @@ def _open(path: Path, name: str | None, threads: int | None) -> Runtime:
     if choice is not None:
         if choice.reason:
             console.note(f"using {choice.artifact.path} ({choice.reason})")
+        if text := warning(choice.artifact):
+            console.note(f"warning: {text}")
         return open_runtime(choice.artifact, threads=threads)
     from edgetune.runtimes.torch_runtime import open_torch
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgetune.adapters.lora import Adapter, read_adapter
 from edgetune.adapters.tensors import list_tensors, read_tensor, stored_bytes
 from edgetune.errors import ModelError
+from edgetune.exporters import Trained
 from edgetune.models.weights import StoredTensor
 from edgetune.run import TrainedAgainst
 
@@ -105,6 +106,20 @@ class MergedWeights:
             return _as_numpy(read_tensor(*self._sources[name]))
         weight = self._trained_on(name)
         return _as_numpy(change.apply(weight) if change else weight)
+
+    def read_parts(self, name: str) -> Trained:
+        """Final values of one tensor, and what they are made of.
+
+        Raises:
+            ModelError: its file is damaged.
+        """
+        change = self._adapter.changes.get(name)
+        if change is None or name in self._adapter.replacements:
+            return Trained(self.read(name))
+        beneath = self._trained_on(name)
+        tuned = _as_numpy(change.apply(beneath.clone()))
+        unrounded = _as_numpy(read_tensor(*self._sources[name])) if self._is_rounded(name) else None
+        return Trained(tuned, _as_numpy(beneath), unrounded)
 
     def _trained_on(self, name: str) -> torch.Tensor:
         """Float32 copy of what the adapter was trained on top of; the file's own memory is never changed."""

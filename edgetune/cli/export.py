@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from edgetune import console
+from edgetune.cli.verify import require_verified
 
 
 @click.command("export")
@@ -24,25 +24,27 @@ from edgetune import console
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the artifacts, one folder each. Default: RUN/exports, or exports/MODEL.",
 )
+@click.option("--verify/--no-verify", default=True, show_default=True, help="Check each artifact of a RUN, quickly.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be written, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(subject: str, format: str, quant: tuple[str, ...], output: Path | None, **flags: bool) -> None:
     """Write the result of RUN, or an untuned MODEL, for a device.
 
     The types of the tensors, the size and whatever falls back to another type are shown before
-    anything is written. An artifact made from the same inputs is not written again.
+    anything is written. An artifact made from the same inputs is not written again. What comes from
+    a run is verified against the trained model (see `edgetune verify`); exit code 9 if it fails.
     """
     from edgetune.exporting import export_model, find_source, plan_exports
-    from edgetune.exporting_text import artifact_table, plan_text, to_json
+    from edgetune.exporting_text import artifact_table, json_text, plan_text
+    from edgetune.verification.subjects import verify_exports
 
     source = find_source(subject)
     target = output or source.output
     plans = plan_exports(source.model, format, quant or source.precisions(format), target)
     console.note("\n".join(plan_text(source.model, plan) for plan in plans))
-    artifacts = (
-        [] if flags["only_plan"] else [export_model(source.model, format, plan.precision, target) for plan in plans]
-    )
-    if flags["as_json"]:
-        console.data(json.dumps(to_json(plans, artifacts), indent=2, ensure_ascii=False))
-    elif artifacts:
-        console.data(artifact_table(artifacts))
+    chosen = [] if flags["only_plan"] else plans
+    artifacts = [export_model(source.model, format, plan.precision, target) for plan in chosen]
+    if artifacts or flags["as_json"]:
+        console.data(json_text(plans, artifacts) if flags["as_json"] else artifact_table(artifacts))
+    if flags["verify"] and source.run:
+        require_verified(verify_exports(source.run, artifacts))

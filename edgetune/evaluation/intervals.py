@@ -97,6 +97,21 @@ def paired_bootstrap(before: Sequence[Ratio], after: Sequence[Ratio], groups: Gr
     return _percentiles(drawn[:, 1] - drawn[:, 0])
 
 
+def ratio_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> NDArray[np.float64]:
+    """(last - first) / (second - first) of resampled rows or groups; not finite where a draw shows no gain.
+
+    Args:
+        ratios: (rows, 3, 2): what each row adds to the figure of the base, of the tuned model and of an export.
+        groups: of those rows.
+    """
+    base, tuned, exported = _resampled(_by_group(ratios, groups)).T
+    gain = tuned - base
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # A draw whose gain has the other sign tells nothing either.
+        share: NDArray[np.float64] = np.where(gain * np.median(gain) > 0, (exported - base) / gain, np.nan)
+    return share
+
+
 def _by_group(ratios: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:
     """Sum the rows of each group: (rows, subjects, 2) → (groups, subjects, 2), in order of appearance."""
     if count_groups(groups) is None:

@@ -120,8 +120,8 @@ def load(path: Path) -> Evaluation:
         ) from error
 
 
-def load_if_same(path: Path, basis: Basis) -> Evaluation | None:
-    """The stored evaluation if it rests on exactly ``basis``.
+def load_if_covers(path: Path, basis: Basis) -> Evaluation | None:
+    """The stored evaluation if it rests on ``basis``, with the same rows or more.
 
     A file that is damaged or of another version is no reason to fail: it is made again.
     """
@@ -129,7 +129,8 @@ def load_if_same(path: Path, basis: Basis) -> Evaluation | None:
         evaluation = load(path)
     except EdgetuneError:
         return None
-    return evaluation if evaluation.basis == basis else None
+    more = evaluation.basis.model_copy(update={"rows": basis.rows})
+    return evaluation if more == basis and set(basis.rows) <= set(evaluation.basis.rows) else None
 
 
 def worst(answers: Sequence[Answer], count: int) -> list[Answer]:

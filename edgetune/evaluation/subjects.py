@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgetune import __version__, files
 from edgetune.adapters.tuned import trained_base
@@ -17,12 +17,16 @@ from edgetune.artifact import Artifact, open_artifact
 from edgetune.data.reading import load_rows
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.evaluate import Subject, evaluate
+from edgetune.evaluation.figures import part
 from edgetune.evaluation.loss import torch_losses
-from edgetune.evaluation.record import Basis, Evaluation, load_if_same, store
+from edgetune.evaluation.record import Basis, Evaluation, load_if_covers, store
 from edgetune.models.base import gguf_path, resolve_base
 from edgetune.recipe import ModelSettings, Recipe, TaskSettings, TrainSettings
 from edgetune.run import Run
 from edgetune.runtimes import open_runtime
+
+if TYPE_CHECKING:
+    from edgetune.runtimes.torch_runtime import TorchRuntime
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ def measure(
 ) -> Evaluation:
     """Evaluate on a data file, or take what is stored if it rests on the same weights, data and settings.
 
+    A stored evaluation of more rows serves too: its part is returned, and the file stays as it is.
+
     Args:
         opening: what to evaluate.
         data: rows in any format.
@@ -132,8 +138,8 @@ def measure(
         chat_template=opening.chat_template,
         edgetune=__version__,
     )
-    if stored and not again and (known := load_if_same(stored, basis)):
-        return known
+    if stored and not again and (known := load_if_covers(stored, basis)):
+        return known if known.basis == basis else part(known, basis.rows)
     with _opened(opening) as subject:
         if basis.system is None and stored is None:
             # A bare model file may carry one; what a run trained with is in its recipe.
@@ -230,7 +236,12 @@ def _open_torch(name: str, where: Run | Path, tokenizer: Path | None = None) -> 
     else:
         assert isinstance(where, Path)
         runtime = TorchRuntime(load_model(where, dtype="float32", device=device), load_tokenizer(tokenizer))
-    return Subject(name, runtime, losses=partial(torch_losses, runtime.model), notes=(f"ran on {choice}",))
+    return torch_subject(name, runtime, (f"ran on {choice}",))
+
+
+def torch_subject(name: str, runtime: TorchRuntime, notes: tuple[str, ...] = ()) -> Subject:
+    """An open torch model, with losses computed in batches."""
+    return Subject(name, runtime, losses=partial(torch_losses, runtime.model), notes=notes)
 
 
 @contextmanager

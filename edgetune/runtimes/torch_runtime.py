@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,9 +115,14 @@ class TorchRuntime:
         import torch
 
         require_fit(tokens, self.context_length, room=0)
+        wanted = len(tokens) - start
+        only = (
+            {"logits_to_keep": wanted} if "logits_to_keep" in inspect.signature(self._model.forward).parameters else {}
+        )
+        ids = torch.tensor([list(tokens)], device=self._model.device)
         with self._inference():
-            result = self._model(input_ids=torch.tensor([list(tokens)], device=self._model.device), use_cache=False)
-        logits: NDArray[np.float32] = result.logits[0, start:].float().cpu().numpy()
+            result = self._model(input_ids=ids, use_cache=False, **only)
+        logits: NDArray[np.float32] = result.logits[0, -wanted:].float().cpu().numpy()
         return logits
 
     def stream(self, prompt: Sequence[int], decoding: Decoding) -> Iterator[int]:

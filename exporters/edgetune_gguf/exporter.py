@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgetune import __version__, console, extras, files
 from edgetune.adapters.merging import MergedWeights
 from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
 from edgetune.errors import ExportError
-from edgetune.exporters import ExportPlan, TunedModel
+from edgetune.exporters import ExportPlan, TensorPair, TunedModel
 from edgetune.models import hash_template, load_tokenizer
+from edgetune_gguf import reading_back
 from edgetune_gguf.architectures import (
     Architecture,
     add_hyperparameters,
@@ -28,6 +30,11 @@ from edgetune_gguf.mixture import PRECISIONS, Choice, Shape, choose_types, count
 from edgetune_gguf.quantiser import default_threads
 from edgetune_gguf.tensors import FileTensor, file_tensors
 from edgetune_gguf.writing import data_bytes, peak_bytes, write_gguf
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+    from edgetune_gguf.vocabulary import VocabularyCheck
 
 RUNTIME = "llama.cpp"
 
@@ -81,29 +88,52 @@ class GgufExporter:
             write_manifest(temporary, manifest)
         return Artifact(folder, manifest)
 
+    def tensor_pairs(self, model: TunedModel, artifact: Artifact) -> Iterator[TensorPair]:
+        """Every tensor that the artifact has or should have."""
+        architecture, config = _understood(model)
+        tensors = file_tensors(architecture, config, _weights(model))
+        return reading_back.tensor_pairs(tensors, reading_back.open_file(artifact))
+
+    def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
+        """Keys of the file that do not have the value that would be written now."""
+        file = reading_back.open_file(artifact)
+        assert artifact.manifest is not None, "verified artifacts have one"
+        writer, _ = _metadata(model, *_understood(model), artifact.manifest.precision)
+        expected = {key: value.value for key, value in writer.kv_data[0].items()}
+        # Who wrote it, and what its run's folder is called today, is no fault of the file.
+        ignored = {"edgetune.version", "edgetune.run"}
+        return reading_back.metadata_problems(file, {k: v for k, v in expected.items() if k not in ignored})
+
+
+def _understood(model: TunedModel) -> tuple[Architecture, ModelConfig]:
+    extras.require("gguf", extra="gguf", needed_for="a GGUF file")
+    architecture = find_architecture(read_architecture(model.base_folder))
+    return architecture, read_config(model.base_folder)
+
 
 def _prepare(model: TunedModel, precision: str) -> _Prepared:
     precision = require_precision(precision)
-    extras.require("gguf", extra="gguf", needed_for="writing a GGUF file")
-    architecture = find_architecture(read_architecture(model.base_folder))
-    config = read_config(model.base_folder)
+    architecture, config = _understood(model)
     if problems := config_problems(architecture, config):
         raise ExportError(
             f"llama.cpp cannot compute this {config.architecture}: {problems[0]}",
             hint="choose another base model",
             problems=problems,
         )
-    weights = MergedWeights(
+    tensors = file_tensors(architecture, config, _weights(model))
+    shape = Shape(config.layers, config.heads // config.kv_heads, _is_large(architecture, config))
+    choices = choose_types([(tensor.name, tensor.shape) for tensor in tensors], precision, shape)
+    return _Prepared(model, precision, architecture, config, tensors, choices)
+
+
+def _weights(model: TunedModel) -> MergedWeights:
+    return MergedWeights(
         model.base_folder,
         model.adapter_folder,
         model.trained_against,
         model.quantised_modules,
         model.quantised_from,
     )
-    tensors = file_tensors(architecture, config, weights)
-    shape = Shape(config.layers, config.heads // config.kv_heads, _is_large(architecture, config))
-    choices = choose_types([(tensor.name, tensor.shape) for tensor in tensors], precision, shape)
-    return _Prepared(model, precision, architecture, config, tensors, choices)
 
 
 def _is_large(architecture: Architecture, config: ModelConfig) -> bool:
@@ -131,17 +161,7 @@ def _head_bytes(tokenizer_folder: Path) -> int:
 
 def _write(prepared: _Prepared, file: Path) -> tuple[int, ...]:
     """Write the file and return the tokens that end an answer."""
-    from gguf import GGUFWriter
-
-    from edgetune_gguf.vocabulary import add_vocabulary
-
-    model, config, architecture = prepared.model, prepared.config, prepared.architecture
-    writer = GGUFWriter(None, architecture.name)
-    add_general(writer, model, prepared.precision)
-    add_hyperparameters(writer, architecture, config)
-    check = add_vocabulary(
-        writer, model.tokenizer_folder, architecture.name, config.vocabulary, generation_stops(model.base_folder)
-    )
+    writer, check = _metadata(prepared.model, prepared.architecture, prepared.config, prepared.precision)
     for note in check.notes:
         console.note(f"note: {note}")
     total = sum(tensor.elements for tensor in prepared.tensors)
@@ -155,6 +175,21 @@ def _write(prepared: _Prepared, file: Path) -> tuple[int, ...]:
             on_written=lambda tensor: bar.advance(tensor.elements / 1e6),
         )
     return check.stop_ids
+
+
+def _metadata(
+    model: TunedModel, architecture: Architecture, config: ModelConfig, precision: str
+) -> tuple[GGUFWriter, VocabularyCheck]:
+    """Everything a file says besides its tensors."""
+    from gguf import GGUFWriter
+
+    from edgetune_gguf.vocabulary import add_vocabulary
+
+    writer = GGUFWriter(None, architecture.name)
+    add_general(writer, model, precision)
+    add_hyperparameters(writer, architecture, config)
+    stops = generation_stops(model.base_folder)
+    return writer, add_vocabulary(writer, model.tokenizer_folder, architecture.name, config.vocabulary, stops)
 
 
 def _manifest(prepared: _Prepared, name: str, file: Path, stop_ids: tuple[int, ...]) -> ArtifactManifest:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights
 from edgetune.errors import ExportError
+from edgetune.exporters import Trained
 from edgetune_gguf.architectures import Architecture
 from edgetune_gguf.config import ModelConfig
 from edgetune_gguf.rope import rope_tensors
@@ -28,12 +29,14 @@ class FileTensor:
         shape: rows first.
         make: reads and transforms the values: float32, of that shape.
         working_bytes: memory that :attr:`make` needs at its peak, its result included.
+        parts: reads what the values are made of, transformed alike; None: the tensor is not of the model's own.
     """
 
     name: str
     shape: tuple[int, ...]
     make: Callable[[], Values]
     working_bytes: int
+    parts: Callable[[], Trained] | None = None
 
     @property
     def elements(self) -> int:
@@ -194,7 +197,14 @@ def _tensor(name: str, source: str, shape: tuple[int, ...], maker: _Maker) -> Fi
         values = maker.weights.read(source)
         return transform(values) if transform else values
 
-    return FileTensor(name, shape, make, working)
+    def parts() -> Trained:
+        found = maker.weights.read_parts(source)
+        if transform is None:
+            return found
+        rest = (None if values is None else transform(values) for values in (found.beneath, found.unrounded))
+        return Trained(transform(found.tuned), *rest)
+
+    return FileTensor(name, shape, make, working, parts)
 
 
 def _transform(source: str, architecture: Architecture, config: ModelConfig) -> Callable[[Values], Values] | None:

@@ -5,7 +5,7 @@ import pytest
 from edgetune.errors import DataError, EdgetuneError
 from edgetune.evaluation.compare import compare
 from edgetune.evaluation.metrics import Score
-from edgetune.evaluation.record import Answer, Basis, Evaluation, load, load_if_same, store, worst
+from edgetune.evaluation.record import Answer, Basis, Evaluation, load, load_if_covers, store, worst
 
 
 def answer(row, correct, loss=1.0, group=None, **ratios):
@@ -78,10 +78,10 @@ def test_stored_evaluations_come_back_equal_and_only_for_the_same_basis(tmp_path
     kept = evaluation("base", [answer(0, correct=True)])
     store(path, kept)
     assert load(path) == kept
-    assert load_if_same(path, kept.basis) == kept
-    assert load_if_same(path, kept.basis.model_copy(update={"weights_sha256": "other"})) is None
+    assert load_if_covers(path, kept.basis) == kept
+    assert load_if_covers(path, kept.basis.model_copy(update={"weights_sha256": "other"})) is None
     path.write_text("{")
-    assert load_if_same(path, kept.basis) is None
+    assert load_if_covers(path, kept.basis) is None
     with pytest.raises(EdgetuneError, match="is not an evaluation") as caught:
         load(path)
     assert "delete" in caught.value.hint

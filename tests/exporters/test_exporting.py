@@ -9,15 +9,20 @@ import pytest
 import torch
 from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
+from tinyruns import write_rows
 
+from edgetune.adapters.merging import MergedWeights
 from edgetune.adapters.tuned import tuned_from_model, tuned_model
 from edgetune.artifact import open_artifact
 from edgetune.cli.export import export as command
-from edgetune.errors import EdgetuneError, ExportError, ModelError
+from edgetune.errors import CheckFailed, EdgetuneError, ExportError, ModelError
 from edgetune.exporting import export, export_model, find_source
 from edgetune.models import resolve_base
 from edgetune.recipe import ModelSettings, Resolved, validate
 from edgetune.run import create_run
+from edgetune.verification.record import load, warning
+
+MERGED_READ = MergedWeights.read
 
 
 @pytest.fixture
@@ -47,6 +52,8 @@ def run(tmp_path, tiny, base):
             parameter.data = torch.randn(parameter.shape)
     adapted.save_pretrained(run.adapter_folder)
     tiny.save_tokenizer(run.tokenizer_folder)
+    run.data_folder.mkdir()
+    write_rows(run.heldout_file)
     found = resolve_base(ModelSettings(source=str(base)), tmp_path)
     run.update_manifest(
         state="trained", base_folder=str(base), base_sha256=found.sha256, trained_against="base", base_source="base"
@@ -130,7 +137,7 @@ def test_a_model_can_be_exported_untuned(tmp_path, base):
 
 
 def test_the_command_plans_writes_and_lists(run):
-    result = invoke(run.folder, "--quant", "q4_k_m", "--quant", "q8_0")
+    result = invoke(run.folder, "--quant", "q4_k_m", "--quant", "q8_0", "--no-verify")
     assert result.exit_code == 0
     assert "lights as q4_k_m: about" in result.stderr
     assert "Q5_0 instead of Q4_K: 64 columns are not a multiple of 256" in result.stderr
@@ -139,6 +146,7 @@ def test_the_command_plans_writes_and_lists(run):
     assert "lights-q4_k_m.gguf" in lines[1]
     assert lines[2].endswith("merged into base")
     assert open_artifact(run.exports_folder / "q4_k_m", check_hashes=True)
+    assert not (run.exports_folder / "q4_k_m/verify.json").exists()
 
 
 def test_the_command_follows_the_recipe_and_prints_json(run):
@@ -146,6 +154,30 @@ def test_the_command_follows_the_recipe_and_prints_json(run):
     found = json.loads(result.stdout)
     assert [artifact["precision"] for artifact in found["artifacts"]] == ["q8_0", "f16"]
     assert found["plans"][0]["tensor_types"] == found["artifacts"][0]["tensor_types"]
+
+
+def test_what_was_exported_is_verified(run):
+    result = invoke(run.folder, "--quant", "f16")
+    assert "lights-f16: verified" in result.stderr
+    assert load(open_artifact(run.exports_folder / "f16")).passed
+    again = invoke(run.folder, "--quant", "f16")
+    assert "is up to date" in again.stderr
+    assert "lights-f16: verified" in again.stderr
+
+
+def test_an_export_that_is_not_the_model_ends_with_a_code(run, monkeypatch):
+    monkeypatch.setattr(MergedWeights, "read", lambda self, name: 0 * MERGED_READ(self, name))
+    with pytest.raises(CheckFailed, match="lights-f16 is not the trained model: weights") as caught:
+        invoke(run.folder, "--quant", "f16")
+    assert "edgetune verify" in caught.value.hint
+    assert "lights-f16 is unverified" in warning(open_artifact(run.exports_folder / "f16"))
+
+
+def test_without_held_out_rows_nothing_can_be_verified(run):
+    run.heldout_file.unlink()
+    with pytest.raises(EdgetuneError, match="no held-out rows") as caught:
+        invoke(run.folder, "--quant", "f16")
+    assert "--no-verify" in caught.value.hint
 
 
 def test_a_plan_writes_nothing(run, tmp_path):

@@ -1,0 +1,53 @@
+"""``edgetune verify``: is the exported file the trained model?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgetune import console
+from edgetune.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from edgetune.verification.record import Verification
+
+
+@click.command("verify")
+@click.argument("path", metavar="ARTIFACT|RUN", type=click.Path(path_type=Path))
+@click.option("--artifact", "name", help="With a run: only this export. Default: all of them.")
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), help="Run that an artifact elsewhere came from.")
+@click.option("--quick", is_flag=True, help="Fewer rows: under half a minute for 135 M parameters.")
+@click.option("--portable", is_flag=True, help="Use only what travels with the artifact; needs neither torch nor run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every finding.")
+def verify(path: Path, as_json: bool, **options: Path | str | bool | None) -> None:
+    """Prove that ARTIFACT, or every export of RUN, behaves like the model that was trained.
+
+    The trained model in torch is the reference. File, metadata, weights, prompts, next-token
+    distributions, endings and the task metric are compared; the result is stored in the artifact as
+    verify.json. Exit code 9 if anything fails.
+    """
+    from edgetune.verification.subjects import Wanted, verify_path
+    from edgetune.verification.text import to_text
+
+    found = verify_path(path, Wanted(**options))  # type: ignore[arg-type]  # click has checked each type
+    if as_json:
+        console.data("[" + ",".join(one.model_dump_json() for one in found) + "]")
+    else:
+        console.data("\n\n".join(to_text(one) for one in found))
+    require_verified([one for one in found if not one.passed])
+
+
+def require_verified(failed: Sequence[Verification]) -> None:
+    """End with exit code 9 where an artifact is not the trained model.
+
+    Raises:
+        CheckFailed: naming the artifacts and the checks that failed.
+    """
+    if failed:
+        from edgetune.verification.text import failure
+
+        hint = "`edgetune verify` on it shows the findings and the likely causes"
+        raise CheckFailed("; ".join(failure(one) for one in failed), hint=hint)

@@ -1,0 +1,50 @@
+"""How much of what training gained is left after an export: (export - base) / (tuned - base)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgetune.evaluation.intervals import pooled, ratio_bootstrap
+from edgetune.evaluation.record import Evaluation
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Of one figure, on the rows that all three were evaluated on.
+
+    Attributes:
+        name: of the figure.
+        base, tuned, exported: the figure itself.
+        rows: that it rests on.
+        value: the share left; None where training gained nothing, or the rows cannot tell.
+        low, high: 95 % interval, from a bootstrap over rows, or groups of alike rows.
+    """
+
+    name: str
+    base: float
+    tuned: float
+    exported: float
+    rows: int
+    value: float | None
+    low: float = 0.0
+    high: float = 0.0
+
+
+def retention(base: Evaluation, tuned: Evaluation, exported: Evaluation, name: str) -> Retention:
+    """The share of the gain in ``name`` that an export keeps. For a loss, where lower is better, it is the same."""
+    three = (base, tuned, exported)
+    sides = [{answer.row: answer for answer in side.answers if name in answer.ratios} for side in three]
+    rows = [row for row in sides[2] if row in sides[0] and row in sides[1]]
+    ratios = np.asarray([[side[row].ratios[name] for side in sides] for row in rows], dtype=np.float64)
+    if not rows:
+        return Retention(name, 0.0, 0.0, 0.0, 0, None)
+    before, trained, after = (pooled([(a, b) for a, b in ratios[:, place]]) for place in range(len(sides)))
+    groups = [sides[2][row].group for row in rows]
+    drawn = ratio_bootstrap(ratios, groups)
+    if trained == before or not np.isfinite(drawn).all():
+        return Retention(name, before, trained, after, len(rows), None)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    share = (after - before) / (trained - before)
+    return Retention(name, before, trained, after, len(rows), share, float(low), float(high))

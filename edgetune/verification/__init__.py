@@ -1,0 +1,1 @@
+"""Whether an artifact is the trained model: its file, weights, prompts, distributions and answers."""

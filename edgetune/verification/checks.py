@@ -1,0 +1,175 @@
+"""The checks of an artifact that need its runtime: prompts, distributions, endings, task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from edgetune.errors import DataError
+from edgetune.evaluation.intervals import Ratio, bootstrap, paired_bootstrap, pooled
+from edgetune.evaluation.questions import Question, ask
+from edgetune.evaluation.record import Answer, Evaluation
+from edgetune.evaluation.retention import Retention, retention
+from edgetune.runtimes.protocol import Runtime
+from edgetune.verification.divergence import divergences, summarise
+from edgetune.verification.limits import Limits
+from edgetune.verification.record import Check
+from edgetune.verification.reference import Reference, log_probs_of
+
+#: Smallest length of all answers together, as a share of the reference's (MLPerf's rule for language models).
+LENGTH = 0.9
+#: Share of answers that may miss their end where the reference's have one.
+UNENDED = 0.02
+
+
+def check_prompts(reference: Reference, runtime: Runtime) -> Check:
+    """Whether the runtime renders and tokenises every row as training did."""
+    conversations = [row.conversation for row in reference.rows]
+    rows = [row.question.row for row in reference.rows]
+    try:
+        found = ask(conversations, rows, runtime.tokenizer, reference.system, runtime.context_length)
+    except DataError as error:
+        return _other_prompts(error.message, error.problems)
+    pairs = zip((row.question for row in reference.rows), found, strict=True)
+    differences = [text for own, theirs in pairs if (text := _difference(own, theirs))]
+    count = len(reference.rows)
+    return Check(
+        name="prompts",
+        passed=not differences,
+        text=f"{count - len(differences)} of {count} rows have the same text and token ids",
+        problems=tuple(differences),
+        cause="another chat template, BOS or tokenizer than trained with" if differences else None,
+    )
+
+
+def _other_prompts(text: str, problems: Sequence[str]) -> Check:
+    cause = "another chat template or a shorter context than trained with"
+    return Check(name="prompts", passed=False, text=text, problems=tuple(problems), cause=cause)
+
+
+def _difference(own: Question, theirs: Question) -> str | None:
+    if own.prompt != theirs.prompt:
+        return f"row {own.row + 1}: the prompt reads {_around(own.prompt, theirs.prompt)}"
+    pairs = [(own.prompt_ids, theirs.prompt_ids)]
+    pairs += [(a.input_ids, b.input_ids) for a, b in zip(own.scored, theirs.scored, strict=False)]
+    for one, other in pairs:
+        if one != other:
+            at = next(i for i, (a, b) in enumerate(zip_longest(one, other)) if a != b)
+            return f"row {own.row + 1}: token {at} is {other[at : at + 3]}, in training {one[at : at + 3]}"
+    return None
+
+
+def _around(own: str, theirs: str) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(own, theirs, strict=False)) if a != b), min(len(own), len(theirs)))
+    start = max(0, at - 10)
+    return f"{theirs[start : at + 20]!r}, in training {own[start : at + 20]!r} (character {at})"
+
+
+def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) -> Check:
+    """KL and agreement before every answer token; the tokens are the reference's own."""
+    from edgetune import console
+
+    rows = []
+    with console.progress("Comparing distributions", total=len(reference.rows), unit="rows") as bar:
+        for row in reference.rows:
+            for part, scored in zip(row.distributions, row.question.scored, strict=True):
+                log_probs = log_probs_of(runtime, scored)
+                if log_probs.shape[1] < _needed(reference, part.log_probs.shape[1]):
+                    return _narrow(log_probs.shape[1], part.log_probs.shape[1])
+                rows.append(divergences(part, log_probs))
+            bar.advance()
+    found = summarise(rows)
+    passed = found.kl_mean <= limits.kl_mean and found.top1 >= limits.top1
+    bound = "" if reference.whole else ", a lower bound"
+    return Check(
+        name="distributions",
+        passed=passed,
+        text=(
+            f"mean KL {found.kl_mean:.2g} nats (p99 {found.kl_p99:.2g}, max {found.kl_max:.2g}{bound}), "
+            f"same likeliest token at {found.top1:.1%} of {found.clear} clear positions of {found.positions}"
+        ),
+        figures=found.model_dump(),
+        limits={"kl_mean": limits.kl_mean, "top1": limits.top1},
+        cause=None if passed else "see the weights; where those are right, another graph, type or position encoding",
+    )
+
+
+def _needed(reference: Reference, kept: int) -> int:
+    return kept if reference.whole else 0
+
+
+def _narrow(found: int, wanted: int) -> Check:
+    return Check(
+        name="distributions",
+        passed=False,
+        text=f"{found} tokens in its vocabulary, {wanted} in training",
+        cause="a truncated vocabulary",
+    )
+
+
+def check_endings(tuned: Evaluation, exported: Evaluation) -> Check:
+    """Whether answers end where the trained model's do. A limit counts as missed when the 95 % interval misses it."""
+    pairs = _common(tuned, exported)
+    if not pairs:
+        return Check(name="endings", passed=None, text="not judged: plain text has no answers")
+    groups = [answer.group for _, answer in pairs]
+    stopped = [[(float(answer.finish == "stop"), 1.0) for answer in side] for side in zip(*pairs, strict=True)]
+    shares = [pooled(side) for side in stopped]
+    lengths: list[Ratio] = [(float(theirs.tokens or 0), float(own.tokens or 0)) for own, theirs in pairs]
+    ratio = pooled(lengths)
+    short = bool(sum(below for _, below in lengths)) and bootstrap(lengths, groups)[1] < LENGTH
+    unended = paired_bootstrap(stopped[0], stopped[1], groups)[1] < -UNENDED
+    return Check(
+        name="endings",
+        passed=not short and not unended,
+        text=(
+            f"{shares[1]:.1%} of answers end with a stop token (trained: {shares[0]:.1%}); "
+            f"{ratio:.2f} of the trained model's length"
+        ),
+        figures={"stopped": shares[1], "length": ratio},
+        limits={"stopped": max(0.0, shares[0] - UNENDED), "length": LENGTH},
+        cause=_ending_cause(short=short, unended=unended),
+    )
+
+
+def _ending_cause(*, short: bool, unended: bool) -> str | None:
+    if unended:
+        return "the runtime does not know the token that ends an answer (a wrong EOS)"
+    return "answers end too early: a token of the answer counts as a stop token" if short else None
+
+
+def _common(tuned: Evaluation, exported: Evaluation) -> list[tuple[Answer, Answer]]:
+    by_row = {answer.row: answer for answer in tuned.answers if answer.correct is not None}
+    return [(by_row[answer.row], answer) for answer in exported.answers if answer.row in by_row]
+
+
+def check_task(base: Evaluation, tuned: Evaluation, exported: Evaluation, limits: Limits) -> list[Check]:
+    """Share of the gain over the base that is left: of the first task metric (judged), and of the loss (shown)."""
+    names = [score.name for score in exported.scores if score.name not in ("loss", "perplexity", "stopped")]
+    checks = [_task(retention(base, tuned, exported, names[0]), limits)] if names else []
+    found = retention(base, tuned, exported, "loss")
+    text = "not judged: it hardly moves while answers already break"
+    share = f"{found.value:.4f} of the gain left; " if found.value is not None else ""
+    figures = {} if found.value is None else {"retention": found.value}
+    return [*checks, Check(name="loss", passed=None, text=share + text, figures=figures)]
+
+
+def _task(found: Retention, limits: Limits) -> Check:
+    values = (
+        f"{found.name} {found.base:.3f} (base), {found.tuned:.3f} (trained), {found.exported:.3f} (artifact) "
+        f"on {found.rows} rows"
+    )
+    if found.value is None:
+        return Check(name="task", passed=None, text=f"{values}; not judged: training gained nothing sure to retain")
+    reached, chance = found.value >= limits.retention, found.high >= 1
+    text = f"{found.value:.3f} of the gain left [{found.low:.3f}, {found.high:.3f}]: {values}"
+    if not reached and chance:
+        text += f"; not judged: below {limits.retention}, but that can be chance, more rows would tell"
+    return Check(
+        name="task",
+        passed=True if reached else None if chance else False,
+        text=text,
+        figures={"retention": found.value, "low": found.low, "high": found.high},
+        limits={"retention": limits.retention},
+        cause=None if reached or chance else "too few bits for this model, where the other checks pass; else see them",
+    )

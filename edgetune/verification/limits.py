@@ -1,0 +1,105 @@
+"""What an artifact must reach, by how many bits its weights have.
+
+The limits lie between what sound artifacts reach and what planted faults do (``tests/verification``, and
+``benchmarks/verify`` on real weights). A recipe's ``verify`` section can set others.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from edgetune.recipe import VerifySettings
+
+
+@dataclass(frozen=True)
+class Limits:
+    """One class of precision.
+
+    Attributes:
+        name: of the class.
+        kl_mean: largest mean KL, nats a position.
+        top1: smallest share of positions with the same likeliest token.
+        retention: smallest share of the task's gain over the base that is left.
+    """
+
+    name: str
+    kl_mean: float
+    top1: float
+    retention: float
+
+    def overridden(self, settings: VerifySettings) -> Limits:
+        """With what a recipe sets instead."""
+        return Limits(
+            self.name,
+            self.kl_mean if settings.max_kl is None else settings.max_kl,
+            self.top1 if settings.min_top1 is None else settings.min_top1,
+            self.retention if settings.min_retention is None else settings.min_retention,
+        )
+
+
+FULL = Limits("32 bits", kl_mean=1e-4, top1=0.998, retention=0.99)
+HALF = Limits("16 bits", kl_mean=1e-3, top1=0.995, retention=0.98)
+EIGHT = Limits("8 bits", kl_mean=0.01, top1=0.98, retention=0.97)
+SIX = Limits("5 to 6 bits", kl_mean=0.03, top1=0.97, retention=0.95)
+FOUR = Limits("4 bits", kl_mean=0.15, top1=0.93, retention=0.90)
+FEWER = Limits("below 4 bits", kl_mean=0.40, top1=0.85, retention=0.80)
+
+_CLASSES = (
+    (r"f32|fp32|float32", FULL),
+    (r"f16|fp16|bf16|float16|bfloat16", HALF),
+    (r"i?q8|int8|u8", EIGHT),
+    (r"i?q[56]", SIX),
+    (r"i?q4|int4|u4", FOUR),
+)
+
+
+@dataclass(frozen=True)
+class TypeLimits:
+    """What rounding to one type may do to a tensor.
+
+    Attributes:
+        error: largest ‖W' - W‖ / ‖W‖.
+        share: how far ``kept`` may be from 1 and ``residue`` from 0; half as far over all tensors of the type.
+    """
+
+    error: float
+    share: float
+
+
+#: By stored type: above what rounding SmolLM2's tensors gives (docs/decisions/0007), below rounding them twice. The
+#: shares of types whose scales are searched for (K, IQ) are wide: those do take part of a fine-tune away.
+TYPES = {
+    "F32": TypeLimits(1e-6, 0.002),
+    "F16": TypeLimits(1e-3, 0.002),
+    "BF16": TypeLimits(4e-3, 0.005),
+    "Q8_0": TypeLimits(0.012, 0.005),
+    "Q6_K": TypeLimits(0.03, 0.03),
+    "Q5_K": TypeLimits(0.06, 0.08),
+    "Q5_1": TypeLimits(0.06, 0.08),
+    "Q5_0": TypeLimits(0.07, 0.08),
+    "Q4_1": TypeLimits(0.12, 0.10),
+    "Q4_0": TypeLimits(0.13, 0.10),
+    "Q4_K": TypeLimits(0.11, 0.45),
+    "IQ4_NL": TypeLimits(0.11, 0.45),
+    "IQ4_XS": TypeLimits(0.11, 0.45),
+    "Q3_K": TypeLimits(0.25, 0.45),
+    "Q2_K": TypeLimits(0.45, 0.60),
+}
+#: Of a type that is not in the table.
+ANY_TYPE = TypeLimits(0.45, 0.60)
+#: Standard errors that rounding may move a share by, where those are wider than the type's limit: the errors of a
+#: block's values are not quite independent.
+DEVIATIONS = 8.0
+#: A share whose standard error is larger says nothing.
+BLURRED = 0.1
+
+
+def limits_for(precision: str, settings: VerifySettings) -> Limits:
+    """The limits of a precision, such as ``q8_0`` or ``int4``; of an unknown one, the widest.
+
+    >>> limits_for("q8_0", VerifySettings()).name, limits_for("iq4_nl", VerifySettings()).name
+    ('8 bits', '4 bits')
+    """
+    found = next((limits for pattern, limits in _CLASSES if re.match(pattern, precision)), FEWER)
+    return found.overridden(settings)

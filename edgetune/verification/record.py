@@ -1,0 +1,89 @@
+"""A verification as stored beside an artifact, and what it says about the artifact now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from edgetune import files
+from edgetune.artifact import Artifact
+from edgetune.evaluation.record import Stored
+
+#: The file beside an artifact's manifest.
+FILE = "verify.json"
+
+
+class Check(Stored):
+    """One question that was asked of an artifact."""
+
+    name: str
+    """``file``, ``metadata``, ``weights``, ``prompts``, ``distributions``, ``endings``, ``task``, ``loss``."""
+    passed: bool | None
+    """None: not judged, and ``text`` says why."""
+    text: str
+    """What was found, in a line."""
+    figures: dict[str, float] = Field(default={})
+    limits: dict[str, float] = Field(default={})
+    """Figure → the value that it must reach, or must not pass."""
+    problems: tuple[str, ...] = ()
+    """Every single finding."""
+    cause: str | None = None
+    """The likely cause of a failure, and what to do."""
+
+
+class Verification(Stored):
+    """Whether an artifact is the trained model, with the evidence."""
+
+    kind: Literal["edgetune-verification"] = "edgetune-verification"
+    schema_version: Literal[1] = 1
+    artifact: str
+    sha256: dict[str, str]
+    """The artifact's files as verified."""
+    basis_sha256: str
+    """Over the trained weights, the rows and the settings: with the same, nothing need be verified again."""
+    precision_class: str
+    """Which limits held."""
+    reference: str
+    """What the artifact was compared with."""
+    checks: tuple[Check, ...]
+    created: str
+    """UTC, ISO 8601."""
+    seconds: float
+    edgetune: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed and at least one passed."""
+        verdicts = [check.passed for check in self.checks]
+        return False not in verdicts and True in verdicts
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if check.passed is False)
+
+
+def store(folder: Path, verification: Verification) -> None:
+    """Write ``verify.json`` into an artifact folder."""
+    files.write_text(folder / FILE, verification.model_dump_json(indent=2) + "\n")
+
+
+def load(artifact: Artifact) -> Verification | None:
+    """The verification of exactly these files; None: never verified, changed since, or not readable."""
+    if artifact.manifest is None:
+        return None
+    try:
+        found = Verification.model_validate_json((artifact.path / FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return found if found.sha256 == artifact.manifest.sha256 else None
+
+
+def warning(artifact: Artifact) -> str | None:
+    """What a user of the artifact has to know: that its verification failed. None: it passed, or there was none."""
+    found = load(artifact)
+    if found is None or found.passed:
+        return None
+    return f"{artifact.name} is unverified: it failed {', '.join(check.name for check in found.failed)}"

@@ -1,0 +1,80 @@
+"""What ``edgetune verify`` was given, and which run it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetune import console
+from edgetune.artifact import Artifact
+from edgetune.errors import ArtifactError
+from edgetune.evaluation.report import run_of
+from edgetune.run import Run, is_run, open_run
+from edgetune.runtimes.choosing import require_artifact, run_artifacts
+from edgetune.verification.record import Verification
+from edgetune.verification.text import to_text
+from edgetune.verification.verify import Verifier, verify_portable
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options of ``edgetune verify``.
+
+    Attributes:
+        name: with a run: only this export.
+        run_folder: of an artifact that lies elsewhere.
+        quick: fewer rows.
+        portable: with what travels with the artifact alone.
+    """
+
+    name: str | None = None
+    run_folder: Path | None = None
+    quick: bool = False
+    portable: bool = False
+
+
+def verify_path(path: Path, wanted: Wanted) -> list[Verification]:
+    """Verify an artifact, or the exports of a run.
+
+    Raises:
+        ArtifactError: nothing there, no export, or nobody knows which run an artifact came from.
+        EdgetuneError: see :class:`edgetune.verification.verify.Verifier`.
+    """
+    artifacts = _artifacts(path, wanted.name)
+    if wanted.portable:
+        return [verify_portable(artifact) for artifact in artifacts]
+    verifier = Verifier(_run(path, wanted.run_folder), quick=wanted.quick)
+    return [verifier.verify(artifact) for artifact in artifacts]
+
+
+def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification]:
+    """Verify what was just exported, quickly; what was found goes to standard error.
+
+    Returns:
+        The verifications that failed.
+    """
+    if not artifacts:
+        return []
+    verifier = Verifier(run, quick=True)
+    found = [verifier.verify(artifact, again=False) for artifact in artifacts]
+    console.note("\n".join(to_text(one) for one in found))
+    return [one for one in found if not one.passed]
+
+
+def _artifacts(path: Path, name: str | None) -> list[Artifact]:
+    if name is not None or not is_run(path):
+        return [require_artifact(path, name)]
+    return run_artifacts(Run(path)) or [require_artifact(path)]  # which says how to export one
+
+
+def _run(path: Path, given: Path | None) -> Run:
+    if given is not None:
+        return open_run(given)
+    run = open_run(path) if is_run(path) else run_of(path)
+    if run is None:
+        raise ArtifactError(
+            f"{path} lies outside its run, so the trained model is not at hand",
+            hint="name it: --run RUN, or use what travels with the artifact: --portable",
+        )
+    return run

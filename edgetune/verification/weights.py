@@ -1,0 +1,75 @@
+"""The weights in an artifact beside those of the trained model, tensor by tensor.
+
+Of each tensor three figures, from W (what the trained model holds) and W' (what the artifact holds, dequantised):
+
+    error     ‖W' - W‖ / ‖W‖                          what quantisation, or a fault, changed
+    kept      1 + ⟨W' - W, Δ⟩ / ‖Δ‖²                  share of the fine-tune Δ that is in the file
+    residue   ⟨W' - W, R⟩ / ‖R‖²                      share of the rounding R that training undid in the base
+
+Rounding errors lie in no particular direction, so ``kept`` is 1 and ``residue`` 0 however coarse the type. A layer
+whose adapter was left out has ``kept`` 0, an rsLoRA adapter at the wrong scale 1/√r, one that was trained on longer
+something else; and an adapter merged into the 16-bit base, where it was trained over the NF4 one, has ``residue`` 1.
+(R is W16 - dequant(W4): the NF4 base lacks it, the 16-bit base has it.)
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgetune.evaluation.record import Stored
+from edgetune.exporters import TensorPair, Values
+
+
+class Share(Stored):
+    """A projection on a known direction, with the standard error that rounding alone gives it."""
+
+    value: float
+    error: float
+
+
+class TensorFinding(Stored):
+    """What was measured of one tensor."""
+
+    name: str
+    type: str
+    """As stored; empty where the tensor is missing."""
+    problem: str | None = None
+    """What is wrong with the tensor as a whole."""
+    error: float | None = None
+    kept: Share | None = None
+    residue: Share | None = None
+
+
+def compare_tensors(pair: TensorPair) -> TensorFinding:
+    """Compare one tensor. Memory: about six float32 copies of it."""
+    if pair.stored is None or pair.trained is None:
+        return TensorFinding(name=pair.name, type=pair.type, problem=pair.problem or "nothing to compare")
+    trained = pair.trained()
+    difference = pair.stored() - trained.tuned
+    if not np.isfinite(difference).all():
+        return TensorFinding(name=pair.name, type=pair.type, problem="holds values that are not finite numbers")
+    kept = residue = None
+    if trained.beneath is not None:
+        kept = _share(difference, trained.tuned - trained.beneath, origin=1.0)
+        if trained.unrounded is not None:
+            residue = _share(difference, trained.unrounded - trained.beneath, origin=0.0)
+    size = _norm(trained.tuned)
+    error = _norm(difference) / size if size else float(_norm(difference) > 0)
+    return TensorFinding(name=pair.name, type=pair.type, error=error, kept=kept, residue=residue)
+
+
+def _share(difference: Values, direction: Values, *, origin: float) -> Share | None:
+    """``origin`` plus the part of ``difference`` along ``direction``; None where there is no direction."""
+    square = _norm(direction) ** 2
+    if square == 0:
+        return None
+    product = float(np.vdot(difference, direction)) / square
+    # Were the errors of the values independent, the product would scatter by this much.
+    scatter = math.sqrt(float(np.vdot(difference**2, direction**2))) / square
+    return Share(value=origin + product, error=scatter)
+
+
+def _norm(values: Values) -> float:
+    return math.sqrt(float(np.vdot(values, values)))

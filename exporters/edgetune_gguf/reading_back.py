@@ -1,0 +1,90 @@
+"""A written file beside what it should hold: metadata key by key, weights tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from edgetune.artifact import Artifact
+from edgetune.errors import ArtifactError, ModelError
+from edgetune.exporters import TensorPair, Trained
+from edgetune.models.gguf_file import GgufFile, read_gguf
+from edgetune_gguf.tensors import FileTensor
+
+#: Values longer than this are not printed whole.
+SHOWN = 60
+
+
+def open_file(artifact: Artifact) -> GgufFile:
+    """The artifact's file.
+
+    Raises:
+        ArtifactError: it cannot be read as GGUF.
+    """
+    try:
+        return read_gguf(artifact.main_file)
+    except ModelError as error:
+        raise ArtifactError(error.message, hint="export it again") from error
+
+
+def tensor_pairs(tensors: Sequence[FileTensor], file: GgufFile) -> Iterator[TensorPair]:
+    """Every tensor that the file has or should have, in the file's order.
+
+    Args:
+        tensors: those of the trained model.
+        file: the artifact's.
+    """
+    wanted = {tensor.name: tensor for tensor in tensors}
+    for name in dict.fromkeys([*file.tensors, *wanted]):
+        yield _pair(name, file, wanted.get(name))
+
+
+def metadata_problems(file: GgufFile, expected: Mapping[str, Any]) -> list[str]:
+    """Keys of the file that are missing, or do not have the value that the exporter would write now."""
+    problems = []
+    for key, value in expected.items():
+        if key not in file.metadata:
+            problems.append(f"{key} is missing")
+        elif _plain(file.metadata[key]) != _plain(value):
+            problems.append(f"{key} {_difference(_plain(file.metadata[key]), _plain(value))}")
+    return problems
+
+
+def _pair(name: str, file: GgufFile, wanted: FileTensor | None) -> TensorPair:
+    found = file.tensors.get(name)
+    if found is None:
+        return TensorPair(name, "", problem="missing")
+    if wanted is None:
+        return TensorPair(name, found.type_name, problem="the trained model has no such tensor")
+    if found.shape != wanted.shape:
+        return TensorPair(name, found.type_name, problem=f"shape {found.shape}, not {wanted.shape}")
+    trained = wanted.parts or (lambda: Trained(wanted.make()))
+    return TensorPair(name, found.type_name, partial(file.values, name), trained)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as the file can hold them: a float there has 32 bits."""
+    import numpy as np
+
+    if isinstance(value, float):
+        return float(np.float32(value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _difference(found: Any, wanted: Any) -> str:
+    if isinstance(found, list) and isinstance(wanted, list):
+        if len(found) != len(wanted):
+            return f"has {len(found)} entries where the model has {len(wanted)}"
+        first = next(i for i, (one, other) in enumerate(zip(found, wanted, strict=True)) if one != other)
+        return f"differs first at entry {first}: {_short(found[first])}, should be {_short(wanted[first])}"
+    return f"is {_short(found)}, should be {_short(wanted)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

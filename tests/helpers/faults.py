@@ -1,0 +1,95 @@
+"""Faults that exporters are known for, planted in a good artifact: each file is whole, loads and answers.
+
+Every fault but the flipped byte gets a manifest that fits it, as an exporter with that bug would have written.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import safetensors.torch
+import torch
+
+from edgetune import files
+from edgetune.artifact import Artifact, write_manifest
+from edgetune.exporters import TunedModel
+from edgetune.exporting import export_model
+
+#: Tensor name, values (float32, rows first) and type → what to write in their place; None leaves the tensor out.
+Edit = Callable[[str, np.ndarray, str], tuple[np.ndarray, str] | None]
+
+
+def rewrite(artifact: Artifact, keys: dict[str, Any] | None = None, edit: Edit | None = None) -> Artifact:
+    """Write an artifact's file anew with other metadata or tensors, and a manifest that fits it."""
+    file = artifact.main_file
+    reader = gguf.GGUFReader(file)
+    other = file.with_suffix(".new")
+    writer = gguf.GGUFWriter(other, str(reader.fields["general.architecture"].contents()))
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name == "general.architecture":
+            continue
+        kind, inner = field.types[0], field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        value = (keys or {}).get(name, field.contents())
+        writer.add_key_value(name, value, kind, sub_type=inner)
+    for tensor in reader.tensors:
+        name, kind = str(tensor.name), tensor.tensor_type
+        values, written = np.asarray(tensor.data), kind.name
+        if edit is not None:
+            plain = gguf.quants.dequantize(values, kind).reshape([int(n) for n in reversed(tensor.shape)])
+            edited = edit(name, plain, kind.name)
+            if edited is None:
+                continue
+            if edited[0] is not plain:
+                plain, written = edited
+                kind = gguf.GGMLQuantizationType[written]
+                values = gguf.quants.quantize(np.ascontiguousarray(plain, dtype=np.float32), kind)
+        writer.add_tensor(name, values, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    other.replace(file)
+    return fit_manifest(artifact)
+
+
+def fit_manifest(artifact: Artifact) -> Artifact:
+    """The manifest of what the folder holds now."""
+    assert artifact.manifest is not None
+    file = artifact.main_file
+    changes = {"sha256": {file.name: files.sha256_file(file)}, "size_bytes": file.stat().st_size}
+    return write_manifest(artifact.path, artifact.manifest.model_copy(update=changes))
+
+
+def export_with(model: TunedModel, precision: str, artifact: Artifact, **changes: Any) -> Artifact:
+    """Export another model in the place of an artifact, as if it were the right one."""
+    shutil.rmtree(artifact.path)
+    return export_model(replace(model, **changes), "gguf", precision, artifact.path.parent)
+
+
+def other_adapter(
+    model: TunedModel, folder: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]
+) -> Path:
+    """A copy of a model's adapter with other settings or tensors."""
+    assert model.adapter_folder is not None
+    shutil.copytree(model.adapter_folder, folder)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    tensors = safetensors.torch.load_file(folder / "adapter_model.safetensors")
+    change(settings, tensors)
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
+def flip_a_byte(artifact: Artifact) -> Artifact:
+    """One bit of the tensor data, and a manifest that does not know."""
+    data = bytearray(artifact.main_file.read_bytes())
+    data[-100] ^= 0x40
+    artifact.main_file.write_bytes(data)
+    return artifact

@@ -1,0 +1,212 @@
+"""Good artifacts pass, and every planted fault is caught by the check that is meant to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from faults import export_with, flip_a_byte, other_adapter, rewrite
+from tinyexports import TEMPLATE
+
+from edgetune.adapters.tuned import tuned_model
+from edgetune.errors import ArtifactError
+from edgetune.exporting import export
+from edgetune.verification.record import FILE, load, warning
+from edgetune.verification.reference import PORTABLE
+from edgetune.verification.verify import Verifier, verify_portable
+
+EOS, BOS = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.add_bos_token"
+
+
+def verdicts(verification):
+    return {check.name: check.passed for check in verification.checks}
+
+
+def failed(run, artifact):
+    found = Verifier(run, quick=True).verify(artifact)
+    assert not found.passed
+    assert warning(artifact) is not None
+    assert all(check.cause for check in found.failed)
+    return {check.name for check in found.failed}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_false_alarm(make_run, seed):
+    method = ("lora", "qlora", "rslora", "dora")[seed % 4]
+    verifier = Verifier(run := make_run(seed, method, tie_word_embeddings=seed % 2 == 0), quick=True)
+    for precision in ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_0", "q4_k_m", "iq4_nl"):
+        found = verifier.verify(export(run, "gguf", precision))
+        # Four bits are too few for a network this small and random: only what bits cannot excuse is held against them.
+        lossy = {"distributions", "endings"} if precision[:2] in ("q4", "iq", "q5", "q6") else set()
+        assert {check.name for check in found.failed} <= lossy, found.failed
+
+
+def test_what_is_stored(make_run):
+    run = make_run()
+    artifact = export(run, "gguf", "f16")
+    found = Verifier(run, quick=True).verify(artifact)
+    assert verdicts(found) == {
+        "file": True,
+        "metadata": True,
+        "weights": True,
+        "prompts": True,
+        "distributions": True,
+        "endings": True,
+        "task": None,  # a random adapter gains nothing
+        "loss": None,
+    }
+    assert found.passed
+    assert load(artifact) == found
+    assert warning(artifact) is None
+    assert (run.folder / "evaluations/tuned.json").is_file()
+
+
+def bad_adapter(run, tmp_path, change):
+    return other_adapter(tuned_model(run), tmp_path / "bad", change)
+
+
+def silence_layer(settings, tensors):
+    for name in tensors:
+        if ".layers.1." in name and "lora_B" in name:
+            tensors[name] = torch.zeros_like(tensors[name])
+
+
+def forget_rslora(settings, tensors):
+    settings["use_rslora"] = False
+
+
+def drop_magnitudes(settings, tensors):
+    settings["use_dora"] = False
+    for name in [name for name in tensors if "magnitude" in name]:
+        del tensors[name]
+
+
+def older(settings, tensors):
+    for name in tensors:
+        if "lora_B" in name:
+            tensors[name] = 0.9 * tensors[name] + 0.004 * torch.randn(tensors[name].shape)
+
+
+@pytest.mark.parametrize("precision", ["f16", "q8_0", "q4_0"])
+@pytest.mark.parametrize(
+    ("method", "change", "cause"),
+    [
+        ("lora", silence_layer, "of these layers was left out"),
+        ("rslora", forget_rslora, "another adapter|another scale"),
+        ("dora", drop_magnitudes, "another adapter|rounded more than once"),
+        ("lora", older, "another adapter"),
+        ("qlora", older, "another adapter"),
+    ],
+)
+def test_faults_of_the_adapter(make_run, tmp_path, precision, method, change, cause):
+    run = make_run(method=method)
+    artifact = export(run, "gguf", precision)
+    planted = export_with(tuned_model(run), precision, artifact, adapter_folder=bad_adapter(run, tmp_path, change))
+    found = Verifier(run, quick=True).verify(planted)
+    (check,) = [check for check in found.checks if check.name == "weights"]
+    assert check.passed is False
+    assert any(part in check.cause for part in cause.split("|"))
+
+
+@pytest.mark.parametrize("precision", ["f16", "q8_0", "q4_0"])
+def test_a_merge_into_the_wrong_base(make_run, precision):
+    run = make_run(method="qlora")
+    artifact = export(run, "gguf", precision)
+    planted = export_with(tuned_model(run), precision, artifact, trained_against="base", quantised_modules=())
+    found = Verifier(run, quick=True).verify(planted)
+    (check,) = [check for check in found.failed if check.name == "weights"]
+    assert "merged into the 16-bit base" in check.cause
+
+
+def test_no_adapter_at_all(make_run):
+    run = make_run()
+    artifact = export(run, "gguf", "q8_0")
+    planted = export_with(tuned_model(run), "q8_0", artifact, adapter_folder=None, trained_against=None)
+    assert "weights" in failed(run, planted)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({EOS: 258, "tokenizer.ggml.eot_token_id": 258}, {"metadata"}),
+        ({BOS: True}, {"metadata"}),
+        ({"tokenizer.chat_template": TEMPLATE.replace("assistant", "model")}, {"metadata", "prompts"}),
+        ({"llama.rope.freq_base": 5000.0}, {"metadata", "distributions"}),
+    ],
+)
+def test_faults_of_the_metadata(make_run, keys, expected):
+    run = make_run()
+    artifact = rewrite(export(run, "gguf", "f16"), keys)
+    assert failed(run, artifact) >= expected
+
+
+def swap_rows(name, values, kind):
+    if name != "blk.0.attn_q.weight":
+        return values, kind
+    halves = values.reshape(4, 8, 2, 64)  # back to the order of transformers, which llama.cpp does not use
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(values.shape), kind
+
+
+def round_twice(name, values, kind):
+    if kind != "Q8_0":
+        return values, kind
+    coarse = __import__("gguf").quants
+    type_ = __import__("gguf").GGMLQuantizationType.Q4_0
+    return coarse.dequantize(coarse.quantize(values, type_), type_), kind
+
+
+def test_rows_in_another_order(make_run):
+    run = make_run()
+    assert failed(run, rewrite(export(run, "gguf", "f16"), edit=swap_rows)) >= {"weights", "distributions"}
+
+
+def test_weights_rounded_twice(make_run):
+    run = make_run()
+    assert "weights" in failed(run, rewrite(export(run, "gguf", "q8_0"), edit=round_twice))
+
+
+def test_a_wrong_tie_flag(make_run):
+    run = make_run(tie_word_embeddings=False)
+    leave_out = lambda name, values, kind: None if name == "output.weight" else (values, kind)  # noqa: E731
+    assert failed(run, rewrite(export(run, "gguf", "f16"), edit=leave_out)) >= {"weights", "distributions"}
+
+
+def test_a_truncated_vocabulary(make_run):
+    run = make_run(tie_word_embeddings=True)
+    artifact = export(run, "gguf", "f16")
+    keys = {}
+    reader = __import__("gguf").GGUFReader(artifact.main_file)
+    for key in ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type"):
+        keys[key] = reader.fields[key].contents()[:264]
+    keys["llama.vocab_size"] = 264
+    cut = lambda name, values, kind: (values[:264].copy(), kind) if name == "token_embd.weight" else (values, kind)  # noqa: E731
+    assert failed(run, rewrite(artifact, keys, cut)) >= {"metadata", "weights", "distributions"}
+
+
+def test_one_flipped_bit(make_run):
+    run = make_run()
+    artifact = flip_a_byte(export(run, "gguf", "q8_0"))
+    assert failed(run, artifact) == {"file"}
+
+
+def test_portable_needs_neither_run_nor_torch(make_run, tmp_path):
+    run = make_run()
+    artifact = export(run, "gguf", "f16")
+    with pytest.raises(ArtifactError, match=f"carries no {PORTABLE}"):
+        verify_portable(artifact)
+    Verifier(run, quick=True).verify(artifact)
+    assert verdicts(verify_portable(artifact)) == {"file": True, "prompts": True, "distributions": True}
+    swapped = rewrite(artifact, edit=swap_rows)
+    assert [check.name for check in verify_portable(swapped).failed] == ["distributions"]
+    (artifact.path / PORTABLE).write_text("{")
+    with pytest.raises(ArtifactError, match="damaged"):
+        verify_portable(artifact)
+
+
+def test_a_verification_counts_for_its_files_only(make_run):
+    run = make_run()
+    artifact = export(run, "gguf", "f16")
+    Verifier(run, quick=True).verify(artifact)
+    assert load(rewrite(artifact, edit=swap_rows)) is None
+    (artifact.path / FILE).write_text("{")
+    assert load(artifact) is None
