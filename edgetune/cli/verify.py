@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="ARTIFACT|RUN", type=click.Path(path_type=Path))
 @click.option("--artifact", "name", help="With a run: only this export. Default: all of them.")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), help="Run that an artifact elsewhere came from.")
-@click.option("--quick", is_flag=True, help="Fewer rows: under half a minute for 135 M parameters.")
-@click.option("--portable", is_flag=True, help="Use only what travels with the artifact; needs neither torch nor run.")
+@click.option("--quick", is_flag=True, help="Fewer rows.")
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="Leave held-out rows in it, for devices without torch.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every finding.")
 def verify(path: Path, as_json: bool, **options: Path | str | bool | None) -> None:
     """Prove that ARTIFACT, or every export of RUN, behaves like the model that was trained.
 
     The trained model in torch is the reference. File, metadata, weights, prompts, next-token
     distributions, endings and the task metric are compared; the result is stored in the artifact as
-    verify.json. Exit code 9 if anything fails.
+    verify.json. An ARTIFACT outside its run is compared with what --portable left in it.
+    Exit code 9 if anything fails.
     """
     from edgetune.verification.subjects import Wanted, verify_path
     from edgetune.verification.text import to_text

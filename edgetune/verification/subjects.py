@@ -13,6 +13,7 @@ from edgetune.evaluation.report import run_of
 from edgetune.run import Run, is_run, open_run
 from edgetune.runtimes.choosing import require_artifact, run_artifacts
 from edgetune.verification.record import Verification
+from edgetune.verification.reference import PORTABLE
 from edgetune.verification.text import to_text
 from edgetune.verification.verify import Verifier, verify_portable
 
@@ -25,7 +26,7 @@ class Wanted:
         name: with a run: only this export.
         run_folder: of an artifact that lies elsewhere.
         quick: fewer rows.
-        portable: with what travels with the artifact alone.
+        portable: leave in the artifact what a device without torch needs to verify its copy.
     """
 
     name: str | None = None
@@ -41,11 +42,11 @@ def verify_path(path: Path, wanted: Wanted) -> list[Verification]:
         ArtifactError: nothing there, no export, or nobody knows which run an artifact came from.
         EdgetuneError: see :class:`edgetune.verification.verify.Verifier`.
     """
-    artifacts = _artifacts(path, wanted.name)
-    if wanted.portable:
-        return [verify_portable(artifact) for artifact in artifacts]
-    verifier = Verifier(_run(path, wanted.run_folder), quick=wanted.quick)
-    return [verifier.verify(artifact) for artifact in artifacts]
+    artifacts, run = _artifacts(path, wanted.name), _run(path, wanted.run_folder)
+    if run is None:
+        return [_alone(artifact) for artifact in artifacts]
+    verifier = Verifier(run, quick=wanted.quick)
+    return [verifier.verify(artifact, portable=wanted.portable) for artifact in artifacts]
 
 
 def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification]:
@@ -68,13 +69,21 @@ def _artifacts(path: Path, name: str | None) -> list[Artifact]:
     return run_artifacts(Run(path)) or [require_artifact(path)]  # which says how to export one
 
 
-def _run(path: Path, given: Path | None) -> Run:
+def _run(path: Path, given: Path | None) -> Run | None:
     if given is not None:
         return open_run(given)
-    run = open_run(path) if is_run(path) else run_of(path)
-    if run is None:
+    return open_run(path) if is_run(path) else run_of(path)
+
+
+def _alone(artifact: Artifact) -> Verification:
+    """Verify a copy outside its run with the reference that travels with it.
+
+    Raises:
+        ArtifactError: none does.
+    """
+    if artifact.manifest is not None and not (artifact.path / PORTABLE).is_file():
         raise ArtifactError(
-            f"{path} lies outside its run, so the trained model is not at hand",
-            hint="name it: --run RUN, or use what travels with the artifact: --portable",
+            f"{artifact.path} lies outside its run and carries no {PORTABLE}, so there is nothing to compare it with",
+            hint="name the run: --run RUN; or verify it there with --portable, and copy it again",
         )
-    return run
+    return verify_portable(artifact)

@@ -84,16 +84,17 @@ class Verifier:
 
     Args:
         run: trained.
-        quick: fewer rows: under half a minute for a model of 135 million parameters.
+        quick: fewer rows.
+        depth: how much is compared; default: what the recipe says, or less if quick.
 
     Raises:
         EdgetuneError: the run is not trained, or has lost its held-out rows.
     """
 
-    def __init__(self, run: Run, *, quick: bool = False) -> None:
+    def __init__(self, run: Run, *, quick: bool = False, depth: Depth | None = None) -> None:
         self.run = run
         self.recipe = run.recipe
-        self.depth = Depth.of(self.recipe.verify, quick=quick)
+        self.depth = depth or Depth.of(self.recipe.verify, quick=quick)
         self.model = tuned_model(run)
         if not run.heldout_file.is_file():
             raise EdgetuneError(
@@ -118,12 +119,13 @@ class Verifier:
             self._trained = self._ask()
         return self._trained
 
-    def verify(self, artifact: Artifact, *, again: bool = True) -> Verification:
-        """Check one artifact and store ``verify.json`` and ``reference.json`` in it.
+    def verify(self, artifact: Artifact, *, again: bool = True, portable: bool = False) -> Verification:
+        """Check one artifact and store ``verify.json`` in it.
 
         Args:
             artifact: of this run.
             again: do not take what is stored of the same files, trained weights, rows and settings.
+            portable: also store ``reference.json``, with held-out rows, for devices without torch.
 
         Raises:
             ArtifactError: a bare file, or the artifact belongs to another run's model.
@@ -139,6 +141,7 @@ class Verifier:
         checks = [_check_files(artifact)]
         if checks[0].passed:
             checks += [*self._read_back(artifact, manifest), *self._run(artifact, limits)]
+        if portable:
             write_portable(self.trained.reference, artifact.path)
         verification = _record(artifact, limits, name, self._basis, checks, start)
         store(artifact.path, verification)

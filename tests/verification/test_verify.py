@@ -195,6 +195,8 @@ def test_portable_needs_neither_run_nor_torch(make_run, tmp_path):
     with pytest.raises(ArtifactError, match=f"carries no {PORTABLE}"):
         verify_portable(artifact)
     Verifier(run, quick=True).verify(artifact)
+    assert not (artifact.path / PORTABLE).exists(), "held-out rows travel only if asked to"
+    Verifier(run, quick=True).verify(artifact, portable=True)
     assert verdicts(verify_portable(artifact)) == {"file": True, "prompts": True, "distributions": True}
     swapped = rewrite(artifact, edit=swap_rows)
     assert [check.name for check in verify_portable(swapped).failed] == ["distributions"]

@@ -30,8 +30,8 @@ def test_an_artifact_elsewhere(make_run, tmp_path, capsys):
     shutil.copytree(artifact.path, moved)
     assert main(["verify", str(moved)]) == 8
     assert "--run RUN" in capsys.readouterr().err
-    assert main(["verify", str(moved), "--run", str(run.folder), "--quick"]) == 0
-    assert main(["verify", str(moved), "--portable"]) == 0
+    assert main(["verify", str(moved), "--run", str(run.folder), "--quick", "--portable"]) == 0
+    assert main(["verify", str(moved)]) == 0
     assert "as it travels with the artifact" in capsys.readouterr().out
 
 

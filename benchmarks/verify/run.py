@@ -1,0 +1,91 @@
+"""Every GGUF precision of the smart-home model, verified: size, divergence, what is left of the fine-tune and the task.
+
+Usage: python benchmarks/verify/run.py [RUN]; default: the newest trained runs/smart-home-*.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
+
+import publishing  # noqa: E402
+
+from edgetune.exporting import export  # noqa: E402
+from edgetune.run import Run, open_run  # noqa: E402
+from edgetune.verification.record import Verification  # noqa: E402
+from edgetune.verification.verify import Depth, Verifier  # noqa: E402
+
+PRECISIONS = ("f16", "q8_0", "q6_k", "q5_k_m", "q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m")
+#: Rows for distributions, and rows that are answered.
+DEPTH = Depth(rows=64, answers=200)
+
+
+def main() -> None:
+    """Export, verify, store and publish."""
+    run = open_run(Path(sys.argv[1]) if len(sys.argv) > 1 else _smart_home().newest_run())
+    machine = publishing.describe_machine(("llama-cpp-python", "gguf", "torch", "transformers", "peft"))
+    verifier = Verifier(run, depth=DEPTH)
+    found = {"created": publishing.now(), "machine": machine, "artifacts": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for precision in PRECISIONS:
+            found["artifacts"].append(_one(run, verifier, precision, Path(folder)))
+    publishing.write_results(HERE / "results", found, machine["cpu"])
+    publishing.put_into_readme(HERE / "README.md", page(found))
+
+
+def _smart_home() -> ModuleType:
+    """The benchmark beside this one, which knows where the quickstart's run is."""
+    spec = importlib.util.spec_from_file_location("smart_home", HERE.parent / "smart-home" / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _one(run: Run, verifier: Verifier, precision: str, folder: Path) -> dict[str, Any]:
+    artifact = export(run, "gguf", precision, folder)
+    assert artifact.manifest is not None
+    verification = verifier.verify(artifact)
+    stored = verification.model_dump(mode="json")
+    return {
+        "precision": precision,
+        "size_bytes": artifact.manifest.size_bytes,
+        "verification": {name: value for name, value in stored.items() if name != "sha256"},
+    }
+
+
+def page(found: dict[str, Any]) -> str:
+    """The table as Markdown."""
+    rows = [_row(one) for one in found["artifacts"]]
+    header = ["", "MB", "mean KL", "p99 KL", "same token", "fine-tune left, layers", "task left", "verdict"]
+    lines = [publishing.table(header, rows), f"Machine: {publishing.machine_line(found['machine'])}."]
+    return "\n\n".join(lines)
+
+
+def _row(one: dict[str, Any]) -> list[str]:
+    verification = Verification.model_validate(one["verification"] | {"sha256": {}})
+    figures = {check.name: check.figures for check in verification.checks}
+    weights, apart, task = figures["weights"], figures["distributions"], figures["task"]
+    failed = ", ".join(check.name for check in verification.failed)
+    return [
+        one["precision"],
+        f"{one['size_bytes'] / 1e6:.0f}",
+        f"{apart['kl_mean']:.2g}",
+        f"{apart['kl_p99']:.2g}",
+        f"{apart['top1']:.1%}",
+        f"{weights['kept_median']:.3f} ({weights['kept_min']:.3f} to {weights['kept_max']:.3f})",
+        f"{task['retention']:.3f} [{task['low']:.3f}, {task['high']:.3f}]",
+        f"fails: {failed}" if failed else "passes",
+    ]
+
+
+if __name__ == "__main__":
+    publishing.exit_with(main)
