@@ -24,7 +24,7 @@ from edgetune.verification.verify import Depth, Verifier  # noqa: E402
 
 PRECISIONS = ("f16", "q8_0", "q6_k", "q5_k_m", "q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m")
 #: Rows for distributions, and rows that are answered.
-DEPTH = Depth(rows=64, answers=200)
+DEPTH = Depth(rows=64, answers=120)
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ from edgetune.verification.weight_check import check_weights
 from edgetune.verification.weights import compare_tensors
 
 #: Rows of a quick verification: for prompts and distributions, and for answers.
-QUICK_ROWS, QUICK_ANSWERS = 24, 40
+QUICK_ROWS, QUICK_ANSWERS = 16, 24
 
 
 @dataclass(frozen=True)
