@@ -8,6 +8,7 @@ from typing import Any
 
 from edgetune.artifact import Artifact, open_artifact
 from edgetune.assistant import load
+from edgetune.errors import ArtifactError
 from edgetune.recipe import Origin, Resolved, resolve
 from edgetune.recipes import find_recipe
 from edgetune.run import Run, default_folder
@@ -79,7 +80,7 @@ def verify(artifact: Artifact | str | Path, run: Run | str | Path | None = None,
     """Check that an artifact behaves like the trained model.
 
     Args:
-        artifact: an exported folder.
+        artifact: one exported folder.
         run: that it came from; default: the one it lies in.
         quick: fewer rows.
 
@@ -90,8 +91,12 @@ def verify(artifact: Artifact | str | Path, run: Run | str | Path | None = None,
 
     folder = run.folder if isinstance(run, Run) else Path(run) if run is not None else None
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
-    (found,) = verify_path(path, Wanted(run_folder=folder, quick=quick))
-    return found
+    found = verify_path(path, Wanted(run_folder=folder, quick=quick))
+    if len(found) > 1:
+        raise ArtifactError(
+            f"{path} has {len(found)} exports", hint=f"name one: {', '.join(one.artifact for one in found)}"
+        )
+    return found[0]
 
 
 def benchmark(artifact: Artifact | str | Path, **options: Any) -> Any:

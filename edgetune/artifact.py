@@ -100,6 +100,18 @@ def open_artifact(path: Path, *, check_hashes: bool = False) -> Artifact:
     Raises:
         ArtifactError: not an artifact, a file is missing, of another size, or differs from the manifest.
     """
+    artifact = read_artifact(path)
+    if artifact.manifest is not None:
+        _check_files(artifact.path, artifact.manifest, check_hashes)
+    return artifact
+
+
+def read_artifact(path: Path) -> Artifact:
+    """As :func:`open_artifact`, whatever the state of the files that the manifest lists.
+
+    Raises:
+        ArtifactError: not an artifact, or its manifest is damaged.
+    """
     folder = path if path.is_dir() else path.parent
     manifest_file = folder / MANIFEST
     if not path.exists():
@@ -111,7 +123,6 @@ def open_artifact(path: Path, *, check_hashes: bool = False) -> Artifact:
     manifest = _read(manifest_file)
     if path.is_file() and path.name not in (MANIFEST, manifest.main_file):
         return Artifact(path, None)
-    _check_files(folder, manifest, check_hashes)
     return Artifact(folder, manifest)
 
 

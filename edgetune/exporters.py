@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,8 +144,13 @@ class TensorPair:
 class ReadsBack(Protocol):
     """An exporter that can read its own artifacts back, so that their weights can be verified."""
 
-    def tensor_pairs(self, model: TunedModel, artifact: Artifact) -> Iterator[TensorPair]:
+    def tensor_pairs(self, model: TunedModel, artifact: Artifact, tuned: Mapping[str, Any]) -> Iterator[TensorPair]:
         """Every tensor that the artifact has or should have.
+
+        Args:
+            model: trained.
+            artifact: exported from it.
+            tuned: the trained model's own tensors (torch), merged by PEFT, under transformers' names.
 
         Raises:
             ArtifactError: the file cannot be read.
@@ -154,7 +159,7 @@ class ReadsBack(Protocol):
         ...
 
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
-        """What the artifact's metadata says that is not so for the model, in words."""
+        """What the artifact's metadata and manifest say that is not so for the model, in words."""
         ...
 
 

@@ -228,7 +228,8 @@ class VerifySettings(Section):
     max_kl: float | None = Field(default=None, ge=0)
     """Largest mean KL divergence from the trained model, in nats a position."""
     min_top1: float | None = Field(default=None, ge=0, le=1)
-    """Smallest share of positions at which the likeliest token is the trained model's."""
+    """Smallest share of positions at which the likeliest token is the trained model's, of those where that has a clear
+    favourite (half a nat or more ahead)."""
     min_retention: float | None = Field(default=None, ge=0)
     """Smallest share of the task metric's gain over the base that the artifact keeps."""
 

@@ -19,8 +19,8 @@ import publishing  # noqa: E402
 
 from edgetune.exporting import export  # noqa: E402
 from edgetune.run import Run, open_run  # noqa: E402
-from edgetune.verification.record import Verification  # noqa: E402
-from edgetune.verification.verify import Depth, Verifier  # noqa: E402
+from edgetune.verification.record import Depth, Verification  # noqa: E402
+from edgetune.verification.verify import Verifier  # noqa: E402
 
 PRECISIONS = ("f16", "q8_0", "q6_k", "q5_k_m", "q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m")
 #: Rows for distributions, and rows that are answered.
@@ -74,6 +74,7 @@ def _row(one: dict[str, Any]) -> list[str]:
     verification = Verification.model_validate(one["verification"] | {"sha256": {}})
     figures = {check.name: check.figures for check in verification.checks}
     weights, apart, task = figures["weights"], figures["distributions"], figures["task"]
+    left = f"{task['retention']:.3f} [{task['low']:.3f}, {task['high']:.3f}]" if task else "not judged"
     failed = ", ".join(check.name for check in verification.failed)
     return [
         one["precision"],
@@ -82,7 +83,7 @@ def _row(one: dict[str, Any]) -> list[str]:
         f"{apart['kl_p99']:.2g}",
         f"{apart['top1']:.1%}",
         f"{weights['kept_median']:.3f} ({weights['kept_min']:.3f} to {weights['kept_max']:.3f})",
-        f"{task['retention']:.3f} [{task['low']:.3f}, {task['high']:.3f}]",
+        left,
         f"fails: {failed}" if failed else "passes",
     ]
 

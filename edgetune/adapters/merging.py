@@ -107,19 +107,22 @@ class MergedWeights:
         weight = self._trained_on(name)
         return _as_numpy(change.apply(weight) if change else weight)
 
-    def read_parts(self, name: str) -> Trained:
-        """Final values of one tensor, and what they are made of.
+    def read_parts(self, name: str, tuned: Mapping[str, torch.Tensor]) -> Trained:
+        """Final values of one tensor as merged by somebody else, and what they are made of here.
+
+        Args:
+            name: of the tensor.
+            tuned: tensors of the trained model.
 
         Raises:
             ModelError: its file is damaged.
         """
-        change = self._adapter.changes.get(name)
-        if change is None or name in self._adapter.replacements:
-            return Trained(self.read(name))
-        beneath = self._trained_on(name)
-        tuned = _as_numpy(change.apply(beneath.clone()))
+        final = _as_numpy(tuned[name].detach().cpu())
+        if name not in self._adapter.changes:
+            return Trained(final)
+        beneath = _as_numpy(self._trained_on(name))
         unrounded = _as_numpy(read_tensor(*self._sources[name])) if self._is_rounded(name) else None
-        return Trained(tuned, _as_numpy(beneath), unrounded)
+        return Trained(final, beneath, unrounded)
 
     def _trained_on(self, name: str) -> torch.Tensor:
         """Float32 copy of what the adapter was trained on top of; the file's own memory is never changed."""

@@ -97,8 +97,10 @@ def paired_bootstrap(before: Sequence[Ratio], after: Sequence[Ratio], groups: Gr
     return _percentiles(drawn[:, 1] - drawn[:, 0])
 
 
-def ratio_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> NDArray[np.float64]:
-    """(last - first) / (second - first) of resampled rows or groups; not finite where a draw shows no gain.
+def gain_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``second - first``, and ``(last - first) / (second - first)``, of resampled rows or groups: each (RESAMPLES,).
+
+    The latter is NaN where a draw shows no gain at all.
 
     Args:
         ratios: (rows, 3, 2): what each row adds to the figure of the base, of the tuned model and of an export.
@@ -106,10 +108,7 @@ def ratio_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> NDArray
     """
     base, tuned, exported = _resampled(_by_group(ratios, groups)).T
     gain = tuned - base
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # A draw whose gain has the other sign tells nothing either.
-        share: NDArray[np.float64] = np.where(gain * np.median(gain) > 0, (exported - base) / gain, np.nan)
-    return share
+    return gain, np.divide(exported - base, gain, out=np.full_like(gain, np.nan), where=gain != 0)
 
 
 def _by_group(ratios: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:

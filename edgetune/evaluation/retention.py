@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgetune.evaluation.intervals import pooled, ratio_bootstrap
+from edgetune.evaluation.intervals import gain_bootstrap, pooled
 from edgetune.evaluation.record import Evaluation
 
 
@@ -18,7 +18,7 @@ class Retention:
         name: of the figure.
         base, tuned, exported: the figure itself.
         rows: that it rests on.
-        value: the share left; None where training gained nothing, or the rows cannot tell.
+        value: the share left; None where training gained nothing, or so little that it can be chance.
         low, high: 95 % interval, from a bootstrap over rows, or groups of alike rows.
     """
 
@@ -32,8 +32,10 @@ class Retention:
     high: float = 0.0
 
 
-def retention(base: Evaluation, tuned: Evaluation, exported: Evaluation, name: str) -> Retention:
-    """The share of the gain in ``name`` that an export keeps. For a loss, where lower is better, it is the same."""
+def retention(
+    base: Evaluation, tuned: Evaluation, exported: Evaluation, name: str, *, lower_is_better: bool = False
+) -> Retention:
+    """The share of the gain in ``name`` that an export keeps."""
     three = (base, tuned, exported)
     sides = [{answer.row: answer for answer in side.answers if name in answer.ratios} for side in three]
     rows = [row for row in sides[2] if row in sides[0] and row in sides[1]]
@@ -42,9 +44,9 @@ def retention(base: Evaluation, tuned: Evaluation, exported: Evaluation, name: s
         return Retention(name, 0.0, 0.0, 0.0, 0, None)
     before, trained, after = (pooled([(a, b) for a, b in ratios[:, place]]) for place in range(len(sides)))
     groups = [sides[2][row].group for row in rows]
-    drawn = ratio_bootstrap(ratios, groups)
-    if trained == before or not np.isfinite(drawn).all():
+    gains, shares = gain_bootstrap(ratios, groups)
+    if np.percentile(-gains if lower_is_better else gains, 2.5) <= 0:
         return Retention(name, before, trained, after, len(rows), None)
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    low, high = np.nanpercentile(shares, [2.5, 97.5])
     share = (after - before) / (trained - before)
     return Retention(name, before, trained, after, len(rows), share, float(low), float(high))

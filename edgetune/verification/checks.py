@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
+import numpy as np
+
 from edgetune.errors import DataError
 from edgetune.evaluation.intervals import Ratio, bootstrap, paired_bootstrap, pooled
 from edgetune.evaluation.questions import Question, ask
@@ -74,10 +76,18 @@ def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) 
         for row in reference.rows:
             for part, scored in zip(row.distributions, row.question.scored, strict=True):
                 log_probs = log_probs_of(runtime, scored)
-                if log_probs.shape[1] < _needed(reference, part.log_probs.shape[1]):
-                    return _narrow(log_probs.shape[1], part.log_probs.shape[1])
+                if log_probs.shape[1] != reference.vocabulary:
+                    return _no_distributions(
+                        f"{log_probs.shape[1]} tokens in its vocabulary, {reference.vocabulary} in training",
+                        "a truncated vocabulary, or another model",
+                    )
+                if not np.isfinite(log_probs).all():
+                    text = f"row {row.question.row + 1}: its logits are not finite numbers"
+                    return _no_distributions(text, "damaged weights, or a type too narrow for this model")
                 rows.append(divergences(part, log_probs))
             bar.advance()
+    if not rows:
+        return Check(name="distributions", passed=None, text="not judged: no row has a token to score")
     found = summarise(rows)
     passed = found.kl_mean <= limits.kl_mean and found.top1 >= limits.top1
     bound = "" if reference.whole else ", a lower bound"
@@ -86,7 +96,8 @@ def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) 
         passed=passed,
         text=(
             f"mean KL {found.kl_mean:.2g} nats (p99 {found.kl_p99:.2g}, max {found.kl_max:.2g}{bound}), "
-            f"same likeliest token at {found.top1:.1%} of {found.clear} clear positions of {found.positions}"
+            f"same likeliest token at {found.top1:.1%} of {found.clear} clear positions, "
+            f"{found.top1_all:.1%} of all {found.positions}"
         ),
         figures=found.model_dump(),
         limits={"kl_mean": limits.kl_mean, "top1": limits.top1},
@@ -94,17 +105,8 @@ def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) 
     )
 
 
-def _needed(reference: Reference, kept: int) -> int:
-    return kept if reference.whole else 0
-
-
-def _narrow(found: int, wanted: int) -> Check:
-    return Check(
-        name="distributions",
-        passed=False,
-        text=f"{found} tokens in its vocabulary, {wanted} in training",
-        cause="a truncated vocabulary",
-    )
+def _no_distributions(text: str, cause: str) -> Check:
+    return Check(name="distributions", passed=False, text=text, cause=cause)
 
 
 def check_endings(tuned: Evaluation, exported: Evaluation) -> Check:
@@ -127,7 +129,7 @@ def check_endings(tuned: Evaluation, exported: Evaluation) -> Check:
             f"{ratio:.2f} of the trained model's length"
         ),
         figures={"stopped": shares[1], "length": ratio},
-        limits={"stopped": max(0.0, shares[0] - UNENDED), "length": LENGTH},
+        limits={"stopped, interval": shares[0] - UNENDED, "length, interval": LENGTH},
         cause=_ending_cause(short=short, unended=unended),
     )
 
@@ -147,7 +149,7 @@ def check_task(base: Evaluation, tuned: Evaluation, exported: Evaluation, limits
     """Share of the gain over the base that is left: of the first task metric (judged), and of the loss (shown)."""
     names = [score.name for score in exported.scores if score.name not in ("loss", "perplexity", "stopped")]
     checks = [_task(retention(base, tuned, exported, names[0]), limits)] if names else []
-    found = retention(base, tuned, exported, "loss")
+    found = retention(base, tuned, exported, "loss", lower_is_better=True)
     text = "not judged: it hardly moves while answers already break"
     share = f"{found.value:.4f} of the gain left; " if found.value is not None else ""
     figures = {} if found.value is None else {"retention": found.value}

@@ -51,6 +51,8 @@ class Divergence(Stored):
     top1: float
     """Share of the clear positions where both think the same token likeliest. (Of two tokens that are all but
     equally likely, rounding may prefer either.)"""
+    top1_all: float
+    """The same share of all positions."""
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -69,11 +71,13 @@ class Divergences:
         kl: of each position.
         clear: at how many positions the reference has a clear favourite.
         agreeing: at how many of those the artifact has the same.
+        agreeing_all: at how many of all positions both have the same likeliest token.
     """
 
     kl: NDArray[np.float64]
     clear: int
     agreeing: int
+    agreeing_all: int
 
 
 def divergences(reference: Distributions, log_probs: NDArray[np.float32]) -> Divergences:
@@ -92,8 +96,8 @@ def divergences(reference: Distributions, log_probs: NDArray[np.float32]) -> Div
     own = reference.log_probs.argmax(axis=1)
     likeliest = own if ids is None else np.take_along_axis(ids, own[:, None], axis=1)[:, 0]
     clear = -np.diff(np.partition(-reference.log_probs, 1, axis=1)[:, :2], axis=1)[:, 0] <= -LEAD
-    same = clear & (likeliest == log_probs.argmax(axis=1))
-    return Divergences(np.maximum(kl, 0.0), int(clear.sum()), int(same.sum()))
+    same = likeliest == log_probs.argmax(axis=1)
+    return Divergences(np.maximum(kl, 0.0), int(clear.sum()), int((clear & same).sum()), int(same.sum()))
 
 
 def _rest(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,4 +119,5 @@ def summarise(rows: Sequence[Divergences]) -> Divergence:
         kl_max=float(every.max()),
         clear=clear,
         top1=sum(row.agreeing for row in rows) / clear if clear else 1.0,
+        top1_all=sum(row.agreeing_all for row in rows) / len(every),
     )

@@ -70,7 +70,7 @@ class TypeLimits:
 #: By stored type: above what rounding SmolLM2's tensors gives (docs/decisions/0007), below rounding them twice. The
 #: shares of types whose scales are searched for (K, IQ) are wide: those do take part of a fine-tune away.
 TYPES = {
-    "F32": TypeLimits(1e-6, 0.002),
+    "F32": TypeLimits(1e-5, 0.002),
     "F16": TypeLimits(1e-3, 0.002),
     "BF16": TypeLimits(4e-3, 0.005),
     "Q8_0": TypeLimits(0.012, 0.005),
@@ -91,8 +91,11 @@ ANY_TYPE = TypeLimits(0.45, 0.60)
 #: Standard errors that rounding may move a share by, where those are wider than the type's limit: the errors of a
 #: block's values are not quite independent.
 DEVIATIONS = 8.0
-#: A share whose standard error is larger says nothing.
-BLURRED = 0.1
+#: How far a share may be off for each time that the rounding is larger than what is looked for. Over a base that was
+#: rounded before, the quantiser amplifies or swallows what is smaller than its step; seen up to 0.04 (decision 0007).
+GAIN = 0.06
+#: A share that may be further off says nothing.
+BLURRED = 0.7
 
 
 def limits_for(precision: str, settings: VerifySettings) -> Limits:

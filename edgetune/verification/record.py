@@ -33,6 +33,20 @@ class Check(Stored):
     """The likely cause of a failure, and what to do."""
 
 
+class Depth(Stored):
+    """How much is compared."""
+
+    rows: int
+    """For prompts and distributions."""
+    answers: int | None
+    """Rows that are answered, for endings and task; None: all held-out rows."""
+
+    def covers(self, other: Depth) -> bool:
+        """Whether as much is compared as in ``other``."""
+        answered = self.answers is None or (other.answers is not None and self.answers >= other.answers)
+        return self.rows >= other.rows and answered
+
+
 class Verification(Stored):
     """Whether an artifact is the trained model, with the evidence."""
 
@@ -43,6 +57,7 @@ class Verification(Stored):
     """The artifact's files as verified."""
     basis_sha256: str
     """Over the trained weights, the rows and the settings: with the same, nothing need be verified again."""
+    depth: Depth
     precision_class: str
     """Which limits held."""
     reference: str
@@ -71,7 +86,7 @@ def store(folder: Path, verification: Verification) -> None:
 
 
 def load(artifact: Artifact) -> Verification | None:
-    """The verification of exactly these files; None: never verified, changed since, or not readable."""
+    """The verification of the files as the manifest lists them; None: there is none of those, or it is damaged."""
     if artifact.manifest is None:
         return None
     try:
@@ -84,6 +99,9 @@ def load(artifact: Artifact) -> Verification | None:
 def warning(artifact: Artifact) -> str | None:
     """What a user of the artifact has to know: that its verification failed. None: it passed, or there was none."""
     found = load(artifact)
-    if found is None or found.passed:
+    if found is None:
+        damaged = artifact.manifest is not None and (artifact.path / FILE).is_file()
+        return f"the verification of {artifact.name} is damaged, or of other files" if damaged else None
+    if found.passed:
         return None
     return f"{artifact.name} is unverified: it failed {', '.join(check.name for check in found.failed)}"

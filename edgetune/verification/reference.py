@@ -8,8 +8,7 @@ against: nothing of edgetune's own merge or export has a part in it. Its likelie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgetune import console, files
+from edgetune.artifact import Artifact
 from edgetune.data.conversation import Conversation, Kind
 from edgetune.errors import ArtifactError
 from edgetune.evaluation.loss import answer_positions
@@ -24,6 +24,7 @@ from edgetune.evaluation.questions import Question, Scored, ask
 from edgetune.evaluation.record import Stored
 from edgetune.runtimes.protocol import Runtime
 from edgetune.verification.divergence import Distributions, log_softmax
+from edgetune.verification.limits import Limits
 
 #: The file beside an artifact's manifest.
 PORTABLE = "reference.json"
@@ -56,11 +57,18 @@ class Reference:
         rows: of the held-out file.
         system: system prompt for rows that have none.
         name: what computed it, for people.
+        vocabulary: tokens in a distribution.
     """
 
     rows: tuple[ReferenceRow, ...]
     system: str | None
     name: str
+    vocabulary: int
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max((len(part.input_ids) for row in self.rows for part in row.question.scored), default=0)
 
     @property
     def whole(self) -> bool:
@@ -88,10 +96,12 @@ def build_reference(
     found = []
     with console.progress("Asking the trained model", total=len(questions), unit="rows") as bar:
         for conversation, question in zip(chosen, questions, strict=True):
-            parts = tuple(Distributions(log_probs_of(runtime, scored)) for scored in question.scored)
-            found.append(ReferenceRow(conversation, question, parts))
+            scored = tuple(part for part in question.scored if answer_positions(part))
+            parts = tuple(Distributions(log_probs_of(runtime, part)) for part in scored)
+            found.append(ReferenceRow(conversation, replace(question, scored=scored), parts))
             bar.advance()
-    return Reference(tuple(found), system, name)
+    widths = {part.log_probs.shape[1] for row in found for part in row.distributions}
+    return Reference(tuple(found), system, name, max(widths, default=0))
 
 
 def log_probs_of(runtime: Runtime, scored: Scored) -> NDArray[np.float32]:
@@ -122,23 +132,35 @@ class _Portable(Stored):
     schema_version: Literal[1] = 1
     name: str
     system: str | None
+    vocabulary: int
+    limits: Limits
+    sha256: dict[str, str]
+    """The artifact's files that these rows are for."""
     rows: tuple[_PortableRow, ...]
 
 
-def write_portable(reference: Reference, folder: Path) -> None:
-    """Store some rows and the likeliest tokens beside an artifact."""
-    rows = tuple(_pack(row) for row in reference.rows[:PORTABLE_ROWS])
-    portable = _Portable(name=reference.name, system=reference.system, rows=rows)
-    files.write_text(folder / PORTABLE, portable.model_dump_json() + "\n")
+def write_portable(reference: Reference, limits: Limits, artifact: Artifact) -> None:
+    """Store some rows, the likeliest tokens and the limits beside an artifact."""
+    assert artifact.manifest is not None, "verified artifacts have one"
+    portable = _Portable(
+        name=reference.name,
+        system=reference.system,
+        vocabulary=reference.vocabulary,
+        limits=limits,
+        sha256=artifact.manifest.sha256,
+        rows=tuple(_pack(row) for row in reference.rows[:PORTABLE_ROWS]),
+    )
+    files.write_text(artifact.path / PORTABLE, portable.model_dump_json() + "\n")
 
 
-def read_portable(folder: Path) -> Reference:
-    """The reference that travels with an artifact.
+def read_portable(artifact: Artifact) -> tuple[Reference, Limits]:
+    """The reference that travels with an artifact, and what the artifact must reach.
 
     Raises:
-        ArtifactError: there is none, or it is damaged.
+        ArtifactError: there is none, it is damaged, or of other files.
     """
-    path = folder / PORTABLE
+    assert artifact.manifest is not None, "verified artifacts have one"
+    folder, path = artifact.path, artifact.path / PORTABLE
     try:
         stored = _Portable.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -148,7 +170,13 @@ def read_portable(folder: Path) -> Reference:
         ) from error
     except ValidationError as error:
         raise ArtifactError(f"{path} is damaged: {error.errors()[0]['msg']}", hint="copy the artifact again") from error
-    return Reference(tuple(_unpack(row) for row in stored.rows), stored.system, stored.name)
+    if stored.sha256 != artifact.manifest.sha256:
+        raise ArtifactError(f"{path} belongs to other files than these", hint="verify again where the run is, and copy")
+    try:
+        rows = tuple(_unpack(row) for row in stored.rows)
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}", hint="copy the artifact again") from error
+    return Reference(rows, stored.system, stored.name, stored.vocabulary), stored.limits
 
 
 def _pack(row: ReferenceRow) -> _PortableRow:
@@ -176,4 +204,9 @@ def _unpack(row: _PortableRow) -> ReferenceRow:
         Distributions(np.asarray(log_probs, np.float32), np.asarray(ids, np.int64))
         for ids, log_probs in zip(row.ids, row.log_probs, strict=True)
     ]
+    shapes = [(len(answer_positions(part)), KEPT) for part in scored]
+    if [part.log_probs.shape for part in parts] != [d.ids.shape for d in parts if d.ids is not None]:
+        raise ValueError(f"row {row.row + 1} has as many tokens as log-probabilities nowhere")
+    if [part.log_probs.shape[0] for part in parts] != [positions for positions, _ in shapes]:
+        raise ValueError(f"row {row.row + 1} has other positions than tokens to score")
     return ReferenceRow(conversation, question, tuple(parts))

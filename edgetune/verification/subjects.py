@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetune import console
-from edgetune.artifact import Artifact
+from edgetune.artifact import Artifact, is_artifact, read_artifact
 from edgetune.errors import ArtifactError
 from edgetune.evaluation.report import run_of
 from edgetune.run import Run, is_run, open_run
-from edgetune.runtimes.choosing import require_artifact, run_artifacts
+from edgetune.runtimes.choosing import require_artifact
 from edgetune.verification.record import Verification
 from edgetune.verification.reference import PORTABLE
 from edgetune.verification.text import to_text
@@ -64,9 +64,14 @@ def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification
 
 
 def _artifacts(path: Path, name: str | None) -> list[Artifact]:
-    if name is not None or not is_run(path):
-        return [require_artifact(path, name)]
-    return run_artifacts(Run(path)) or [require_artifact(path)]  # which says how to export one
+    """Those meant, whatever the state of their files: that is for the verification to say."""
+    if not is_run(path):
+        return [read_artifact(path)]
+    folder = Run(path).exports_folder
+    every = [read_artifact(one) for one in sorted(folder.glob("*")) if is_artifact(one)]
+    if name is not None:
+        every = [one for one in every if name in (one.path.name, one.name)]
+    return every or [require_artifact(path, name)]  # which says what there is, and how to export one
 
 
 def _run(path: Path, given: Path | None) -> Run | None:

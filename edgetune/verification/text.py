@@ -34,7 +34,9 @@ def summary_line(verification: Verification) -> str:
     """Verified or not, in one line."""
     judged = [check for check in verification.checks if check.passed is not None]
     if verification.passed:
-        return f"verified: {', '.join(check.name for check in judged)} are the trained model's"
+        others = [check.name for check in verification.checks if check.passed is None and check.name != "loss"]
+        rest = f" (not judged: {', '.join(others)})" if others else ""
+        return f"verified: {', '.join(check.name for check in judged)} are the trained model's{rest}"
     return f"NOT verified: failed {', '.join(check.name for check in verification.failed)}"
 
 

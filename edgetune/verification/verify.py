@@ -3,84 +3,76 @@
 ::
 
     file           every file is what its manifest says
-    metadata       what the file says of itself is what would be written now
+    metadata       what file and manifest say is what would be written now
     weights        tensor by tensor against base and adapter
     prompts        text and token ids through the runtime's own template and tokenizer
     distributions  next-token KL and agreement, teacher-forced
     endings        answers end where the trained model's do
     task           share of the metric's gain over the base that is left
 
-The reference is computed by torch and PEFT alone (:mod:`edgetune.verification.reference`).
+The reference is the trained model in torch, its adapter merged by PEFT and not by edgetune's exporters.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from edgetune import __version__, console, files
 from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import Artifact, ArtifactManifest, open_artifact
 from edgetune.data.reading import load_rows
-from edgetune.errors import ArtifactError, EdgetuneError
+from edgetune.errors import ArtifactError, EdgetuneError, Interrupted, InUse, MissingExtra, ResourceError
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.subjects import (
     Settings,
+    artifact_opening,
     choose_rows,
     evaluate_run,
     measure,
     torch_subject,
     tuned_opening,
 )
-from edgetune.exporters import ReadsBack, find_exporter
+from edgetune.exporters import Exporter, ReadsBack, find_exporter
 from edgetune.recipe import VerifySettings
 from edgetune.run import Run
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.protocol import Runtime
 from edgetune.verification.checks import check_distributions, check_endings, check_prompts, check_task
 from edgetune.verification.limits import Limits, limits_for
-from edgetune.verification.record import Check, Verification, load, store
-from edgetune.verification.reference import PORTABLE, Reference, build_reference, read_portable, write_portable
+from edgetune.verification.record import Check, Depth, Verification, load, store
+from edgetune.verification.reference import Reference, build_reference, read_portable, write_portable
 from edgetune.verification.weight_check import check_weights
 from edgetune.verification.weights import compare_tensors
 
 #: Rows of a quick verification: for prompts and distributions, and for answers.
-QUICK_ROWS, QUICK_ANSWERS = 16, 24
+QUICK = Depth(rows=16, answers=24)
+#: Failures of this machine or its user, not of the artifact.
+_NOT_ITS_FAULT = (ResourceError, MissingExtra, InUse, Interrupted)
 
 
 @dataclass(frozen=True)
-class Depth:
-    """How much is compared.
+class TrainedSide:
+    """What artifacts of a run are compared with.
 
     Attributes:
-        rows: for prompts and distributions.
-        answers: rows that are answered, for endings and task; None: all held-out rows.
+        reference: distributions of the trained model.
+        base, tuned: answers of the untuned base and of the trained model.
+        weights: of the trained model, torch tensors under transformers' names.
     """
 
-    rows: int
-    answers: int | None
-
-    @classmethod
-    def of(cls, settings: VerifySettings, *, quick: bool) -> Depth:
-        """The recipe's, or at most that of a quick verification."""
-        if quick:
-            return cls(min(QUICK_ROWS, settings.rows), QUICK_ANSWERS)
-        return cls(settings.rows, None)
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """The trained model's side: its distributions, and its answers."""
-
     reference: Reference
-    evaluation: Evaluation
+    base: Evaluation
+    tuned: Evaluation
+    weights: Mapping[str, Any]
 
 
 class Verifier:
-    """Verifies the artifacts of one run; the trained model is asked once for all of them.
+    """Verifies the artifacts of one run. The trained model is asked once for all of them and kept in memory.
 
     Args:
         run: trained.
@@ -94,33 +86,27 @@ class Verifier:
     def __init__(self, run: Run, *, quick: bool = False, depth: Depth | None = None) -> None:
         self.run = run
         self.recipe = run.recipe
-        self.depth = depth or Depth.of(self.recipe.verify, quick=quick)
+        self.depth = depth or _depth(self.recipe.verify, quick=quick)
         self.model = tuned_model(run)
         if not run.heldout_file.is_file():
             raise EdgetuneError(
                 f"{run.folder} has no held-out rows to verify with",
                 hint="put data/heldout.jsonl back; edgetune export --no-verify writes an artifact without",
             )
-        self._trained: _Trained | None = None
-        parts = (
-            __version__,
-            tuned_opening(run).weights_sha256,
-            files.sha256_file(run.heldout_file),
-            Settings.of(self.recipe, self.depth.answers),
-            self.recipe.verify,
-            self.depth,
-        )
+        self._trained: TrainedSide | None = None
+        rows, settings = files.sha256_file(run.heldout_file), Settings.of(self.recipe)
+        parts = (__version__, tuned_opening(run).weights_sha256, rows, settings, self.recipe.verify)
         self._basis = files.sha256_text(repr(parts))
 
     @property
-    def trained(self) -> _Trained:
+    def trained(self) -> TrainedSide:
         """What the trained model says; computed when first asked for."""
         if self._trained is None:
             self._trained = self._ask()
         return self._trained
 
     def verify(self, artifact: Artifact, *, again: bool = True, portable: bool = False) -> Verification:
-        """Check one artifact and store ``verify.json`` in it.
+        """Check one artifact and store ``verify.json`` in it; one of more rows that is there already stays.
 
         Args:
             artifact: of this run.
@@ -128,12 +114,12 @@ class Verifier:
             portable: also store ``reference.json``, with held-out rows, for devices without torch.
 
         Raises:
-            ArtifactError: a bare file, or the artifact belongs to another run's model.
-            EdgetuneError: the trained model cannot be asked.
+            ArtifactError: a bare file.
+            EdgetuneError: the trained model cannot be asked. What stops the artifact itself is a failed check.
         """
         manifest = _require_manifest(artifact)
-        known = None if again else load(artifact)
-        if known and known.basis_sha256 == self._basis and _check_files(artifact).passed:
+        known = self._known(artifact)
+        if known and not again and known.depth.covers(self.depth):
             return known
         start = time.monotonic()
         limits = limits_for(manifest.precision, self.recipe.verify)
@@ -141,13 +127,20 @@ class Verifier:
         checks = [_check_files(artifact)]
         if checks[0].passed:
             checks += [*self._read_back(artifact, manifest), *self._run(artifact, limits)]
+        verification = _record(artifact, limits.name, name, self._basis, self.depth, checks, start)
+        if not known or self.depth.covers(known.depth):
+            _keep(artifact, verification)
         if portable:
-            write_portable(self.trained.reference, artifact.path)
-        verification = _record(artifact, limits, name, self._basis, checks, start)
-        store(artifact.path, verification)
+            write_portable(self.trained.reference, limits, artifact)
         return verification
 
-    def _ask(self) -> _Trained:
+    def _known(self, artifact: Artifact) -> Verification | None:
+        """What is stored of the very same files, trained model, rows and settings."""
+        known = load(artifact)
+        same = known is not None and known.basis_sha256 == self._basis
+        return known if same and _check_files(artifact).passed else None
+
+    def _ask(self) -> TrainedSide:
         from edgetune.runtimes.torch_runtime import open_torch
         from edgetune.training.devices import choose_device
 
@@ -156,44 +149,55 @@ class Verifier:
         rows = choose_rows(len(conversations), self.depth.rows, settings.seed)
         device = choose_device("auto")
         runtime = open_torch(run, device=device.value)
+        weights = runtime.model.state_dict()
         try:
             reference = build_reference(runtime, conversations, rows, settings.system, run.folder.name)
             opening = replace(tuned_opening(run), open=lambda: torch_subject("tuned", runtime, (f"ran on {device}",)))
-            return _Trained(reference, measure(opening, run.heldout_file, settings, run.evaluation_file("tuned")))
+            tuned = measure(opening, run.heldout_file, settings, run.evaluation_file("tuned"))
         finally:
             runtime.close()
+        return TrainedSide(reference, evaluate_run(run, "base", limit=self.depth.answers), tuned, weights)
 
     def _read_back(self, artifact: Artifact, manifest: ArtifactManifest) -> list[Check]:
-        exporter = find_exporter(manifest.format)
+        exporter: Exporter = find_exporter(manifest.format)
         if not isinstance(exporter, ReadsBack):
             text = f"not judged: the exporter of '{manifest.format}' does not read its files back"
             return [Check(name=name, passed=None, text=text) for name in ("metadata", "weights")]
-        problems = exporter.metadata_problems(self.model, artifact)
-        metadata = Check(
-            name="metadata",
-            passed=not problems,
-            text=f"{len(problems)} keys differ" if problems else "says what would be written now",
-            problems=tuple(problems),
-            cause="the file was changed after export, or made from another run" if problems else None,
-        )
+        reader, trained = exporter, self.trained
+        return [
+            *_phase(("metadata",), lambda: [_check_metadata(reader.metadata_problems(self.model, artifact))]),
+            *_phase(("weights",), lambda: [self._weights(reader, artifact, manifest, trained.weights)]),
+        ]
+
+    def _weights(
+        self, reader: ReadsBack, artifact: Artifact, manifest: ArtifactManifest, weights: Mapping[str, Any]
+    ) -> Check:
+        findings = []
         with console.progress("Comparing weights", total=sum(manifest.tensor_types.values()), unit="tensors") as bar:
-            findings = []
-            for pair in exporter.tensor_pairs(self.model, artifact):
+            for pair in reader.tensor_pairs(self.model, artifact, weights):
                 findings.append(compare_tensors(pair))
                 bar.advance()
-        return [metadata, check_weights(findings)]
+        return check_weights(findings)
 
     def _run(self, artifact: Artifact, limits: Limits) -> list[Check]:
-        reference, tuned = self.trained.reference, self.trained.evaluation
-        with _opened(artifact) as runtime:
-            checks = [check_prompts(reference, runtime), check_distributions(reference, runtime, limits)]
-        if not checks[0].passed:
-            text = "not judged: it is not asked as the trained model is"
-            return [*checks, *(Check(name=name, passed=None, text=text) for name in ("endings", "task"))]
-        answers = self.depth.answers
-        base = evaluate_run(self.run, "base", limit=answers)
-        exported = evaluate_run(self.run, artifact.path, limit=answers)
-        return [*checks, check_endings(tuned, exported), *check_task(base, tuned, exported, limits)]
+        trained = self.trained
+        asked = _ask_artifact(artifact, trained.reference, limits)
+        if not all(check.passed for check in asked if check.name == "prompts"):
+            return [*asked, *_not_judged(("endings", "task"), "it is not asked as the trained model is")]
+
+        def answer() -> list[Check]:
+            exported = self._answers(artifact)
+            endings = check_endings(trained.tuned, exported)
+            return [endings, *check_task(trained.base, trained.tuned, exported, limits)]
+
+        return [*asked, *_phase(("endings", "task"), answer)]
+
+    def _answers(self, artifact: Artifact) -> Evaluation:
+        """Answers of the artifact; only those of the run's own exports are kept in the run."""
+        if artifact.path.resolve().parent == self.run.exports_folder.resolve():
+            return evaluate_run(self.run, artifact.path, limit=self.depth.answers)
+        settings = Settings.of(self.recipe, self.depth.answers)
+        return measure(artifact_opening(artifact), self.run.heldout_file, settings)
 
 
 def verify_portable(artifact: Artifact) -> Verification:
@@ -202,16 +206,25 @@ def verify_portable(artifact: Artifact) -> Verification:
     Raises:
         ArtifactError: it carries none.
     """
-    manifest = _require_manifest(artifact)
+    _require_manifest(artifact)
     start = time.monotonic()
-    limits = limits_for(manifest.precision, VerifySettings())
-    reference = read_portable(artifact.path)
+    reference, limits = read_portable(artifact)
     checks = [_check_files(artifact)]
     if checks[0].passed:
-        with _opened(artifact) as runtime:
-            checks += [check_prompts(reference, runtime), check_distributions(reference, runtime, limits)]
+        checks += _ask_artifact(artifact, reference, limits)
+    basis, depth = files.sha256_text(repr(limits)), Depth(rows=len(reference.rows), answers=0)
     name = f"{reference.name}, as it travels with the artifact"
-    return _record(artifact, limits, name, files.sha256_file(artifact.path / PORTABLE), checks, start)
+    verification = _record(artifact, limits.name, name, basis, depth, checks, start)
+    if not verification.passed:
+        _keep(artifact, verification)  # a copy that fails must not go on saying that the original passed
+    return verification
+
+
+def _depth(settings: VerifySettings, *, quick: bool) -> Depth:
+    """The recipe's, or at most that of a quick verification."""
+    if quick:
+        return Depth(rows=min(QUICK.rows, settings.rows), answers=QUICK.answers)
+    return Depth(rows=settings.rows, answers=None)
 
 
 def _require_manifest(artifact: Artifact) -> ArtifactManifest:
@@ -224,33 +237,90 @@ def _require_manifest(artifact: Artifact) -> ArtifactManifest:
 
 
 def _check_files(artifact: Artifact) -> Check:
+    manifest = _require_manifest(artifact)
+    cause = "the copy is damaged, or the file was changed after export: export or copy it again"
+    if manifest.main_file not in manifest.sha256:
+        return Check(name="file", passed=False, text=f"the manifest has no hash of {manifest.main_file}", cause=cause)
     try:
         open_artifact(artifact.path, check_hashes=True)
     except ArtifactError as error:
-        cause = "the copy is damaged, or the file was changed after export: export or copy it again"
         return Check(name="file", passed=False, text=error.message, problems=error.problems, cause=cause)
-    count = len(artifact.manifest.sha256) if artifact.manifest else 1
+    count = len(manifest.sha256)
     return Check(name="file", passed=True, text=f"{count} {'file is' if count == 1 else 'files are'} as exported")
 
 
+def _check_metadata(problems: Sequence[str]) -> Check:
+    return Check(
+        name="metadata",
+        passed=not problems,
+        text=f"{len(problems)} findings" if problems else "says what would be written now",
+        problems=tuple(problems),
+        cause="the file was changed after export, or made from another run" if problems else None,
+    )
+
+
+def _ask_artifact(artifact: Artifact, reference: Reference, limits: Limits) -> list[Check]:
+    """Prompts, and distributions where those are right, through the artifact's own runtime."""
+
+    def ask() -> list[Check]:
+        with _opened(artifact, reference.longest) as runtime:
+            prompts = check_prompts(reference, runtime)
+            if not prompts.passed and "tokens do not fit" in " ".join(prompts.problems):
+                return [prompts, *_not_judged(("distributions",), "rows do not fit its context")]
+            return [prompts, *_phase(("distributions",), lambda: [check_distributions(reference, runtime, limits)])]
+
+    return _phase(("prompts", "distributions"), ask)
+
+
+def _phase(names: Sequence[str], work: Callable[[], list[Check]]) -> list[Check]:
+    """The checks of one phase. What stops an artifact fails the first of them, and the others are not judged."""
+    try:
+        return work()
+    except _NOT_ITS_FAULT:
+        raise
+    except EdgetuneError as error:
+        cause = "the artifact is damaged, cut short or of another model"
+        failed = Check(name=names[0], passed=False, text=error.message, problems=error.problems, cause=cause)
+        return [failed, *_not_judged(names[1:], f"{names[0]} could not be")]
+
+
+def _not_judged(names: Sequence[str], why: str) -> list[Check]:
+    return [Check(name=name, passed=None, text=f"not judged: {why}") for name in names]
+
+
 @contextmanager
-def _opened(artifact: Artifact) -> Iterator[Runtime]:
-    runtime = open_runtime(artifact)
+def _opened(artifact: Artifact, longest: int) -> Iterator[Runtime]:
+    """The artifact in its runtime, with the runtime's usual context or as much as the longest row needs."""
+    manifest = _require_manifest(artifact)
+    usual = open_runtime(artifact)
+    if usual.context_length >= longest or longest > manifest.context_length:
+        runtime = usual
+    else:
+        usual.close()
+        runtime = open_runtime(artifact, context=longest)
     try:
         yield runtime
     finally:
         runtime.close()
 
 
+def _keep(artifact: Artifact, verification: Verification) -> None:
+    """Store the result; where that cannot be done the findings must not be lost with it."""
+    try:
+        store(artifact.path, verification)
+    except ResourceError as error:
+        console.note(f"warning: the result is not stored: {error.message}")
+
+
 def _record(  # noqa: PLR0913, PLR0917  # the parts of a verification
-    artifact: Artifact, limits: Limits, reference: str, basis: str, checks: list[Check], start: float
+    artifact: Artifact, limits: str, reference: str, basis: str, depth: Depth, checks: list[Check], start: float
 ) -> Verification:
-    manifest = _require_manifest(artifact)
     return Verification(
         artifact=artifact.name,
-        sha256=manifest.sha256,
+        sha256=_require_manifest(artifact).sha256,
         basis_sha256=basis,
-        precision_class=limits.name,
+        depth=depth,
+        precision_class=limits,
         reference=reference,
         checks=tuple(checks),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

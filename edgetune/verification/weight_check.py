@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from edgetune.verification.limits import ANY_TYPE, BLURRED, DEVIATIONS, TYPES
+from edgetune.verification.limits import ANY_TYPE, BLURRED, DEVIATIONS, GAIN, TYPES
 from edgetune.verification.record import Check
 from edgetune.verification.weights import Share, TensorFinding
 
@@ -63,7 +63,7 @@ def _pooled(shares: Sequence[Share | None]) -> Share | None:
         return None
     weights = [share.error**-2 for share in known]
     mean = sum(weight * share.value for weight, share in zip(weights, known, strict=True)) / sum(weights)
-    return Share(value=mean, error=1 / math.sqrt(sum(weights)))
+    return Share(value=mean, error=1 / math.sqrt(sum(weights)), blur=median(share.blur for share in known))
 
 
 def _lost(finding: TensorFinding) -> bool:
@@ -76,7 +76,8 @@ def _based(finding: TensorFinding) -> bool:
 
 def _off(share: Share, origin: float, limit: float) -> bool:
     """Whether a share is further from where it belongs than rounding could move it."""
-    return share.error <= BLURRED and abs(share.value - origin) > max(limit, DEVIATIONS * share.error)
+    tolerance = max(limit, DEVIATIONS * share.error, GAIN * share.blur)
+    return tolerance <= BLURRED and abs(share.value - origin) > tolerance
 
 
 def _value(share: Share | None) -> str:
@@ -108,6 +109,8 @@ def _cause(findings: Sequence[TensorFinding]) -> str:
     """The commonest reason for such findings."""
     adapted = [f for f in findings if f.kept]
     lost, based = [f for f in adapted if _lost(f)], [f for f in adapted if _based(f)]
+    if any("finite" in (f.problem or "") for f in findings):
+        return "damaged weights, or values too large for the type"
     if any(f.problem for f in findings):
         return "tensors are missing, too many or of another shape: another vocabulary, a wrong tie flag, another model"
     if len(based) > len(adapted) / 2:

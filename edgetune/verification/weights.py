@@ -6,7 +6,9 @@ Of each tensor three figures, from W (what the trained model holds) and W' (what
     kept      1 + ⟨W' - W, Δ⟩ / ‖Δ‖²                  share of the fine-tune Δ that is in the file
     residue   ⟨W' - W, R⟩ / ‖R‖²                      share of the rounding R that training undid in the base
 
-Rounding errors lie in no particular direction, so ``kept`` is 1 and ``residue`` 0 however coarse the type. A layer
+Rounding errors lie in no particular direction, so ``kept`` is 1 and ``residue`` 0 however coarse the type, if Δ is not
+far smaller than the rounding (over a base that has only sixteen values a block, too small a Δ moves few weights over a
+threshold or many). A layer
 whose adapter was left out has ``kept`` 0, an rsLoRA adapter at the wrong scale 1/√r, one that was trained on longer
 something else; and an adapter merged into the 16-bit base, where it was trained over the NF4 one, has ``residue`` 1.
 (R is W16 - dequant(W4): the NF4 base lacks it, the 16-bit base has it.)
@@ -27,6 +29,8 @@ class Share(Stored):
 
     value: float
     error: float
+    blur: float
+    """‖W' - W‖ over the length of the direction: how much larger than it the rounding is."""
 
 
 class TensorFinding(Stored):
@@ -68,7 +72,7 @@ def _share(difference: Values, direction: Values, *, origin: float) -> Share | N
     product = float(np.vdot(difference, direction)) / square
     # Were the errors of the values independent, the product would scatter by this much.
     scatter = math.sqrt(float(np.vdot(difference**2, direction**2))) / square
-    return Share(value=origin + product, error=scatter)
+    return Share(value=origin + product, error=scatter, blur=_norm(difference) / math.sqrt(square))
 
 
 def _norm(values: Values) -> float:

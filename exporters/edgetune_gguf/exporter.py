@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgetune import __version__, console, extras, files
 from edgetune.adapters.merging import MergedWeights
@@ -88,21 +88,29 @@ class GgufExporter:
             write_manifest(temporary, manifest)
         return Artifact(folder, manifest)
 
-    def tensor_pairs(self, model: TunedModel, artifact: Artifact) -> Iterator[TensorPair]:
+    def tensor_pairs(self, model: TunedModel, artifact: Artifact, tuned: Mapping[str, Any]) -> Iterator[TensorPair]:
         """Every tensor that the artifact has or should have."""
         architecture, config = _understood(model)
         tensors = file_tensors(architecture, config, _weights(model))
-        return reading_back.tensor_pairs(tensors, reading_back.open_file(artifact))
+        return reading_back.tensor_pairs(tensors, reading_back.open_file(artifact), tuned)
 
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
-        """Keys of the file that do not have the value that would be written now."""
+        """Keys of the file that do not have the value that would be written now, and types that were not asked for."""
         file = reading_back.open_file(artifact)
         assert artifact.manifest is not None, "verified artifacts have one"
-        writer, _ = _metadata(model, *_understood(model), artifact.manifest.precision)
+        prepared = _prepare(model, artifact.manifest.precision)
+        writer, check = _metadata(model, prepared.architecture, prepared.config, prepared.precision)
         expected = {key: value.value for key, value in writer.kv_data[0].items()}
         # Who wrote it, and what its run's folder is called today, is no fault of the file.
-        ignored = {"edgetune.version", "edgetune.run"}
-        return reading_back.metadata_problems(file, {k: v for k, v in expected.items() if k not in ignored})
+        expected |= {key: file.metadata[key] for key in ("edgetune.version", "edgetune.run") if key in file.metadata}
+        name = f"{model.name}-{prepared.precision}"
+        return [
+            *reading_back.metadata_problems(file, expected),
+            *reading_back.type_problems(file, {n: c.type for n, c in prepared.choices.items()}),
+            *reading_back.manifest_problems(
+                artifact.manifest, _manifest(prepared, name, artifact.main_file, check.stop_ids)
+            ),
+        ]
 
 
 def _understood(model: TunedModel) -> tuple[Architecture, ModelConfig]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from edgetune.artifact import Artifact
+from edgetune.artifact import Artifact, ArtifactManifest
 from edgetune.errors import ArtifactError, ModelError
 from edgetune.exporters import TensorPair, Trained
 from edgetune.models.gguf_file import GgufFile, read_gguf
@@ -28,16 +29,17 @@ def open_file(artifact: Artifact) -> GgufFile:
         raise ArtifactError(error.message, hint="export it again") from error
 
 
-def tensor_pairs(tensors: Sequence[FileTensor], file: GgufFile) -> Iterator[TensorPair]:
+def tensor_pairs(tensors: Sequence[FileTensor], file: GgufFile, tuned: Mapping[str, Any]) -> Iterator[TensorPair]:
     """Every tensor that the file has or should have, in the file's order.
 
     Args:
-        tensors: those of the trained model.
+        tensors: those that the file should have.
         file: the artifact's.
+        tuned: the trained model's.
     """
     wanted = {tensor.name: tensor for tensor in tensors}
     for name in dict.fromkeys([*file.tensors, *wanted]):
-        yield _pair(name, file, wanted.get(name))
+        yield _pair(name, file, wanted.get(name), tuned)
 
 
 def metadata_problems(file: GgufFile, expected: Mapping[str, Any]) -> list[str]:
@@ -48,10 +50,32 @@ def metadata_problems(file: GgufFile, expected: Mapping[str, Any]) -> list[str]:
             problems.append(f"{key} is missing")
         elif _plain(file.metadata[key]) != _plain(value):
             problems.append(f"{key} {_difference(_plain(file.metadata[key]), _plain(value))}")
-    return problems
+    return problems + [f"{key} is not among what is written" for key in file.metadata if key not in expected]
 
 
-def _pair(name: str, file: GgufFile, wanted: FileTensor | None) -> TensorPair:
+def manifest_problems(found: ArtifactManifest, expected: ArtifactManifest) -> list[str]:
+    """Fields of a manifest that are not what would be written now."""
+    wanted, written = expected.model_dump(), found.model_dump()
+    # When, by which edgetune, and what the run's folder is called today, is no fault of the artifact.
+    ignored = {"created", "edgetune", "run", "inputs_sha256", "sha256", "size_bytes", "main_file"}
+    return [
+        f"manifest.json: {field} {_difference(_plain(written[field]), _plain(value))}"
+        for field, value in wanted.items()
+        if field not in ignored and _plain(written[field]) != _plain(value)
+    ]
+
+
+def type_problems(file: GgufFile, wanted: Mapping[str, str]) -> list[str]:
+    """Tensors that are of another type than the precision means for them; one line for each pair of types."""
+    others = Counter(
+        (tensor.type_name, wanted[name])
+        for name, tensor in file.tensors.items()
+        if name in wanted and tensor.type_name != wanted[name]
+    )
+    return [f"{count} tensors are {found} where {asked} was asked for" for (found, asked), count in others.items()]
+
+
+def _pair(name: str, file: GgufFile, wanted: FileTensor | None, tuned: Mapping[str, Any]) -> TensorPair:
     found = file.tensors.get(name)
     if found is None:
         return TensorPair(name, "", problem="missing")
@@ -59,7 +83,7 @@ def _pair(name: str, file: GgufFile, wanted: FileTensor | None) -> TensorPair:
         return TensorPair(name, found.type_name, problem="the trained model has no such tensor")
     if found.shape != wanted.shape:
         return TensorPair(name, found.type_name, problem=f"shape {found.shape}, not {wanted.shape}")
-    trained = wanted.parts or (lambda: Trained(wanted.make()))
+    trained = partial(wanted.parts, tuned) if wanted.parts else lambda: Trained(wanted.make())
     return TensorPair(name, found.type_name, partial(file.values, name), trained)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +30,15 @@ class FileTensor:
         shape: rows first.
         make: reads and transforms the values: float32, of that shape.
         working_bytes: memory that :attr:`make` needs at its peak, its result included.
-        parts: reads what the values are made of, transformed alike; None: the tensor is not of the model's own.
+        parts: from the tensors of a trained model, what this one should hold and what that is made of, transformed
+            alike; None: the tensor is not one of the model's own.
     """
 
     name: str
     shape: tuple[int, ...]
     make: Callable[[], Values]
     working_bytes: int
-    parts: Callable[[], Trained] | None = None
+    parts: Callable[[Mapping[str, Any]], Trained] | None = None
 
     @property
     def elements(self) -> int:
@@ -197,8 +199,8 @@ def _tensor(name: str, source: str, shape: tuple[int, ...], maker: _Maker) -> Fi
         values = maker.weights.read(source)
         return transform(values) if transform else values
 
-    def parts() -> Trained:
-        found = maker.weights.read_parts(source)
+    def parts(tuned: Mapping[str, Any]) -> Trained:
+        found = maker.weights.read_parts(source, tuned)
         if transform is None:
             return found
         rest = (None if values is None else transform(values) for values in (found.beneath, found.unrounded))

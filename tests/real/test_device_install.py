@@ -6,15 +6,20 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+from realruns import smollm2_run
 from wheels import build_wheel
 
 import edgetune
+from edgetune.exporting import export
+from edgetune.verification.record import Depth
+from edgetune.verification.verify import Verifier
 
 ROOT = Path(__file__).parent.parent.parent
 #: What the design promises a device is spared.
@@ -91,6 +96,16 @@ def test_the_command_line_works_there(device, expected):
     extras = {extra["name"]: extra for extra in diagnosis["extras"]}
     assert extras["gguf"]["missing"] == []
     assert "torch" in extras["train"]["missing"]
+
+
+def test_a_copied_artifact_is_verified_there(device, tmp_path):
+    run_folder = smollm2_run(tmp_path)
+    artifact = export(run_folder, "gguf", "q8_0")
+    Verifier(run_folder, depth=Depth(rows=4, answers=4)).verify(artifact, portable=True)
+    copy = shutil.copytree(artifact.path, tmp_path / "copy")
+    said = run([device.with_name("edgetune"), "verify", copy])
+    assert "real-q8_0: verified (8 bits" in said
+    assert "pass distributions" in said
 
 
 def test_training_there_is_refused_with_the_command_that_mends_it(device):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from faults import export_with, flip_a_byte, other_adapter, rewrite
 from tinyexports import TEMPLATE
 
+from edgetune.adapters.lora import Change
 from edgetune.adapters.tuned import tuned_model
+from edgetune.artifact import open_artifact, write_manifest
 from edgetune.errors import ArtifactError
 from edgetune.exporting import export
 from edgetune.verification.record import FILE, load, warning
 from edgetune.verification.reference import PORTABLE
 from edgetune.verification.verify import Verifier, verify_portable
 
+APPLY = Change.apply
 EOS, BOS = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.add_bos_token"
 
 
@@ -140,6 +146,14 @@ def test_faults_of_the_metadata(make_run, keys, expected):
     assert failed(run, artifact) >= expected
 
 
+def test_another_type_than_asked_for(make_run):
+    run = make_run()
+    better = lambda name, values, kind: (values.copy(), "F16") if name == "blk.0.attn_q.weight" else (values, kind)  # noqa: E731
+    found = Verifier(run, quick=True).verify(rewrite(export(run, "gguf", "q8_0"), edit=better))
+    (check,) = [check for check in found.failed if check.name == "metadata"]
+    assert check.problems == ("1 tensors are F16 where Q8_0 was asked for",)
+
+
 def swap_rows(name, values, kind):
     if name != "blk.0.attn_q.weight":
         return values, kind
@@ -199,7 +213,13 @@ def test_portable_needs_neither_run_nor_torch(make_run, tmp_path):
     Verifier(run, quick=True).verify(artifact, portable=True)
     assert verdicts(verify_portable(artifact)) == {"file": True, "prompts": True, "distributions": True}
     swapped = rewrite(artifact, edit=swap_rows)
+    with pytest.raises(ArtifactError, match="belongs to other files"):
+        verify_portable(swapped)
+    stored = json.loads((artifact.path / PORTABLE).read_text())
+    stored["sha256"] = swapped.manifest.sha256
+    (artifact.path / PORTABLE).write_text(json.dumps(stored))
     assert [check.name for check in verify_portable(swapped).failed] == ["distributions"]
+    assert warning(swapped) == "tiny-f16 is unverified: it failed distributions"
     (artifact.path / PORTABLE).write_text("{")
     with pytest.raises(ArtifactError, match="damaged"):
         verify_portable(artifact)
@@ -212,3 +232,45 @@ def test_a_verification_counts_for_its_files_only(make_run):
     assert load(rewrite(artifact, edit=swap_rows)) is None
     (artifact.path / FILE).write_text("{")
     assert load(artifact) is None
+
+
+def test_a_quick_look_does_not_replace_a_thorough_one(make_run):
+    run = make_run()
+    artifact = export(run, "gguf", "f16")
+    thorough = Verifier(run).verify(artifact)
+    assert Verifier(run, quick=True).verify(artifact, again=False) == thorough
+    assert Verifier(run, quick=True).verify(artifact) != thorough
+    assert load(artifact) == thorough
+
+
+def test_a_wrong_merge_of_our_own_is_seen(make_run, monkeypatch):
+    run = make_run()
+    monkeypatch.setattr(Change, "apply", lambda self, weight: APPLY(replace(self, scale=0.8 * self.scale), weight))
+    artifact = export(run, "gguf", "q8_0")
+    assert "weights" in failed(run, artifact)
+
+
+def test_a_missing_tensor_and_half_a_copy_get_a_verdict(make_run):
+    run = make_run()
+    leave_out = lambda name, values, kind: None if name == "blk.1.ffn_up.weight" else (values, kind)  # noqa: E731
+    found = Verifier(run, quick=True).verify(rewrite(export(run, "gguf", "f16"), edit=leave_out))
+    assert {check.name for check in found.failed} >= {"weights", "prompts"}
+    artifact = export(run, "gguf", "q8_0")
+    data = artifact.main_file.read_bytes()
+    artifact.main_file.write_bytes(data[: len(data) // 2])
+    assert failed(run, artifact) == {"file"}
+
+
+def test_a_short_context_gets_a_verdict(make_run):
+    run = make_run()
+    artifact = rewrite(export(run, "gguf", "f16"), {"llama.context_length": 16})
+    assert failed(run, artifact) >= {"metadata"}
+
+
+def test_a_manifest_that_says_otherwise(make_run):
+    run = make_run()
+    artifact = export(run, "gguf", "f16")
+    write_manifest(artifact.path, artifact.manifest.model_copy(update={"stop_ids": (7,), "system": "Be rude"}))
+    found = Verifier(run, quick=True).verify(open_artifact(artifact.path))
+    (check,) = found.failed
+    assert [problem.split()[1] for problem in check.problems] == ["stop_ids", "system"]
