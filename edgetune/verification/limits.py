@@ -74,7 +74,7 @@ TYPES = {
     "F16": TypeLimits(1e-3, 0.002),
     "BF16": TypeLimits(4e-3, 0.005),
     "Q8_0": TypeLimits(0.012, 0.005),
-    "Q6_K": TypeLimits(0.03, 0.30),
+    "Q6_K": TypeLimits(0.03, 0.45),
     "Q5_K": TypeLimits(0.06, 0.45),
     "Q5_1": TypeLimits(0.06, 0.08),
     "Q5_0": TypeLimits(0.07, 0.08),
