@@ -11,7 +11,7 @@ from edgetune.assistant import load
 from edgetune.errors import ArtifactError
 from edgetune.recipe import Origin, Resolved, resolve
 from edgetune.recipes import find_recipe
-from edgetune.run import Run, default_folder
+from edgetune.run import Run, default_folder, is_run
 
 # `run` and `bench` are modules of this package, and a module hides a function of its name.
 __all__ = ["benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train", "verify"]
@@ -91,12 +91,10 @@ def verify(artifact: Artifact | str | Path, run: Run | str | Path | None = None,
 
     folder = run.folder if isinstance(run, Run) else Path(run) if run is not None else None
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
-    found = verify_path(path, Wanted(run_folder=folder, quick=quick))
-    if len(found) > 1:
-        raise ArtifactError(
-            f"{path} has {len(found)} exports", hint=f"name one: {', '.join(one.artifact for one in found)}"
-        )
-    return found[0]
+    if is_run(path):
+        raise ArtifactError(f"{path} is a run, not an artifact", hint="give one of the folders in its exports/")
+    (found,) = verify_path(path, Wanted(run_folder=folder, quick=quick))
+    return found
 
 
 def benchmark(artifact: Artifact | str | Path, **options: Any) -> Any:

@@ -160,13 +160,13 @@ def read_portable(artifact: Artifact) -> tuple[Reference, Limits]:
         ArtifactError: there is none, it is damaged, or of other files.
     """
     assert artifact.manifest is not None, "verified artifacts have one"
-    folder, path = artifact.path, artifact.path / PORTABLE
+    path = artifact.path / PORTABLE
     try:
         stored = _Portable.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ArtifactError(
-            f"{folder} carries no {PORTABLE} to verify it with",
-            hint="where it was exported, run: edgetune verify ARTIFACT; then copy the folder again",
+            f"{artifact.path} lies outside its run and carries no {PORTABLE}, so there is nothing to compare it with",
+            hint="name the run: --run RUN; or verify it there with --portable, and copy it again",
         ) from error
     except ValidationError as error:
         raise ArtifactError(f"{path} is damaged: {error.errors()[0]['msg']}", hint="copy the artifact again") from error
@@ -204,9 +204,8 @@ def _unpack(row: _PortableRow) -> ReferenceRow:
         Distributions(np.asarray(log_probs, np.float32), np.asarray(ids, np.int64))
         for ids, log_probs in zip(row.ids, row.log_probs, strict=True)
     ]
-    shapes = [(len(answer_positions(part)), KEPT) for part in scored]
-    if [part.log_probs.shape for part in parts] != [d.ids.shape for d in parts if d.ids is not None]:
-        raise ValueError(f"row {row.row + 1} has as many tokens as log-probabilities nowhere")
-    if [part.log_probs.shape[0] for part in parts] != [positions for positions, _ in shapes]:
-        raise ValueError(f"row {row.row + 1} has other positions than tokens to score")
+    if any(part.ids is None or part.ids.shape != part.log_probs.shape for part in parts):
+        raise ValueError(f"row {row.row + 1} has not one log-probability for each token")
+    if [len(part.log_probs) for part in parts] != [len(answer_positions(part)) for part in scored]:
+        raise ValueError(f"row {row.row + 1} has not one distribution for each token to score")
     return ReferenceRow(conversation, question, tuple(parts))

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from edgetune import console
 from edgetune.artifact import Artifact, is_artifact, read_artifact
-from edgetune.errors import ArtifactError
 from edgetune.evaluation.report import run_of
 from edgetune.run import Run, is_run, open_run
 from edgetune.runtimes.choosing import require_artifact
 from edgetune.verification.record import Verification
-from edgetune.verification.reference import PORTABLE
 from edgetune.verification.text import to_text
 from edgetune.verification.verify import Verifier, verify_portable
 
@@ -44,7 +42,7 @@ def verify_path(path: Path, wanted: Wanted) -> list[Verification]:
     """
     artifacts, run = _artifacts(path, wanted.name), _run(path, wanted.run_folder)
     if run is None:
-        return [_alone(artifact) for artifact in artifacts]
+        return [verify_portable(artifact) for artifact in artifacts]
     verifier = Verifier(run, quick=wanted.quick)
     return [verifier.verify(artifact, portable=wanted.portable) for artifact in artifacts]
 
@@ -78,17 +76,3 @@ def _run(path: Path, given: Path | None) -> Run | None:
     if given is not None:
         return open_run(given)
     return open_run(path) if is_run(path) else run_of(path)
-
-
-def _alone(artifact: Artifact) -> Verification:
-    """Verify a copy outside its run with the reference that travels with it.
-
-    Raises:
-        ArtifactError: none does.
-    """
-    if artifact.manifest is not None and not (artifact.path / PORTABLE).is_file():
-        raise ArtifactError(
-            f"{artifact.path} lies outside its run and carries no {PORTABLE}, so there is nothing to compare it with",
-            hint="name the run: --run RUN; or verify it there with --portable, and copy it again",
-        )
-    return verify_portable(artifact)

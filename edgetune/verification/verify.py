@@ -37,7 +37,7 @@ from edgetune.evaluation.subjects import (
     torch_subject,
     tuned_opening,
 )
-from edgetune.exporters import Exporter, ReadsBack, find_exporter
+from edgetune.exporters import ReadsBack, find_exporter
 from edgetune.recipe import VerifySettings
 from edgetune.run import Run
 from edgetune.runtimes import open_runtime
@@ -118,14 +118,14 @@ class Verifier:
             EdgetuneError: the trained model cannot be asked. What stops the artifact itself is a failed check.
         """
         manifest = _require_manifest(artifact)
-        known = self._known(artifact)
+        start, whole = time.monotonic(), _check_files(artifact)
+        known = self._known(artifact) if whole.passed else None
         if known and not again and known.depth.covers(self.depth):
             return known
-        start = time.monotonic()
         limits = limits_for(manifest.precision, self.recipe.verify)
         name = f"{self.run.folder.name}: the trained model in torch, float32"
-        checks = [_check_files(artifact)]
-        if checks[0].passed:
+        checks = [whole]
+        if whole.passed:
             checks += [*self._read_back(artifact, manifest), *self._run(artifact, limits)]
         verification = _record(artifact, limits.name, name, self._basis, self.depth, checks, start)
         if not known or self.depth.covers(known.depth):
@@ -135,10 +135,9 @@ class Verifier:
         return verification
 
     def _known(self, artifact: Artifact) -> Verification | None:
-        """What is stored of the very same files, trained model, rows and settings."""
+        """What is stored of the same trained model, rows and settings."""
         known = load(artifact)
-        same = known is not None and known.basis_sha256 == self._basis
-        return known if same and _check_files(artifact).passed else None
+        return known if known and known.basis_sha256 == self._basis else None
 
     def _ask(self) -> TrainedSide:
         from edgetune.runtimes.torch_runtime import open_torch
@@ -159,7 +158,7 @@ class Verifier:
         return TrainedSide(reference, evaluate_run(run, "base", limit=self.depth.answers), tuned, weights)
 
     def _read_back(self, artifact: Artifact, manifest: ArtifactManifest) -> list[Check]:
-        exporter: Exporter = find_exporter(manifest.format)
+        exporter = find_exporter(manifest.format)
         if not isinstance(exporter, ReadsBack):
             text = f"not judged: the exporter of '{manifest.format}' does not read its files back"
             return [Check(name=name, passed=None, text=text) for name in ("metadata", "weights")]
@@ -265,8 +264,6 @@ def _ask_artifact(artifact: Artifact, reference: Reference, limits: Limits) -> l
     def ask() -> list[Check]:
         with _opened(artifact, reference.longest) as runtime:
             prompts = check_prompts(reference, runtime)
-            if not prompts.passed and "tokens do not fit" in " ".join(prompts.problems):
-                return [prompts, *_not_judged(("distributions",), "rows do not fit its context")]
             return [prompts, *_phase(("distributions",), lambda: [check_distributions(reference, runtime, limits)])]
 
     return _phase(("prompts", "distributions"), ask)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import struct
 
@@ -86,10 +85,14 @@ def test_impossible_headers_are_named(tiny, tmp_path, at, value, message):
 def test_random_damage_ends_in_a_message_never_in_a_traceback(tiny, tmp_path):
     whole, chosen = tiny.read_bytes(), random.Random(0)
     header = min(entry.offset for entry in read_gguf(tiny).tensors.values())
+    refused = 0
     for _ in range(150):
         bent = bytearray(whole)
         for _ in range(3):
             bent[chosen.randrange(4, header)] = chosen.randrange(256)
         (tmp_path / "x.gguf").write_bytes(bent)
-        with contextlib.suppress(ModelError):  # anything else fails the test
+        try:
             read_gguf(tmp_path / "x.gguf")
+        except ModelError:  # anything else fails the test
+            refused += 1
+    assert 0 < refused < 150  # some damage hits names and values, which no header can tell

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -164,8 +165,7 @@ def swap_rows(name, values, kind):
 def round_twice(name, values, kind):
     if kind != "Q8_0":
         return values, kind
-    coarse = __import__("gguf").quants
-    type_ = __import__("gguf").GGMLQuantizationType.Q4_0
+    coarse, type_ = gguf.quants, gguf.GGMLQuantizationType.Q4_0
     return coarse.dequantize(coarse.quantize(values, type_), type_), kind
 
 
@@ -189,7 +189,7 @@ def test_a_truncated_vocabulary(make_run):
     run = make_run(tie_word_embeddings=True)
     artifact = export(run, "gguf", "f16")
     keys = {}
-    reader = __import__("gguf").GGUFReader(artifact.main_file)
+    reader = gguf.GGUFReader(artifact.main_file)
     for key in ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type"):
         keys[key] = reader.fields[key].contents()[:264]
     keys["llama.vocab_size"] = 264
