@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from edgetune import console
 from edgetune.errors import DataError
 from edgetune.evaluation.intervals import Ratio, bootstrap, paired_bootstrap, pooled
 from edgetune.evaluation.questions import Question, ask
@@ -69,8 +70,6 @@ def _around(own: str, theirs: str) -> str:
 
 def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) -> Check:
     """KL and agreement before every answer token; the tokens are the reference's own."""
-    from edgetune import console
-
     rows = []
     with console.progress("Comparing distributions", total=len(reference.rows), unit="rows") as bar:
         for row in reference.rows:

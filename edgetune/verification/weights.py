@@ -7,11 +7,10 @@ Of each tensor three figures, from W (what the trained model holds) and W' (what
     residue   ⟨W' - W, R⟩ / ‖R‖²                      share of the rounding R that training undid in the base
 
 Rounding errors lie in no particular direction, so ``kept`` is 1 and ``residue`` 0 however coarse the type, if Δ is not
-far smaller than the rounding (over a base that has only sixteen values a block, too small a Δ moves few weights over a
-threshold or many). A layer
-whose adapter was left out has ``kept`` 0, an rsLoRA adapter at the wrong scale 1/√r, one that was trained on longer
-something else; and an adapter merged into the 16-bit base, where it was trained over the NF4 one, has ``residue`` 1.
-(R is W16 - dequant(W4): the NF4 base lacks it, the 16-bit base has it.)
+far smaller than the rounding (over a base of sixteen values a block, too small a Δ moves few weights over a threshold,
+or many). A layer whose adapter was left out has ``kept`` 0, an rsLoRA adapter at the wrong scale 1/√r, one that was
+trained on longer something else; and an adapter merged into the 16-bit base, where it was trained over the NF4 one,
+has ``residue`` 1. (R is W16 - dequant(W4): the NF4 base lacks it, the 16-bit base has it.)
 """
 
 from __future__ import annotations
