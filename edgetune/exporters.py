@@ -179,3 +179,13 @@ def find_exporter(format: str) -> Exporter:
             exporter: Exporter = point.load()()
             return exporter
     raise ExportError(f"no exporter for format '{format}'", hint=f"installed: {', '.join(exporter_names())}")
+
+
+def public_name(source: str) -> str:
+    """The base as named by the user, without the folders of this machine: the file is given to others.
+
+    >>> public_name("HuggingFaceTB/SmolLM2-135M"), public_name("/home/ann/models/base")
+    ('HuggingFaceTB/SmolLM2-135M', 'base')
+    """
+    path = Path(source).expanduser()
+    return path.name if path.is_absolute() or path.exists() else source

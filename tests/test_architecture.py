@@ -16,8 +16,20 @@ PACKAGE = ROOT / "edgetune"
 #: What everything stands on. These modules know of nothing but each other.
 CORE = {"artifact", "console", "errors", "exporters", "extras", "files", "recipe", "run"}
 #: What an exporter may see of edgetune.
-EXPORTERS_SEE = CORE | {"adapters", "models", "runtimes"}
-HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "llama_cpp", "gguf", "onnxruntime", "matplotlib")
+EXPORTERS_SEE = CORE | {"adapters", "differences", "memory", "models", "runtimes"}
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "peft",
+    "accelerate",
+    "llama_cpp",
+    "gguf",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime_genai",
+    "matplotlib",
+)
 
 
 def imports(file: Path) -> set[str]:

@@ -26,7 +26,7 @@ def wheel(tmp_path_factory):
 def test_top_level_names(wheel):
     version = PROJECT["project"]["version"]
     top = {name.split("/")[0] for name in wheel.namelist()}
-    assert top == {"edgetune", "edgetune_gguf", "edgetune_recipes", f"edgetune-{version}.dist-info"}
+    assert top == {"edgetune", "edgetune_gguf", "edgetune_onnx", "edgetune_recipes", f"edgetune-{version}.dist-info"}
 
 
 def test_every_file_of_the_packages_is_in_it(wheel):
@@ -38,7 +38,12 @@ def test_every_file_of_the_packages_is_in_it(wheel):
 
 
 def test_typing_marker_and_schema_are_in_it(wheel):
-    assert {"edgetune/py.typed", "edgetune_gguf/py.typed", "edgetune/recipe.schema.json"} <= set(wheel.namelist())
+    assert {
+        "edgetune/py.typed",
+        "edgetune_gguf/py.typed",
+        "edgetune_onnx/py.typed",
+        "edgetune/recipe.schema.json",
+    } <= set(wheel.namelist())
 
 
 def test_recipes_are_in_it_whole_and_valid(wheel, tmp_path):

@@ -85,6 +85,11 @@ TYPES = {
     "IQ4_XS": TypeLimits(0.11, 0.45),
     "Q3_K": TypeLimits(0.25, 0.45),
     "Q2_K": TypeLimits(0.45, 0.60),
+    # Of ONNX Runtime's MatMulNBits: rounded to nearest in blocks of 32; U types search for scale and zero point.
+    "INT8": TypeLimits(0.012, 0.005),
+    "UINT8": TypeLimits(0.012, 0.02),
+    "INT4": TypeLimits(0.13, 0.10),
+    "UINT4": TypeLimits(0.13, 0.45),
 }
 #: Of a type that is not in the table.
 ANY_TYPE = TypeLimits(0.45, 0.60)

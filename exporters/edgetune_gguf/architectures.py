@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from edgetune.errors import ExportError
-from edgetune_gguf.config import ModelConfig
+from edgetune.models.text_config import ModelConfig
 from edgetune_gguf.rope import PLAIN_KINDS, add_rope, rope_problems
 
 if TYPE_CHECKING:

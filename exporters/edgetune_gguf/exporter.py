@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from edgetune import __version__, console, extras, files
 from edgetune.adapters.merging import MergedWeights
 from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
+from edgetune.differences import manifest_problems
 from edgetune.errors import ExportError
-from edgetune.exporters import ExportPlan, TensorPair, TunedModel
+from edgetune.exporters import ExportPlan, TensorPair, TunedModel, public_name
+from edgetune.memory import require_memory
 from edgetune.models import hash_template, load_tokenizer
+from edgetune.models.text_config import ModelConfig, generation_stops, read_architecture, read_config
 from edgetune_gguf import reading_back
 from edgetune_gguf.architectures import (
     Architecture,
@@ -23,9 +26,7 @@ from edgetune_gguf.architectures import (
     find_architecture,
     usable_context,
 )
-from edgetune_gguf.config import ModelConfig, generation_stops, read_architecture, read_config
-from edgetune_gguf.memory import require_memory
-from edgetune_gguf.metadata import add_general, public_name
+from edgetune_gguf.metadata import add_general
 from edgetune_gguf.mixture import PRECISIONS, Choice, Shape, choose_types, count_types, require_precision
 from edgetune_gguf.quantiser import default_threads
 from edgetune_gguf.tensors import FileTensor, file_tensors
@@ -107,9 +108,7 @@ class GgufExporter:
         return [
             *reading_back.metadata_problems(file, expected),
             *reading_back.type_problems(file, {n: c.type for n, c in prepared.choices.items()}),
-            *reading_back.manifest_problems(
-                artifact.manifest, _manifest(prepared, name, artifact.main_file, check.stop_ids)
-            ),
+            *manifest_problems(artifact.manifest, _manifest(prepared, name, artifact.main_file, check.stop_ids)),
         ]
 
 

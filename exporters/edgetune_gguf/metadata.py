@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetune import __version__
-from edgetune.exporters import TunedModel
+from edgetune.exporters import TunedModel, public_name
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -42,13 +41,3 @@ def add_general(writer: GGUFWriter, model: TunedModel, precision: str) -> None:
         writer.add_string("edgetune.run", model.run)
     if model.system:
         writer.add_string(SYSTEM_KEY, model.system)
-
-
-def public_name(source: str) -> str:
-    """The base as named by the user, without the folders of this machine: the file is given to others.
-
-    >>> public_name("HuggingFaceTB/SmolLM2-135M"), public_name("/home/ann/models/base")
-    ('HuggingFaceTB/SmolLM2-135M', 'base')
-    """
-    path = Path(source).expanduser()
-    return path.name if path.is_absolute() or path.exists() else source

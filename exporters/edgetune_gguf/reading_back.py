@@ -7,14 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from edgetune.artifact import Artifact, ArtifactManifest
+from edgetune.artifact import Artifact
+from edgetune.differences import setting_problems
 from edgetune.errors import ArtifactError, ModelError
 from edgetune.exporters import TensorPair, Trained
 from edgetune.models.gguf_file import GgufFile, read_gguf
 from edgetune_gguf.tensors import FileTensor
-
-#: Values longer than this are not printed whole.
-SHOWN = 60
 
 
 def open_file(artifact: Artifact) -> GgufFile:
@@ -44,25 +42,8 @@ def tensor_pairs(tensors: Sequence[FileTensor], file: GgufFile, tuned: Mapping[s
 
 def metadata_problems(file: GgufFile, expected: Mapping[str, Any]) -> list[str]:
     """Keys of the file that are missing, or do not have the value that the exporter would write now."""
-    problems = []
-    for key, value in expected.items():
-        if key not in file.metadata:
-            problems.append(f"{key} is missing")
-        elif _plain(file.metadata[key]) != _plain(value):
-            problems.append(f"{key} {_difference(_plain(file.metadata[key]), _plain(value))}")
+    problems = setting_problems(file.metadata, expected)
     return problems + [f"{key} is not among what is written" for key in file.metadata if key not in expected]
-
-
-def manifest_problems(found: ArtifactManifest, expected: ArtifactManifest) -> list[str]:
-    """Fields of a manifest that are not what would be written now."""
-    wanted, written = expected.model_dump(), found.model_dump()
-    # When, by which edgetune, and what the run's folder is called today, is no fault of the artifact.
-    ignored = {"created", "edgetune", "run", "inputs_sha256", "sha256", "size_bytes", "main_file"}
-    return [
-        f"manifest.json: {field} {_difference(_plain(written[field]), _plain(value))}"
-        for field, value in wanted.items()
-        if field not in ignored and _plain(written[field]) != _plain(value)
-    ]
 
 
 def type_problems(file: GgufFile, wanted: Mapping[str, str]) -> list[str]:
@@ -85,30 +66,3 @@ def _pair(name: str, file: GgufFile, wanted: FileTensor | None, tuned: Mapping[s
         return TensorPair(name, found.type_name, problem=f"shape {found.shape}, not {wanted.shape}")
     trained = partial(wanted.parts, tuned) if wanted.parts else lambda: Trained(wanted.make())
     return TensorPair(name, found.type_name, partial(file.values, name), trained)
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as the file can hold them: a float there has 32 bits."""
-    import numpy as np
-
-    if isinstance(value, float):
-        return float(np.float32(value))
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _difference(found: Any, wanted: Any) -> str:
-    if isinstance(found, list) and isinstance(wanted, list):
-        if len(found) != len(wanted):
-            return f"has {len(found)} entries where the model has {len(wanted)}"
-        first = next(i for i, (one, other) in enumerate(zip(found, wanted, strict=True)) if one != other)
-        return f"differs first at entry {first}: {_short(found[first])}, should be {_short(wanted[first])}"
-    return f"is {_short(found)}, should be {_short(wanted)}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetune_gguf.config import ModelConfig, Rope
+from edgetune.models.text_config import ModelConfig, Rope
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

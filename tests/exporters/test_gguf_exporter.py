@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import gguf
 import pytest
 import torch
-from edgetune_gguf import GgufExporter, memory
+from edgetune_gguf import GgufExporter
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from edgetune import memory
 from edgetune.artifact import open_artifact
 from edgetune.errors import ExportError, ModelError, ResourceError
 from edgetune.exporters import find_exporter

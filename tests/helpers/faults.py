@@ -62,15 +62,16 @@ def rewrite(artifact: Artifact, keys: dict[str, Any] | None = None, edit: Edit |
 def fit_manifest(artifact: Artifact) -> Artifact:
     """The manifest of what the folder holds now."""
     assert artifact.manifest is not None
-    file = artifact.main_file
-    changes = {"sha256": {file.name: files.sha256_file(file)}, "size_bytes": file.stat().st_size}
+    hashes = {name: files.sha256_file(artifact.path / name) for name in artifact.manifest.sha256}
+    changes = {"sha256": hashes, "size_bytes": sum((artifact.path / name).stat().st_size for name in hashes)}
     return write_manifest(artifact.path, artifact.manifest.model_copy(update=changes))
 
 
 def export_with(model: TunedModel, precision: str, artifact: Artifact, **changes: Any) -> Artifact:
     """Export another model in the place of an artifact, as if it were the right one."""
     shutil.rmtree(artifact.path)
-    return export_model(replace(model, **changes), "gguf", precision, artifact.path.parent)
+    assert artifact.manifest is not None
+    return export_model(replace(model, **changes), artifact.manifest.format, precision, artifact.path.parent)
 
 
 def other_adapter(
@@ -85,6 +86,28 @@ def other_adapter(
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
     return folder
+
+
+def silence_layer(settings, tensors):
+    for name in tensors:
+        if ".layers.1." in name and "lora_B" in name:
+            tensors[name] = torch.zeros_like(tensors[name])
+
+
+def forget_rslora(settings, tensors):
+    settings["use_rslora"] = False
+
+
+def drop_magnitudes(settings, tensors):
+    settings["use_dora"] = False
+    for name in [name for name in tensors if "magnitude" in name]:
+        del tensors[name]
+
+
+def older(settings, tensors):
+    for name in tensors:
+        if "lora_B" in name:
+            tensors[name] = 0.9 * tensors[name] + 0.004 * torch.randn(tensors[name].shape)
 
 
 def flip_a_byte(artifact: Artifact) -> Artifact:

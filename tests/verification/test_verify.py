@@ -8,8 +8,16 @@ from dataclasses import replace
 import gguf
 import numpy as np
 import pytest
-import torch
-from faults import export_with, flip_a_byte, other_adapter, rewrite
+from faults import (
+    drop_magnitudes,
+    export_with,
+    flip_a_byte,
+    forget_rslora,
+    older,
+    other_adapter,
+    rewrite,
+    silence_layer,
+)
 from tinyexports import TEMPLATE
 
 from edgetune.adapters.lora import Change
@@ -70,28 +78,6 @@ def test_what_is_stored(make_run):
 
 def bad_adapter(run, tmp_path, change):
     return other_adapter(tuned_model(run), tmp_path / "bad", change)
-
-
-def silence_layer(settings, tensors):
-    for name in tensors:
-        if ".layers.1." in name and "lora_B" in name:
-            tensors[name] = torch.zeros_like(tensors[name])
-
-
-def forget_rslora(settings, tensors):
-    settings["use_rslora"] = False
-
-
-def drop_magnitudes(settings, tensors):
-    settings["use_dora"] = False
-    for name in [name for name in tensors if "magnitude" in name]:
-        del tensors[name]
-
-
-def older(settings, tensors):
-    for name in tensors:
-        if "lora_B" in name:
-            tensors[name] = 0.9 * tensors[name] + 0.004 * torch.randn(tensors[name].shape)
 
 
 @pytest.mark.parametrize("precision", ["f16", "q8_0", "q4_0"])

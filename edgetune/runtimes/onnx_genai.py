@@ -1,0 +1,271 @@
+"""The onnxruntime-genai runtime: runs an ONNX folder, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune.artifact import Artifact
+from edgetune.errors import ArtifactError
+from edgetune.extras import require
+from edgetune.runtimes.fitting import longest_answer, require_fit
+from edgetune.runtimes.llama_batching import common_prefix
+from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder
+from edgetune.runtimes.protocol import Completion, Decoding, Message
+from edgetune.runtimes.sampling import Sampler
+from edgetune.runtimes.threads import default_threads
+
+#: Tokens computed at once: their logits are held for the whole vocabulary.
+CHUNK = 256
+#: Prompts of one length that are answered side by side; more gained nothing on two cores.
+BATCH_ROWS = 8
+#: The cache is allocated for a whole answer; its smallest size, in tokens.
+SMALLEST_CACHE = 256
+
+
+class GenaiTokenizer:
+    """Text in, token ids out, as onnxruntime-genai does it."""
+
+    def __init__(self, tokenizer: Any, folder: OnnxFolder) -> None:
+        # A BOS is part of the template where a model wants one.
+        tokenizer.update_options(add_special_tokens="false")
+        self._tokenizer = tokenizer
+        self._folder = folder
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end an answer."""
+        return self._folder.stop_ids
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        fixed_date: bool = False,
+    ) -> str:
+        """Apply the chat template in tokenizer_config.json."""
+        return self._folder.render(
+            messages, add_generation_prompt=add_generation_prompt, tools=tools, fixed_date=fixed_date
+        )
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids of ``text``; control tokens written in it are always parsed."""
+        del special  # onnxruntime-genai has no way to read them as plain text
+        return [int(token) for token in self._tokenizer.encode(text)]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of the tokens, control tokens left out."""
+        return str(self._tokenizer.decode(np.asarray(tokens, np.int32))) if tokens else ""
+
+
+class GenaiRuntime:
+    """Runs one ONNX artifact. Not thread-safe.
+
+    Args:
+        artifact: what to run.
+        threads: default: the physical cores this process may use.
+        context: longest prompt plus answer in tokens; default: the model's own, at most 4096.
+        kv_cache: the graph says what its cache is of; taken so that all runtimes are opened alike.
+
+    Raises:
+        ArtifactError: a file is missing or damaged, or onnxruntime-genai cannot load it.
+        MissingExtra: onnxruntime-genai is not installed.
+    """
+
+    name = "onnxruntime-genai"
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        threads: int | None = None,
+        context: int | None = None,
+        kv_cache: Literal["f16", "f32"] = "f16",
+    ) -> None:
+        del kv_cache
+        self._genai: Any = require("onnxruntime_genai", extra="onnx", needed_for="running an ONNX folder")
+        folder = open_folder(artifact)
+        self._path = folder.path
+        self.threads = threads or default_threads()
+        self.context_length = context or folder.context_length
+        self.system = folder.system
+        settings = {"model": {"decoder": {"session_options": {"intra_op_num_threads": self.threads}}}}
+        try:
+            config = self._genai.Config(str(folder.path))
+            config.overlay(json.dumps(settings))
+            self._model: Any = self._genai.Model(config)
+            self.tokenizer = GenaiTokenizer(self._genai.Tokenizer(self._model), folder)
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"onnxruntime-genai cannot load {folder.path}: {str(error).splitlines()[0]}",
+                hint="export it again, or copy it again",
+            ) from error
+        self._generator: Any = None
+        self._capacity = 0
+        self._held: list[int] = []
+
+    @property
+    def features(self) -> str:
+        """Nothing: ONNX Runtime does not say what it uses of the processor."""
+        return ""
+
+    def logits(self, tokens: Sequence[int], start: int = 0) -> NDArray[np.float32]:
+        """Next-token logits at every position from ``start`` on: shape (len(tokens) - start, vocabulary).
+
+        What the last call computed of the same beginning is kept, up to ``start``.
+
+        Raises:
+            DataError: more tokens than the context holds.
+        """
+        require_fit(tokens, self.context_length, room=0)
+        if start == 0:
+            self.reset()
+        parts = list(self._advance(list(tokens), start))
+        return np.concatenate(parts)[-(len(tokens) - start) :]
+
+    def stream(self, prompt: Sequence[int], decoding: Decoding) -> Iterator[int]:
+        """Yield new tokens one by one, without the stop token.
+
+        Raises:
+            DataError: the prompt is as long as the context, or empty.
+        """
+        require_fit(prompt, self.context_length)
+        sampler = Sampler(decoding)
+        limit = longest_answer(prompt, decoding, self.context_length)
+        tokens = list(prompt)
+        self._reserve(len(tokens) + limit)
+        for _ in range(limit):
+            *_, last = self._advance(tokens, len(tokens) - 1)
+            token = sampler.choose(last[-1])
+            if token in self.tokenizer.stop_ids or token in decoding.extra_stop_ids:
+                return
+            tokens.append(token)
+            yield token
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Answer many prompts; greedy ones of equal length side by side. The order is kept.
+
+        Raises:
+            DataError: a prompt is as long as the context, or empty.
+        """
+        for prompt in prompts:
+            require_fit(prompt, self.context_length)
+        done: dict[int, Completion] = {}
+        for rows in _groups(prompts, BATCH_ROWS if decoding.temperature <= 0 else 1):
+            chosen = [prompts[row] for row in rows]
+            answers = (
+                self._greedy(chosen, decoding) if decoding.temperature <= 0 else self._sampled(prompts, rows, decoding)
+            )
+            for row, answer in zip(rows, answers, strict=True):
+                done[row] = answer
+                if on_done:
+                    on_done(len(done))
+        return [done[row] for row in range(len(prompts))]
+
+    def reset(self) -> None:
+        """Forget what was computed, so that the next prompt is computed whole."""
+        if self._generator is not None and self._held:
+            self._generator.rewind_to(0)
+        self._held = []
+
+    def close(self) -> None:
+        """Free the model."""
+        self._generator = self._model = None
+
+    def _advance(self, tokens: list[int], start: int) -> Iterator[NDArray[np.float32]]:
+        """Compute what of ``tokens`` is not held yet, from ``start`` at the latest; logits, part by part."""
+        self._reserve(len(tokens))
+        keep = min(common_prefix([self._held, tokens]), start, len(tokens) - 1)
+        if keep < len(self._held):
+            self._held = self._held[:keep]
+            self._generator.rewind_to(keep)
+        for first in range(keep, len(tokens), CHUNK):
+            part = tokens[first : first + CHUNK]
+            with self._computing():
+                self._generator.append_tokens(np.asarray(part, np.int32))
+            self._held = tokens[: first + len(part)]
+            logits: NDArray[np.float32] = self._generator.get_output("logits")[0].astype(np.float32, copy=False)
+            yield logits
+
+    def _reserve(self, length: int) -> None:
+        """A generator whose cache holds ``length`` tokens; a new one computes everything again."""
+        if self._generator is not None and length <= self._capacity:
+            return
+        self._capacity = min(max(SMALLEST_CACHE, 1 << (length - 1).bit_length()), self.context_length)
+        self._generator = self._make(self._capacity, 1)
+        self._held = []
+
+    def _make(self, length: int, rows: int) -> Any:
+        settings = self._genai.GeneratorParams(self._model)
+        settings.set_search_options(max_length=length, batch_size=rows, do_sample=False, repetition_penalty=1.0)
+        return self._genai.Generator(self._model, settings)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Around a step of the graph: what onnxruntime finds wrong with it is the artifact's fault."""
+        try:
+            yield
+        except RuntimeError as error:
+            self._generator, self._held = None, []
+            raise ArtifactError(
+                f"onnxruntime-genai cannot run {self._path}: {str(error).splitlines()[0]}", hint="export it again"
+            ) from error
+
+    def _greedy(self, prompts: Sequence[Sequence[int]], decoding: Decoding) -> Iterator[Completion]:
+        """Answer prompts of equal length, by onnxruntime-genai's own loop."""
+        length = len(prompts[0])
+        limit = longest_answer(prompts[0], decoding, self.context_length)
+        generator = self._make(length + limit, len(prompts))
+        with self._computing():
+            generator.append_tokens(np.asarray(prompts, np.int32).reshape(len(prompts), length))
+            while not generator.is_done():
+                generator.generate_next_token()
+        for row in range(len(prompts)):
+            tokens = [int(token) for token in generator.get_sequence(row)[length:]]
+            # The loop ends before its limit at a stop token only, and keeps that to itself.
+            yield self._completion(tokens, decoding, stopped=len(tokens) < limit)
+
+    def _sampled(
+        self, prompts: Sequence[Sequence[int]], rows: Sequence[int], decoding: Decoding
+    ) -> Iterator[Completion]:
+        """Answer prompts one by one; each has its own random stream."""
+        for row in rows:
+            sampler = Sampler(decoding, row)
+            tokens = list(prompts[row])
+            limit = longest_answer(tokens, decoding, self.context_length)
+            self._reserve(len(tokens) + limit)
+            found: list[int] = []
+            while len(found) < limit and not (found and self._ends(found[-1], decoding)):
+                *_, last = self._advance([*tokens, *found], len(tokens) + len(found) - 1)
+                found.append(sampler.choose(last[-1]))
+            yield self._completion(found, decoding)
+
+    def _completion(self, tokens: Sequence[int], decoding: Decoding, *, stopped: bool = False) -> Completion:
+        """An answer up to its first stop token."""
+        end = next((at for at, token in enumerate(tokens) if self._ends(token, decoding)), None)
+        own = tuple(tokens[:end])
+        return Completion(own, self.tokenizer.decode(own), "stop" if stopped or end is not None else "length")
+
+    def _ends(self, token: int, decoding: Decoding) -> bool:
+        return token in self.tokenizer.stop_ids or token in decoding.extra_stop_ids
+
+
+def _groups(prompts: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+    """Indexes of prompts of equal length, at most so many in a group."""
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    for _, equal in groupby(order, key=lambda row: len(prompts[row])):
+        rows = list(equal)
+        yield from (rows[at : at + most] for at in range(0, len(rows), most))

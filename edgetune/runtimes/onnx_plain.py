@@ -1,0 +1,203 @@
+"""The plain onnxruntime runtime: the same folder as for onnxruntime-genai, the cache passed by hand.
+
+What a graph takes and gives, for programs of one's own (B rows, T new tokens, P tokens before them, L layers)::
+
+    input_ids                    (B, T)         int64
+    attention_mask               (B, P + T)     int64, ones
+    past_key_values.N.key/value  (B, K, P, W)   N < L, K key-value heads of width W; P = 0 at first
+    logits                       (B, T, vocabulary)
+    present.N.key/value          (B, K, P + T, W): the past of the next call
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune.artifact import Artifact
+from edgetune.errors import ArtifactError
+from edgetune.extras import require
+from edgetune.runtimes.fitting import longest_answer, require_fit
+from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder
+from edgetune.runtimes.protocol import Completion, Decoding, Message
+from edgetune.runtimes.sampling import Sampler
+from edgetune.runtimes.threads import default_threads
+
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class FastTokenizer:
+    """Text in, token ids out, by the tokenizers library from tokenizer.json."""
+
+    def __init__(self, folder: OnnxFolder) -> None:
+        tokenizers = require("tokenizers", extra="onnx", needed_for="running an ONNX folder")
+        path = folder.path / "tokenizer.json"
+        try:
+            self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise ArtifactError(f"{path} is damaged: {error}", hint="export it again, or copy it again") from error
+        self._folder = folder
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end an answer."""
+        return self._folder.stop_ids
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        fixed_date: bool = False,
+    ) -> str:
+        """Apply the chat template in tokenizer_config.json."""
+        return self._folder.render(
+            messages, add_generation_prompt=add_generation_prompt, tools=tools, fixed_date=fixed_date
+        )
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids of ``text``, without a BOS that the text does not name."""
+        self._tokenizer.encode_special_tokens = not special
+        return [int(token) for token in self._tokenizer.encode(text, add_special_tokens=False).ids]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of the tokens, control tokens left out."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+
+class OnnxRuntime:
+    """Runs one ONNX artifact, one sequence at a time. Not thread-safe. Arguments and errors: as in ``GenaiRuntime``."""
+
+    name = "onnxruntime"
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        threads: int | None = None,
+        context: int | None = None,
+        kv_cache: Literal["f16", "f32"] = "f16",
+    ) -> None:
+        del kv_cache  # the graph says what its cache is of
+        folder = open_folder(artifact)
+        self.threads = threads or default_threads()
+        self.context_length = context or folder.context_length
+        self.system = folder.system
+        self.tokenizer = FastTokenizer(folder)
+        self._path = folder.path
+        self._session: Any = _session(folder.graph, self.threads)
+        self._past: dict[str, Any] = {}
+        self._held: list[int] = []
+
+    @property
+    def features(self) -> str:
+        """Nothing: ONNX Runtime does not say what it uses of the processor."""
+        return ""
+
+    def logits(self, tokens: Sequence[int], start: int = 0) -> NDArray[np.float32]:
+        """Next-token logits at every position from ``start`` on: shape (len(tokens) - start, vocabulary)."""
+        require_fit(tokens, self.context_length, room=0)
+        self.reset()
+        return self._feed(tokens)[start:]
+
+    def stream(self, prompt: Sequence[int], decoding: Decoding) -> Iterator[int]:
+        """Yield new tokens one by one, without the stop token."""
+        require_fit(prompt, self.context_length)
+        yield from self._answer(prompt, decoding, Sampler(decoding))
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Answer many prompts, one after another."""
+        for prompt in prompts:
+            require_fit(prompt, self.context_length)
+        done = []
+        for row, prompt in enumerate(prompts):
+            tokens = tuple(self._answer(prompt, decoding, Sampler(decoding, row)))
+            full = len(tokens) == longest_answer(prompt, decoding, self.context_length)
+            done.append(Completion(tokens, self.tokenizer.decode(tokens), "length" if full else "stop"))
+            if on_done:
+                on_done(len(done))
+        return done
+
+    def reset(self) -> None:
+        """Forget what was computed."""
+        self._past = {}
+        self._held = []
+
+    def close(self) -> None:
+        """Free the model."""
+        self.reset()
+        self._session = None
+
+    def _answer(self, prompt: Sequence[int], decoding: Decoding, sampler: Sampler) -> Iterator[int]:
+        held = self._held
+        again = bool(held) and len(held) < len(prompt) and list(prompt[: len(held)]) == held
+        if not again:
+            self.reset()
+        logits = self._feed(prompt[len(self._held) :])
+        for count in range(1, longest_answer(prompt, decoding, self.context_length) + 1):
+            token = sampler.choose(logits[-1])
+            if token in self.tokenizer.stop_ids or token in decoding.extra_stop_ids:
+                return
+            yield token
+            if count < longest_answer(prompt, decoding, self.context_length):
+                logits = self._feed([token])
+
+    def _feed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Append tokens to what is held; logits after each of them: (len(tokens), vocabulary)."""
+        length = len(self._held) + len(tokens)
+        feed = {
+            "input_ids": np.asarray([tokens], np.int64),
+            "attention_mask": np.ones((1, length), np.int64),
+            **(self._past or _empty_past(self._session)),
+        }
+        names = [output.name for output in self._session.get_outputs()]
+        found = dict(zip(names, self._run(names, feed), strict=True))
+        self._past = {
+            name.replace("present", "past_key_values"): value
+            for name, value in found.items()
+            if name.startswith("present")
+        }
+        self._held = [*self._held, *tokens]
+        logits: NDArray[np.float32] = found["logits"][0].astype(np.float32, copy=False)
+        return logits
+
+    def _run(self, names: Sequence[str], feed: Mapping[str, Any]) -> list[Any]:
+        try:
+            outputs: list[Any] = self._session.run(names, feed)
+        except Exception as error:  # its exceptions have no common base
+            self.reset()
+            raise ArtifactError(
+                f"onnxruntime cannot run {self._path}: {str(error).splitlines()[0]}", hint="export it again"
+            ) from error
+        return outputs
+
+
+def _session(graph: Path, threads: int) -> Any:
+    onnxruntime = require("onnxruntime", extra="onnx", needed_for="running an ONNX folder")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common base
+        raise ArtifactError(
+            f"onnxruntime cannot load {graph}: {str(error).splitlines()[0]}", hint="export it again, or copy it again"
+        ) from error
+
+
+def _empty_past(session: Any) -> dict[str, NDArray[Any]]:
+    """A cache that holds no tokens."""
+    return {
+        value.name: np.zeros((1, value.shape[1], 0, value.shape[3]), _FLOATS[value.type])
+        for value in session.get_inputs()
+        if value.name.startswith("past_key_values.")
+    }

@@ -1,0 +1,97 @@
+"""The folder around a graph: what transformers.js, onnxruntime-genai and plain onnxruntime look for.
+
+::
+
+    config.json              of the model; "transformers.js_config" says which graph there is
+    generation_config.json   the tokens that end an answer
+    genai_config.json        for onnxruntime-genai
+    tokenizer.json, tokenizer_config.json (with the chat template), chat_template.jinja
+    onnx/model_q4.onnx       the graph, and model_q4.onnx_data where it is larger than 2 GB
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgetune import files
+from edgetune.models import load_tokenizer
+from edgetune.models.text_config import ModelConfig
+from edgetune_onnx.precision import Precision
+
+CONFIG, GENERATION, GENAI = "config.json", "generation_config.json", "genai_config.json"
+GRAPHS = "onnx"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+#: What transformers notes about where a tokenizer was loaded from; no property of the tokenizer.
+_LOADED_FROM = ("backend", "is_local", "local_files_only", "name_or_path")
+
+
+def config_json(config: ModelConfig, base_folder: Path, *, tied: bool) -> dict[str, Any]:
+    """The model's config.json, in the type that the graph computes in."""
+    raw: dict[str, Any] = json.loads((base_folder / CONFIG).read_text(encoding="utf-8"))
+    for key in ("quantization_config", "torch_dtype", "_name_or_path"):
+        raw.pop(key, None)
+    return raw | {"architectures": [config.architecture], "tie_word_embeddings": tied, "dtype": "float32"}
+
+
+def generation_json(config: ModelConfig, stop_ids: Sequence[int]) -> dict[str, Any]:
+    """generation_config.json: greedy, ending where the trained model's answers end."""
+    known = {key: config.raw[key] for key in ("bos_token_id", "pad_token_id") if config.raw.get(key) is not None}
+    return known | {"eos_token_id": list(stop_ids), "do_sample": False}
+
+
+def javascript_json(precision: Precision, names: Sequence[str]) -> dict[str, Any]:
+    """What transformers.js must be told, so that ``pipeline("text-generation", folder)`` takes this graph."""
+    found: dict[str, Any] = {"dtype": precision.dtype}
+    if precision.kind == "fp16":
+        found["kv_cache_dtype"] = {"fp16": "float16"}
+    if len(names) > 1:
+        found["use_external_data_format"] = {names[0]: len(names) - 1}
+    return found
+
+
+def genai_json(config: ModelConfig, stop_ids: Sequence[int], graph: str) -> dict[str, Any]:
+    """What genai_config.json must say under ``model``; the builder's own file says more."""
+    return {
+        "context_length": config.context,
+        "eos_token_id": list(stop_ids),
+        "vocab_size": config.vocabulary,
+        "decoder": {
+            "filename": graph,
+            "head_size": config.head_dim,
+            "hidden_size": config.hidden,
+            "num_attention_heads": config.heads,
+            "num_hidden_layers": config.layers,
+            "num_key_value_heads": config.kv_heads,
+        },
+    }
+
+
+def write_tokenizer(source: Path, folder: Path) -> None:
+    """Copy a tokenizer, with its template in both places: transformers.js reads it in tokenizer_config.json only."""
+    tokenizer = load_tokenizer(source)
+    tokenizer.save_pretrained(folder)
+    path = folder / _TOKENIZER_CONFIG
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    for key in _LOADED_FROM:
+        settings.pop(key, None)
+    # The one class that every version of transformers and transformers.js knows; the rest is in tokenizer.json.
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": tokenizer.chat_template}
+    files.write_json(path, settings)
+
+
+def write_configs(
+    folder: Path, config: Mapping[str, Any], generation: Mapping[str, Any], genai: Mapping[str, Any]
+) -> None:
+    """Write config.json and generation_config.json, and mend the builder's genai_config.json in ``folder``."""
+    files.write_json(folder / CONFIG, config)
+    files.write_json(folder / GENERATION, generation)
+    path = folder / GENAI
+    written = json.loads(path.read_text(encoding="utf-8"))
+    decoder = written["model"]["decoder"] | genai["decoder"]
+    decoder["session_options"]["provider_options"] = []  # whoever runs it chooses; else a processor could not
+    written["model"] |= {**genai, "decoder": decoder}
+    written["search"] |= {"max_length": genai["context_length"]}
+    files.write_json(path, written)

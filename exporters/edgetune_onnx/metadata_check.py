@@ -1,0 +1,86 @@
+"""What a written folder says besides its weights, against what would be written now."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from edgetune import files
+from edgetune.artifact import Artifact, ArtifactManifest
+from edgetune.differences import manifest_problems, setting_problems
+from edgetune_onnx import layout
+from edgetune_onnx.prepared import Prepared
+from edgetune_onnx.reading_back import GraphFile
+
+
+def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: ArtifactManifest) -> list[str]:
+    """Everything in configurations, tokenizer, graph and manifest that is not so for the model."""
+    assert artifact.manifest is not None, "verified artifacts have one"
+    folder, names = artifact.path, _graph_files(artifact)
+    config = layout.config_json(prepared.config, prepared.model.base_folder, tied=prepared.tied)
+    config["transformers.js_config"] = layout.javascript_json(prepared.precision, names)
+    genai = layout.genai_json(prepared.config, prepared.stop_ids, artifact.manifest.main_file)
+    # Which edgetune wrote it is no fault of the file.
+    facts = {f"edgetune.{key}": value for key, value in prepared.facts.items() if key != "version"}
+    return [
+        *_json_problems(folder / layout.CONFIG, config),
+        *_json_problems(folder / layout.GENERATION, layout.generation_json(prepared.config, prepared.stop_ids)),
+        *_json_problems(folder / layout.GENAI, genai, "model"),
+        *_tokenizer_problems(prepared.model.tokenizer_folder, folder),
+        *(f"{artifact.main_file.name}: {problem}" for problem in setting_problems(file.facts, facts)),
+        *_type_problems(prepared, file),
+        *manifest_problems(artifact.manifest, expected),
+    ]
+
+
+def _graph_files(artifact: Artifact) -> list[str]:
+    """The graph and the files of its weights."""
+    folder = artifact.main_file.parent
+    others = sorted(path.name for path in folder.iterdir() if path != artifact.main_file)
+    return [artifact.main_file.name, *others]
+
+
+def _json_problems(path: Path, expected: dict[str, Any], part: str | None = None) -> list[str]:
+    """Keys of a configuration, and of what is nested in it, without the right value."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found = found[part] if part else found
+        flat, wanted = _flat(found), _flat(expected)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        return [f"{path.name} cannot be read: {error}"]
+    return [f"{path.name}: {problem}" for problem in setting_problems(flat, wanted)]
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _tokenizer_problems(source: Path, folder: Path) -> list[str]:
+    """Tokenizer files that are not the trained model's."""
+    with TemporaryDirectory() as name:
+        right = Path(name)
+        layout.write_tokenizer(source, right)
+        hashes = dict(files.sha256_files(right))
+    return [
+        f"{name} is {'another one than the trained model has' if (folder / name).is_file() else 'missing'}"
+        for name, digest in hashes.items()
+        if not (folder / name).is_file() or files.sha256_file(folder / name) != digest
+    ]
+
+
+def _type_problems(prepared: Prepared, file: GraphFile) -> list[str]:
+    """Tensors of another type than the precision means for them; one line for each pair of types."""
+    stored = {name: file.tensor(name, tied=prepared.tied) for name in prepared.names}
+    others = Counter(
+        (found.type, prepared.types[name])
+        for name, found in stored.items()
+        if found is not None and found.type != prepared.types[name]
+    )
+    return [f"{count} tensors are {found} where {asked} was asked for" for (found, asked), count in others.items()]
