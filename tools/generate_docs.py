@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args, get_origin
 import click
 from edgetune_gguf.architectures import ARCHITECTURES
 from edgetune_gguf.mixture import PRECISIONS
+from edgetune_onnx.families import FAMILIES
+from edgetune_onnx.precision import ACCURACIES, BLOCKS, NAMES
 
 from edgetune import errors
 from edgetune.bench.summary import DEFINITIONS
@@ -50,6 +52,7 @@ def generated() -> dict[Path, Callable[[], str]]:
         REFERENCE / "recipe.md": recipe_reference,
         REFERENCE / "metrics.md": metrics_reference,
         REFERENCE / "gguf.md": gguf_reference,
+        REFERENCE / "onnx.md": onnx_reference,
         REFERENCE / "errors.md": errors_reference,
         SCHEMA_FILE: lambda: json.dumps(recipe_schema(), indent=2) + "\n",
     }
@@ -166,6 +169,22 @@ def gguf_reference() -> str:
         + "before anything is written.\n\n| precision | type of most tensors |\n|---|---|\n"
         + rows
         + "\n"
+    )
+
+
+def onnx_reference() -> str:
+    """What the ONNX exporter knows."""
+    classes = "\n".join(f"- `{name}`" for name in FAMILIES)
+    names = ", ".join(f"`{name}`" for name in NAMES)
+    return (
+        _NOTE
+        + "# ONNX: architectures and precisions\n\nModel classes, as `config.json` names them:\n\n"
+        + classes
+        + f"\n\nPrecisions, best quality first: {names}.\n\n"
+        + "Of `int8` and `int4` any of these parts, in this order: `_rtn` or `_k_quant`, `_last` or `_mixed` (`int4`\n"
+        + "only), "
+        + f"`_bN` with a block N of {', '.join(map(str, BLOCKS))}, `_aN` with an accuracy level N of "
+        + f"{ACCURACIES[0]} to {ACCURACIES[-1]}.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every GGUF precision of the smart-home model, verified: size, divergence, what is left of the fine-tune and the task.
+"""Every format and precision of the smart-home model, verified: size, divergence, what is left of fine-tune and task.
 
 Usage: python benchmarks/verify/run.py [RUN]; default: the newest trained runs/smart-home-*.
 """
@@ -22,7 +22,10 @@ from edgetune.run import Run, open_run  # noqa: E402
 from edgetune.verification.record import Depth, Verification  # noqa: E402
 from edgetune.verification.verify import Verifier  # noqa: E402
 
-PRECISIONS = ("f16", "q8_0", "q6_k", "q5_k_m", "q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m")
+PRECISIONS = {
+    "gguf": ("f16", "q8_0", "q6_k", "q5_k_m", "q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m"),
+    "onnx": ("fp32", "fp16", "int8", "int4_mixed", "int4_b16", "int4_last", "int4", "int4_rtn"),
+}
 #: Rows for distributions, and rows that are answered.
 DEPTH = Depth(rows=64, answers=120)
 
@@ -30,12 +33,15 @@ DEPTH = Depth(rows=64, answers=120)
 def main() -> None:
     """Export, verify, store and publish."""
     run = open_run(Path(sys.argv[1]) if len(sys.argv) > 1 else _smart_home().newest_run())
-    machine = publishing.describe_machine(("llama-cpp-python", "gguf", "torch", "transformers", "peft"))
+    machine = publishing.describe_machine(
+        ("llama-cpp-python", "gguf", "onnxruntime", "onnxruntime-genai", "torch", "transformers", "peft")
+    )
     verifier = Verifier(run, depth=DEPTH)
     found = {"created": publishing.now(), "machine": machine, "artifacts": []}
     with tempfile.TemporaryDirectory() as folder:
-        for precision in PRECISIONS:
-            found["artifacts"].append(_one(run, verifier, precision, Path(folder)))
+        for kind, precisions in PRECISIONS.items():
+            for precision in precisions:
+                found["artifacts"].append(_one(run, verifier, kind, precision, Path(folder)))
     publishing.write_results(HERE / "results", found, machine["cpu"])
     publishing.put_into_readme(HERE / "README.md", page(found))
 
@@ -50,12 +56,13 @@ def _smart_home() -> ModuleType:
     return module
 
 
-def _one(run: Run, verifier: Verifier, precision: str, folder: Path) -> dict[str, Any]:
-    artifact = export(run, "gguf", precision, folder)
+def _one(run: Run, verifier: Verifier, format: str, precision: str, folder: Path) -> dict[str, Any]:
+    artifact = export(run, format, precision, folder)
     assert artifact.manifest is not None
     verification = verifier.verify(artifact)
     stored = verification.model_dump(mode="json")
     return {
+        "format": format,
         "precision": precision,
         "size_bytes": artifact.manifest.size_bytes,
         "verification": {name: value for name, value in stored.items() if name != "sha256"},
@@ -65,7 +72,17 @@ def _one(run: Run, verifier: Verifier, precision: str, folder: Path) -> dict[str
 def page(found: dict[str, Any]) -> str:
     """The table as Markdown."""
     rows = [_row(one) for one in found["artifacts"]]
-    header = ["", "MB", "mean KL", "p99 KL", "same token", "fine-tune left, layers", "task left", "verdict"]
+    header = [
+        "format",
+        "precision",
+        "MB",
+        "mean KL",
+        "p99 KL",
+        "same token",
+        "fine-tune left, layers",
+        "task left",
+        "verdict",
+    ]
     lines = [publishing.table(header, rows), f"Machine: {publishing.machine_line(found['machine'])}."]
     return "\n\n".join(lines)
 
@@ -77,6 +94,7 @@ def _row(one: dict[str, Any]) -> list[str]:
     left = f"{task['retention']:.3f} [{task['low']:.3f}, {task['high']:.3f}]" if task else "not judged"
     failed = ", ".join(check.name for check in verification.failed)
     return [
+        one["format"],
         one["precision"],
         f"{one['size_bytes'] / 1e6:.0f}",
         f"{apart['kl_mean']:.2g}",
