@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from edgetune import files
-from edgetune.errors import EdgetuneError, ModelError
+from edgetune.errors import EdgetuneError, ExportError, ModelError
 from edgetune.exporters import TunedModel
 from edgetune.models import Base, resolve_base
 from edgetune.models.base import gguf_path
@@ -44,6 +45,27 @@ def tuned_model(run: Run) -> TunedModel:
         licence=base.licence,
         run=run.folder.name,
         quantised_from=quantised_from(manifest),
+    )
+
+
+def base_alone(model: TunedModel) -> TunedModel:
+    """What the adapter of a model was trained on top of, as a model to export: several adapters can share it.
+
+    Raises:
+        ExportError: the model has no adapter.
+    """
+    if model.adapter_folder is None:
+        raise ExportError(
+            f"{model.name} was trained whole, so there is no adapter to keep apart",
+            hint="export it without --adapter separate",
+        )
+    return replace(
+        model,
+        name=file_stem(model.base_source),
+        adapter_folder=None,
+        trained_against=model.trained_against if model.trained_against == "nf4" else None,
+        system=None,
+        run=None,
     )
 
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 from edgetune.artifact import Artifact, open_artifact
 from edgetune.errors import ArtifactError
-from edgetune.runtimes.protocol import Runtime
+from edgetune.runtimes.pairing import on_base
+from edgetune.runtimes.protocol import Runtime, SwitchesAdapters
 
 GROUP = "edgetune.runtimes"
 
@@ -27,6 +28,8 @@ def open_runtime(
 ) -> Runtime:
     """Load an artifact into the runtime that its manifest names.
 
+    An adapter is opened on its base: the one it is given with, else the one that lies beside it.
+
     Args:
         artifact: an artifact, its folder, or a bare model file.
         threads: default: the physical cores this process may use.
@@ -37,12 +40,32 @@ def open_runtime(
         ArtifactError: it is damaged, or no installed runtime runs it.
         MissingExtra: the runtime's extra is not installed.
     """
-    opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
+    opened = on_base(artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact)))
+    if opened.beneath is not None:
+        runtime = open_runtime(opened.beneath, threads=threads, context=context, kv_cache=kv_cache)
+        try:
+            adapters_of(runtime).add_adapter(opened.name, opened)
+            adapters_of(runtime).use_adapter(opened.name)
+        except BaseException:
+            runtime.close()
+            raise
+        return runtime
     for point in entry_points(group=GROUP):
         if point.name == opened.runtime:
-            runtime: Runtime = point.load()(opened, threads=threads, context=context, kv_cache=kv_cache)
-            return runtime
+            loaded: Runtime = point.load()(opened, threads=threads, context=context, kv_cache=kv_cache)
+            return loaded
     raise ArtifactError(
         f"no runtime '{opened.runtime}' is installed to run {opened.path}",
         hint=f"installed: {', '.join(runtime_names())}",
     )
+
+
+def adapters_of(runtime: Runtime) -> SwitchesAdapters:
+    """The same runtime, as one that keeps adapters.
+
+    Raises:
+        ArtifactError: it does not.
+    """
+    if not isinstance(runtime, SwitchesAdapters):
+        raise ArtifactError(f"the runtime {runtime.name} keeps no adapters apart", hint="merge them into the model")
+    return runtime
