@@ -16,6 +16,8 @@ from edgetune import files
 from edgetune.errors import ArtifactError
 
 MANIFEST = "manifest.json"
+#: Before the names of files of the base that an adapter runs on.
+BENEATH = "base: "
 
 
 class ArtifactManifest(BaseModel):
@@ -99,7 +101,9 @@ class Artifact:
     def sha256(self) -> dict[str, str]:
         """Hashes of everything that runs: also of the base beneath an adapter."""
         own = dict(self.manifest.sha256) if self.manifest else {self.path.name: files.sha256_file(self.path)}
-        return own | ({f"base: {name}": digest for name, digest in self.beneath.sha256.items()} if self.beneath else {})
+        return own | (
+            {f"{BENEATH}{name}": digest for name, digest in self.beneath.sha256.items()} if self.beneath else {}
+        )
 
     @property
     def main_file(self) -> Path:
@@ -131,6 +135,17 @@ def open_artifact(path: Path, *, check_hashes: bool = False) -> Artifact:
     if artifact.manifest is not None:
         _check_files(artifact.path, artifact.manifest, check_hashes)
     return artifact
+
+
+def require_whole(artifact: Artifact) -> None:
+    """Check every file of an artifact, and of the base beneath an adapter, by its hash.
+
+    Raises:
+        ArtifactError: a file is missing, or not what the manifest says.
+    """
+    for one in (artifact, artifact.beneath):
+        if one is not None:
+            open_artifact(one.path, check_hashes=True)
 
 
 def read_artifact(path: Path) -> Artifact:

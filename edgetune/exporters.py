@@ -181,7 +181,7 @@ class TensorPair:
         stored: reads what the file holds, dequantised.
         trained: reads what it should hold.
         problem: what is wrong with the tensor as a whole, in words; then there is nothing to read.
-        conceded: share of the fine-tune that the format could not hold, as said when it was written.
+        missing: ‖missing‖ / ‖fine-tune‖, what the format cannot hold of a fine-tune, as said when it was written.
     """
 
     name: str
@@ -189,7 +189,7 @@ class TensorPair:
     stored: Callable[[], Values] | None = None
     trained: Callable[[], Trained] | None = None
     problem: str | None = None
-    conceded: float = 0.0
+    missing: float = 0.0
 
 
 @runtime_checkable

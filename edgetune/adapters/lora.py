@@ -150,6 +150,18 @@ def read_adapter(folder: Path) -> Adapter:
     return Adapter(changes, replacements, bases, float(config["lora_alpha"]))
 
 
+def named_base(folder: Path) -> str:
+    """The base that an adapter's settings name.
+
+    Raises:
+        ModelError: they name none, or are damaged.
+    """
+    name = _read_config(folder).get("base_model_name_or_path")
+    if not name:
+        raise ModelError(f"{folder} does not say which base it was trained on", hint="name it: --base MODEL")
+    return str(name)
+
+
 def _short(part: str) -> str:
     if "magnitude" in part:
         return "magnitude"

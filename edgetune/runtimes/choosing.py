@@ -9,6 +9,7 @@ from edgetune import console
 from edgetune.artifact import Artifact, is_artifact, open_artifact
 from edgetune.errors import ArtifactError
 from edgetune.run import Run, is_run
+from edgetune.runtimes.pairing import bases_beside, on_base
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,19 @@ def choose_artifact(path: Path, name: str | None = None) -> Choice | None:
         name: with a run: the export to take, by folder name (``q8_0``) or artifact name.
 
     Returns:
-        None for a run without exports.
+        None for a run without exports of its result.
 
     Raises:
         ArtifactError: nothing there, it is damaged, or the run has no export of that name.
     """
     if is_artifact(path) or not is_run(path):
-        return Choice(open_artifact(path))
+        return Choice(on_base(open_artifact(path)))
     exports = run_artifacts(Run(path))
     if name is not None:
         return Choice(_named(path, exports, name))
     if not exports:
         return None
-    best = max(exports, key=lambda artifact: artifact.manifest.size_bytes if artifact.manifest else 0)
+    best = max(exports, key=_rank)
     others = ", ".join(artifact.path.name for artifact in exports if artifact is not best)
     reason = f"the largest of {len(exports)} exports; others with --artifact: {others}" if others else "the only export"
     return Choice(best, reason)
@@ -62,10 +63,22 @@ def require_artifact(path: Path, name: str | None = None) -> Artifact:
 
 
 def run_artifacts(run: Run) -> list[Artifact]:
-    """A run's exports, sorted by folder name."""
+    """A run's exports, sorted by folder name: not the bases, and an adapter only where its base lies beside it."""
     folder = run.exports_folder
     candidates = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [open_artifact(candidate) for candidate in candidates if is_artifact(candidate)]
+    exports = [open_artifact(candidate) for candidate in candidates if is_artifact(candidate)]
+    found = []
+    for artifact in exports:
+        if artifact.is_adapter and not bases_beside(artifact):
+            console.note(f"{artifact.path} is left out: its base is not beside it")
+        elif not artifact.is_base:
+            found.append(on_base(artifact))
+    return found
+
+
+def _rank(artifact: Artifact) -> tuple[bool, int]:
+    """Whole models before adapters, then by size."""
+    return artifact.beneath is None, artifact.manifest.size_bytes if artifact.manifest else 0
 
 
 def _named(path: Path, exports: list[Artifact], name: str) -> Artifact:

@@ -17,6 +17,9 @@ from edgetune_gguf.adapter import EMBEDDING, A, B, adapter_manifest, adapter_met
 from edgetune_gguf.preparing import build_metadata
 from edgetune_gguf.tensors import FileTensor, Values
 
+#: By an adapter's precision, what rounding of its factors may change in their product.
+_ROUNDING = {"f16": 1e-3, "f32": 1e-6}
+
 
 def metadata_problems(model: TunedModel, artifact: Artifact) -> list[str]:
     """What an adapter's file and manifest say that is not so for the model."""
@@ -52,8 +55,8 @@ def tensor_pairs(tensors: Sequence[FileTensor], artifact: Artifact, tuned: Mappi
             yield pair
             continue
         adapted.discard(pair.name)
-        conceded = artifact.manifest.missing.get(pair.name, 0.0) ** 2
-        yield replace(pair, stored=_sum_of(pair.name, pair.stored, adapter), conceded=conceded)
+        missing = artifact.manifest.missing.get(pair.name, 0.0) + _ROUNDING.get(artifact.manifest.precision, 0.0)
+        yield replace(pair, stored=_sum_of(pair.name, pair.stored, adapter), missing=missing)
     for name in sorted(adapted):
         yield TensorPair(name, "", problem="the base has no such tensor, the adapter changes it")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetune import console, files
+from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import Artifact, write_manifest
 from edgetune.exporters import ExportPlan, TensorPair, TunedModel
 from edgetune_gguf import adapter, adapter_reading, reading_back
@@ -80,7 +81,9 @@ class GgufExporter:
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
         """Keys of the file that do not have the value that would be written now, and types that were not asked for."""
         if artifact.is_adapter:
-            return adapter_reading.metadata_problems(model, artifact)
+            below = artifact.beneath
+            found = self.metadata_problems(base_alone(model), below) if below and below.manifest else []
+            return [*adapter_reading.metadata_problems(model, artifact), *(f"base: {problem}" for problem in found)]
         file = reading_back.open_file(artifact)
         assert artifact.manifest is not None, "verified artifacts have one"
         prepared = prepare(model, artifact.manifest.precision)
