@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
@@ -42,14 +43,8 @@ def open_runtime(
     """
     opened = on_base(artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact)))
     if opened.beneath is not None:
-        runtime = open_runtime(opened.beneath, threads=threads, context=context, kv_cache=kv_cache)
-        try:
-            adapters_of(runtime).add_adapter(opened.name, opened)
-            adapters_of(runtime).use_adapter(opened.name)
-        except BaseException:
-            runtime.close()
-            raise
-        return runtime
+        one = {opened.name: opened}
+        return open_with_adapters(opened.beneath, one, threads=threads, context=context, kv_cache=kv_cache)
     for point in entry_points(group=GROUP):
         if point.name == opened.runtime:
             loaded: Runtime = point.load()(opened, threads=threads, context=context, kv_cache=kv_cache)
@@ -58,6 +53,31 @@ def open_runtime(
         f"no runtime '{opened.runtime}' is installed to run {opened.path}",
         hint=f"installed: {', '.join(runtime_names())}",
     )
+
+
+def open_with_adapters(
+    base: Artifact,
+    adapters: Mapping[str, Artifact],
+    *,
+    threads: int | None = None,
+    context: int | None = None,
+    kv_cache: Literal["f16", "f32"] = "f16",
+) -> Runtime:
+    """Load a base once and adapters beside it; the first is in use. Arguments as for :func:`open_runtime`.
+
+    Raises:
+        ArtifactError: also where an adapter belongs to another base, or the runtime keeps none apart.
+    """
+    runtime = open_runtime(base, threads=threads, context=context, kv_cache=kv_cache)
+    try:
+        for name, adapter in adapters.items():
+            adapters_of(runtime).add_adapter(name, adapter)
+        if adapters:
+            adapters_of(runtime).use_adapter(next(iter(adapters)))
+    except BaseException:
+        runtime.close()
+        raise
+    return runtime
 
 
 def adapters_of(runtime: Runtime) -> SwitchesAdapters:

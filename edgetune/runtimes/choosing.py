@@ -64,16 +64,56 @@ def require_artifact(path: Path, name: str | None = None) -> Artifact:
 
 def run_artifacts(run: Run) -> list[Artifact]:
     """A run's exports, sorted by folder name: not the bases, and an adapter only where its base lies beside it."""
-    folder = run.exports_folder
-    candidates = sorted(folder.iterdir()) if folder.is_dir() else []
-    exports = [open_artifact(candidate) for candidate in candidates if is_artifact(candidate)]
     found = []
-    for artifact in exports:
+    for artifact in _exports(run):
         if artifact.is_adapter and not bases_beside(artifact):
             console.note(f"{artifact.path} is left out: its base is not beside it")
         elif not artifact.is_base:
             found.append(on_base(artifact))
     return found
+
+
+def adapter_artifact(path: Path) -> Artifact:
+    """The adapter that ``path`` means: itself, or that of a run.
+
+    Raises:
+        ArtifactError: it is none, or the run has none that was exported.
+    """
+    if is_artifact(path) or not is_run(path):
+        found = open_artifact(path)
+        if found.manifest and not found.is_adapter:
+            raise ArtifactError(f"{path} is a model, not an adapter", hint="edgetune export RUN --adapter separate")
+        return found
+    adapters = [one for one in _exports(Run(path)) if one.is_adapter]
+    if not adapters:
+        raise ArtifactError(
+            f"{path} has no exported adapter", hint=f"edgetune export {path} --adapter separate --with-base q8_0"
+        )
+    return adapters[0]
+
+
+def base_artifact(path: Path, name: str | None = None) -> Artifact:
+    """The base that ``path`` means: itself, or that of a run's adapter, the largest.
+
+    Raises:
+        ArtifactError: nothing there, or the run has no exported base of that name.
+    """
+    if is_artifact(path) or not is_run(path):
+        return open_artifact(path)
+    bases = [one for one in _exports(Run(path)) if one.is_base]
+    if name is not None:
+        return _named(path, bases, name)
+    if not bases:
+        raise ArtifactError(
+            f"{path} has no exported base", hint=f"edgetune export {path} --adapter separate --with-base q8_0"
+        )
+    return max(bases, key=_rank)
+
+
+def _exports(run: Run) -> list[Artifact]:
+    folder = run.exports_folder
+    candidates = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [open_artifact(candidate) for candidate in candidates if is_artifact(candidate)]
 
 
 def _rank(artifact: Artifact) -> tuple[bool, int]:
