@@ -51,8 +51,10 @@ def resume(folder: str | Path) -> Run:
     return training.resume(Path(folder))
 
 
-def export(run: Run | str | Path, format: str = "gguf", quant: str = "q8_0", output: Path | None = None) -> Artifact:
-    """Export a trained run in one precision."""
+def export(
+    run: Run | str | Path, format: str = "gguf", quant: str | None = None, output: Path | None = None
+) -> Artifact:
+    """Export a trained run in one precision; default: the format's, eight bits."""
     from edgetune import exporting
     from edgetune.run import open_run
 

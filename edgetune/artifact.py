@@ -16,6 +16,8 @@ from edgetune import files
 from edgetune.errors import ArtifactError
 
 MANIFEST = "manifest.json"
+#: Before the names of files of the base that an adapter runs on.
+BENEATH = "base: "
 
 
 class ArtifactManifest(BaseModel):
@@ -35,14 +37,14 @@ class ArtifactManifest(BaseModel):
     """Runtime plug-in that runs it: ``llama.cpp``, …"""
     main_file: str
     """The file a runtime opens, relative to the artifact folder."""
-    weights: Literal["merged", "adapter", "whole"]
-    """merged: the adapter is in the base; whole: trained directly, or an untuned base; adapter: kept apart."""
+    weights: Literal["merged", "whole", "adapter", "base"]
+    """merged: the adapter is in the base; whole: trained directly; adapter: kept apart; base: untuned."""
     architecture: str
     """``LlamaForCausalLM``, …"""
     base_source: str
     base_sha256: str
     merged_into: Literal["base", "nf4", "none"]
-    """What the adapter was added to; equals what it was trained against."""
+    """What the adapter was added to, or belongs on: what it was trained against. Of a base: what it was rounded to."""
     chat_template_sha256: str
     stop_ids: tuple[int, ...]
     system: str | None
@@ -53,6 +55,8 @@ class ArtifactManifest(BaseModel):
     """Type name → number of tensors, as written."""
     fallbacks: dict[str, str]
     """Tensor → the type it got instead of the one asked for, with the reason."""
+    missing: dict[str, float] = {}
+    """Of an adapter: weight → ‖missing‖ / ‖change‖ where its format can only approximate the change."""
     sha256: dict[str, str]
     """Hash of each file, relative path → hex."""
     size_bytes: int
@@ -63,16 +67,43 @@ class ArtifactManifest(BaseModel):
     licence: str | None = None
     run: str | None = None
     """Name of the run it came from."""
+    adapter_base: str | None = None
+    """Hash over the weights beneath an adapter: an adapter runs on the bases that have the same."""
     inputs_sha256: str | None = None
     """Hash over everything it was made from: the same inputs need no second export."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An exported folder, or one bare model file made elsewhere (``manifest`` is then None)."""
+    """An exported folder, or one bare model file made elsewhere (``manifest`` is then None).
+
+    Attributes:
+        path: the folder or file.
+        manifest: what it is.
+        beneath: of an adapter, the base it runs on, once that is known.
+    """
 
     path: Path
     manifest: ArtifactManifest | None
+    beneath: Artifact | None = None
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it needs a base to run on."""
+        return self.manifest is not None and self.manifest.weights == "adapter"
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is a model that nobody tuned."""
+        return self.manifest is not None and self.manifest.weights == "base"
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Hashes of everything that runs: also of the base beneath an adapter."""
+        own = dict(self.manifest.sha256) if self.manifest else {self.path.name: files.sha256_file(self.path)}
+        return own | (
+            {f"{BENEATH}{name}": digest for name, digest in self.beneath.sha256.items()} if self.beneath else {}
+        )
 
     @property
     def main_file(self) -> Path:
@@ -104,6 +135,17 @@ def open_artifact(path: Path, *, check_hashes: bool = False) -> Artifact:
     if artifact.manifest is not None:
         _check_files(artifact.path, artifact.manifest, check_hashes)
     return artifact
+
+
+def require_whole(artifact: Artifact) -> None:
+    """Check every file of an artifact, and of the base beneath an adapter, by its hash.
+
+    Raises:
+        ArtifactError: a file is missing, or not what the manifest says.
+    """
+    for one in (artifact, artifact.beneath):
+        if one is not None:
+            open_artifact(one.path, check_hashes=True)
 
 
 def read_artifact(path: Path) -> Artifact:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from edgetune.artifact import open_artifact
 from edgetune.data.rendering import with_system
-from edgetune.runtimes import open_runtime
-from edgetune.runtimes.protocol import Decoding, Message, Runtime, Tokenizer
+from edgetune.runtimes import adapters_of, open_with_adapters
+from edgetune.runtimes.protocol import Decoding, Message, Runtime, SwitchesAdapters, Tokenizer
 
 #: A whole conversation, or the text of one user message.
 Question = str | Sequence[Message]
@@ -34,8 +35,31 @@ class Assistant:
 
     def __init__(self, runtime: Runtime, *, system: str | None = None, decoding: Decoding | None = None) -> None:
         self.runtime = runtime
-        self.system = (runtime.system if system is None else system) or None
+        self._system = system
         self.decoding = decoding or Decoding()
+
+    @property
+    def system(self) -> str | None:
+        """System prompt for conversations that have none: the one given, else that of the model or adapter in use."""
+        return (self.runtime.system if self._system is None else self._system) or None
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that :meth:`use` can put on; none for a runtime that keeps none."""
+        return self.runtime.adapters if isinstance(self.runtime, SwitchesAdapters) else ()
+
+    @property
+    def adapter(self) -> str | None:
+        """Name of the adapter in use; None: the model alone."""
+        return self.runtime.adapter if isinstance(self.runtime, SwitchesAdapters) else None
+
+    def use(self, adapter: str | None) -> None:
+        """Go on with another adapter, or with the base alone; the base is not loaded again.
+
+        Raises:
+            ArtifactError: none of that name is loaded.
+        """
+        adapters_of(self.runtime).use_adapter(adapter)
 
     def chat(self, question: Question, **changes: Any) -> str:
         """The whole answer.
@@ -77,6 +101,7 @@ class Assistant:
 def load(
     path: Path | str,
     *,
+    adapters: Mapping[str, Path | str] | None = None,
     system: str | None = None,
     threads: int | None = None,
     context: int | None = None,
@@ -86,16 +111,19 @@ def load(
 
     Args:
         path: an artifact folder or a .gguf file.
+        adapters: name → adapter artifact or GGUF LoRA, all on the base that ``path`` is; the first is in use until
+            :meth:`Assistant.use` says otherwise.
         system: replaces the system prompt the model was trained with; an empty text takes none.
         threads: default: the physical cores this process may use.
         context: longest conversation in tokens; default: the model's own, at most 4096.
         decoding: fields of :class:`~edgetune.runtimes.protocol.Decoding` as defaults: ``max_new_tokens``, …
 
     Raises:
-        ArtifactError: not an artifact, or damaged.
+        ArtifactError: not an artifact, damaged, or an adapter of another base.
         MissingExtra: the runtime is not installed.
     """
-    runtime = open_runtime(Path(path), threads=threads, context=context)
+    opened = {name: open_artifact(Path(adapter)) for name, adapter in (adapters or {}).items()}
+    runtime = open_with_adapters(open_artifact(Path(path)), opened, threads=threads, context=context)
     return Assistant(runtime, system=system, decoding=Decoding(**decoding))
 
 

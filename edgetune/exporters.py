@@ -5,8 +5,10 @@ The built-in exporters use the same door as a stranger's.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -53,6 +55,28 @@ class TunedModel:
     run: str | None = None
     quantised_from: str = "float32"
 
+    @property
+    def adapter_base(self) -> str:
+        """Hash over the weights that an adapter of this model was trained on top of."""
+        return adapter_base(self.base_sha256, self.trained_against, self.quantised_modules, self.quantised_from)
+
+
+def adapter_base(
+    base_sha256: str,
+    trained_against: TrainedAgainst | None = None,
+    quantised_modules: Sequence[str] = (),
+    quantised_from: str = "float32",
+) -> str:
+    """Hash over a base and what it was rounded to: an adapter and the base it runs on have the same.
+
+    The precision a base is exported in has no part in it.
+
+    >>> adapter_base("ab") == adapter_base("ab", "base") != adapter_base("ab", "nf4", ["model.layers.0.mlp.up_proj"])
+    True
+    """
+    rounded = [quantised_from, *sorted(quantised_modules)] if trained_against == "nf4" else []
+    return sha256(json.dumps([base_sha256, *rounded]).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class ExportPlan:
@@ -82,7 +106,20 @@ class Exporter(Protocol):
 
     @property
     def precisions(self) -> Sequence[str]:
-        """Precisions it can write, best quality first."""
+        """Precisions it can write, best quality first; :meth:`precision` may know more."""
+        ...
+
+    @property
+    def default_precision(self) -> str:
+        """What it writes when nobody says: one that loses next to nothing."""
+        ...
+
+    def precision(self, name: str) -> str:
+        """The one name of a precision, however it was written.
+
+        Raises:
+            ExportError: it has no such precision.
+        """
         ...
 
     def plan(self, model: TunedModel, precision: str) -> ExportPlan:
@@ -95,6 +132,32 @@ class Exporter(Protocol):
 
     def export(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
         """Write the artifact into ``folder``, whole or not at all.
+
+        Raises:
+            ExportError, ResourceError
+        """
+        ...
+
+
+@runtime_checkable
+class WritesAdapters(Protocol):
+    """An exporter that can also write the adapter alone, for a base that several adapters share."""
+
+    @property
+    def adapter_precisions(self) -> Sequence[str]:
+        """Precisions of an adapter's own numbers, the default first."""
+        ...
+
+    def plan_adapter(self, model: TunedModel, precision: str) -> ExportPlan:
+        """As :meth:`Exporter.plan`, of the adapter alone.
+
+        Raises:
+            ExportError: also where the adapter holds what the format cannot carry beside a base.
+        """
+        ...
+
+    def export_adapter(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
+        """As :meth:`Exporter.export`, of the adapter alone; the manifest says ``weights: adapter``.
 
         Raises:
             ExportError, ResourceError
@@ -131,6 +194,7 @@ class TensorPair:
         stored: reads what the file holds, dequantised.
         trained: reads what it should hold.
         problem: what is wrong with the tensor as a whole, in words; then there is nothing to read.
+        missing: ‖missing‖ / ‖fine-tune‖, what the format cannot hold of a fine-tune, as said when it was written.
     """
 
     name: str
@@ -138,6 +202,7 @@ class TensorPair:
     stored: Callable[[], Values] | None = None
     trained: Callable[[], Trained] | None = None
     problem: str | None = None
+    missing: float = 0.0
 
 
 @runtime_checkable

@@ -6,16 +6,34 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 from edgetune import __version__, console, files
-from edgetune.adapters.tuned import tuned_from_model, tuned_model
+from edgetune.adapters.tuned import base_alone, is_adapter_folder, tuned_from_adapter, tuned_from_model, tuned_model
 from edgetune.artifact import Artifact, is_artifact, open_artifact, write_manifest
 from edgetune.errors import ArtifactError, ExportError
-from edgetune.exporters import ExportPlan, TunedModel, find_exporter
+from edgetune.exporters import Exporter, ExportPlan, TunedModel, WritesAdapters, find_exporter
 from edgetune.models.weights import weight_files
 from edgetune.recipe import ExportSettings, ModelSettings
 from edgetune.run import Run, is_run, open_run
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write.
+
+    Attributes:
+        format: name of an exporter.
+        quants: precisions; none: the default.
+        separate: the adapter alone, and not merged.
+        with_base: with ``separate``: also the base, in this precision.
+    """
+
+    format: str
+    quants: tuple[str, ...] = ()
+    separate: bool = False
+    with_base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,14 +52,92 @@ class Source:
     exports: tuple[ExportSettings, ...] = ()
     run: Run | None = None
 
+    def parts(self, wanted: Wanted, output: Path | None = None) -> list[Part]:
+        """The artifacts to write, the base of an adapter before it.
+
+        Args:
+            wanted: how.
+            output: folder of the artifacts, if not :attr:`output`.
+
+        Raises:
+            ExportError: there is no such precision, or nothing to keep apart.
+        """
+        target = output or self.output
+        if wanted.separate:
+            return separate_parts(self.model, wanted.format, wanted.quants, wanted.with_base, target)
+        if wanted.with_base:
+            raise ExportError("a merged model needs no base beside it", hint="add --adapter separate")
+        return merged_parts(self.model, wanted.format, wanted.quants or self.precisions(wanted.format), target)
+
     def precisions(self, format: str) -> tuple[str, ...]:
         """What to write when nobody says: what the recipe asks for, else the format's default."""
-        wanted = tuple(quant for settings in self.exports if settings.format == format for quant in settings.quant)
-        return wanted or ExportSettings().quant
+        wanted = [quants_of(settings) for settings in self.exports if settings.format == format]
+        return tuple(chain.from_iterable(wanted)) or quants_of(ExportSettings(format=format))
 
 
-def find_source(subject: str) -> Source:
-    """Open a run folder, or a model: a hub id, a folder, a .gguf file, or ``pkg:PACKAGE/FILE``.
+def quants_of(settings: ExportSettings) -> tuple[str, ...]:
+    """What a recipe's export asks for, else the format's default.
+
+    Raises:
+        ExportError: there is no such format.
+    """
+    return settings.quant or (find_exporter(settings.format).default_precision,)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One artifact to write.
+
+    Attributes:
+        model: what it is made of.
+        format: name of an exporter.
+        precision: one of the exporter's.
+        folder: the artifact's.
+        only_adapter: write the adapter alone.
+    """
+
+    model: TunedModel
+    format: str
+    precision: str
+    folder: Path
+    only_adapter: bool = False
+
+    def plan(self) -> ExportPlan:
+        """Check it and predict the result.
+
+        Raises:
+            ExportError: the precision is unknown, or it cannot be exported.
+        """
+        exporter = find_exporter(self.format)
+        if self.only_adapter:
+            return _adapter_writer(exporter).plan_adapter(self.model, self.precision)
+        return exporter.plan(self.model, self.precision)
+
+    def write(self) -> Artifact:
+        """Write it, unless the artifact in the folder was made from the very same inputs and is whole.
+
+        Raises:
+            EdgetuneError, ExportError, ModelError, ResourceError
+        """
+        digest = inputs_sha256(self.model, self.format, self.precision, only_adapter=self.only_adapter)
+        if (present := _unchanged(self.folder, digest)) is not None:
+            console.note(f"{self.folder} is up to date")
+            return present
+        exporter = find_exporter(self.format)
+        if self.only_adapter:
+            artifact = _adapter_writer(exporter).export_adapter(self.model, self.precision, self.folder)
+        else:
+            artifact = exporter.export(self.model, self.precision, self.folder)
+        assert artifact.manifest is not None, "exporters write a manifest"
+        return write_manifest(self.folder, artifact.manifest.model_copy(update={"inputs_sha256": digest}))
+
+
+def find_source(subject: str, base: str | None = None) -> Source:
+    """Open a run folder, a PEFT folder, or a model: a hub id, a folder, a .gguf file, or ``pkg:PACKAGE/FILE``.
+
+    Args:
+        subject: what to open.
+        base: of a PEFT folder, if not the one that its settings name.
 
     Raises:
         EdgetuneError: the run is not trained, or the model cannot be read.
@@ -49,27 +145,35 @@ def find_source(subject: str) -> Source:
     """
     path = Path(subject).expanduser()
     if path.is_dir() and is_run(path):
+        if base is not None:
+            raise ExportError("a run knows its base", hint="leave --base out")
         run = open_run(path)
         return Source(tuned_model(run), run.exports_folder, run.recipe.exports, run)
     if path.is_dir() and is_artifact(path):
         raise ExportError(f"{path} is an artifact already", hint="give the run it came from, or its .gguf file")
-    model = tuned_from_model(ModelSettings(source=subject), Path.cwd())
+    if is_adapter_folder(path):
+        model = tuned_from_adapter(path, base)
+    elif base is not None:
+        raise ExportError(f"{subject} has no adapter that --base could belong to", hint="leave --base out")
+    else:
+        model = tuned_from_model(ModelSettings(source=subject), Path.cwd())
     return Source(model, Path("exports") / model.name)
 
 
-def export(run: Run, format: str, quant: str, output: Path | None = None) -> Artifact:
+def export(run: Run, format: str, quant: str | None = None, output: Path | None = None) -> Artifact:
     """Export a run's result in one precision.
 
     Args:
         run: trained.
         format: name of an exporter, such as ``gguf``.
-        quant: one of its precisions.
+        quant: one of its precisions; default: eight bits.
         output: folder that gets a folder named after the precision; default: the run's ``exports``.
 
     Raises:
         EdgetuneError, ExportError, ModelError, ResourceError
     """
-    return export_model(tuned_model(run), format, quant, output or run.exports_folder)
+    precision = quant or find_exporter(format).default_precision
+    return export_model(tuned_model(run), format, precision, output or run.exports_folder)
 
 
 def export_model(model: TunedModel, format: str, quant: str, output: Path) -> Artifact:
@@ -77,16 +181,54 @@ def export_model(model: TunedModel, format: str, quant: str, output: Path) -> Ar
 
     Nothing is written when the artifact there was made from the very same inputs and is whole.
     """
+    precision = find_exporter(format).plan(model, quant).precision
+    return Part(model, format, precision, output / precision).write()
+
+
+def merged_parts(model: TunedModel, format: str, quants: Sequence[str], output: Path) -> list[Part]:
+    """A whole model in some precisions, each named once."""
     exporter = find_exporter(format)
-    precision = exporter.plan(model, quant).precision
-    folder = output / precision
-    digest = inputs_sha256(model, format, precision)
-    if (present := _unchanged(folder, digest)) is not None:
-        console.note(f"{folder} is up to date")
-        return present
-    artifact = exporter.export(model, precision, folder)
-    assert artifact.manifest is not None, "exporters write a manifest"
-    return write_manifest(folder, artifact.manifest.model_copy(update={"inputs_sha256": digest}))
+    precisions = dict.fromkeys(exporter.plan(model, quant).precision for quant in quants)
+    return [Part(model, format, precision, output / precision) for precision in precisions]
+
+
+def separate_parts(
+    model: TunedModel, format: str, quants: Sequence[str], with_base: str | None, output: Path
+) -> list[Part]:
+    """The adapter of a model alone, and the base that it runs on if asked for.
+
+    Args:
+        model: with an adapter.
+        format: name of an exporter that writes adapters.
+        quants: precisions of the adapter; none: the format's default.
+        with_base: precision of the base; None: it is not written.
+        output: folder of the artifacts.
+
+    Raises:
+        ExportError: the model has no adapter, or the format cannot keep one apart.
+    """
+    exporter = find_exporter(format)
+    base = base_alone(model)
+    precisions = quants or _adapter_writer(exporter).adapter_precisions[:1]
+    parts = [Part(model, format, name, output / f"adapter-{name}", only_adapter=True) for name in precisions]
+    if with_base is None:
+        return parts
+    precision = exporter.plan(base, with_base).precision
+    return [Part(base, format, precision, output / f"base-{precision}"), *parts]
+
+
+def plan_parts(parts: Sequence[Part]) -> list[ExportPlan]:
+    """Check all before the first is written, the disk space for all of them included.
+
+    Raises:
+        ExportError: a precision is unknown, or the model cannot be exported.
+        ResourceError: the disk is too small for all of them.
+    """
+    plans = [part.plan() for part in parts]
+    needed = sum(plan.size_bytes for part, plan in zip(parts, plans, strict=True) if not part.folder.exists())
+    if parts:
+        files.require_disk(parts[0].folder.parent, needed, f"exporting {parts[-1].model.name}")
+    return plans
 
 
 def plan_exports(model: TunedModel, format: str, quants: Sequence[str], output: Path) -> list[ExportPlan]:
@@ -96,14 +238,10 @@ def plan_exports(model: TunedModel, format: str, quants: Sequence[str], output: 
         ExportError: a precision is unknown, or the model cannot be exported.
         ResourceError: the disk is too small for all of them.
     """
-    exporter = find_exporter(format)
-    plans = {plan.precision: plan for plan in (exporter.plan(model, quant) for quant in quants)}
-    missing = [plan for plan in plans.values() if not (output / plan.precision).exists()]
-    files.require_disk(output, sum(plan.size_bytes for plan in missing), f"exporting {model.name}")
-    return list(plans.values())
+    return plan_parts(merged_parts(model, format, quants, output))
 
 
-def inputs_sha256(model: TunedModel, format: str, precision: str) -> str:
+def inputs_sha256(model: TunedModel, format: str, precision: str, *, only_adapter: bool = False) -> str:
     """Hash over everything that decides an artifact's content.
 
     Of the base the known hash counts; the weights of a model that was trained whole are read.
@@ -118,6 +256,8 @@ def inputs_sha256(model: TunedModel, format: str, precision: str) -> str:
         "config": _hashes(model.base_folder),
         "tokenizer": _hashes(model.tokenizer_folder),
     }
+    if only_adapter:
+        parts["only_adapter"] = True
     if model.adapter_folder is not None:
         parts["adapter"] = dict(files.sha256_files(model.adapter_folder))
     elif model.run is not None:
@@ -138,3 +278,12 @@ def _unchanged(folder: Path, digest: str) -> Artifact | None:
     except ArtifactError:
         return None
     return present if present.manifest and present.manifest.inputs_sha256 == digest else None
+
+
+def _adapter_writer(exporter: Exporter) -> WritesAdapters:
+    if not isinstance(exporter, WritesAdapters):
+        raise ExportError(
+            f"the format '{exporter.format}' cannot keep an adapter apart from its base",
+            hint="export it without --adapter separate",
+        )
+    return exporter

@@ -9,18 +9,26 @@ from dataclasses import asdict
 
 from edgetune.artifact import Artifact
 from edgetune.exporters import ExportPlan, TunedModel
+from edgetune.exporting import Part
 
 #: Tensors named for each reason of a fallback.
 _NAMED = 2
 
 
-def plan_text(model: TunedModel, plan: ExportPlan) -> str:
+def plan_text(model: TunedModel, plan: ExportPlan, *, only_adapter: bool = False) -> str:
     """What will be written, in a few lines."""
+    name = f"adapter of {model.name}" if only_adapter else model.name
     size, memory = _size(plan.size_bytes), _size(plan.peak_memory_bytes)
-    lines = [f"{model.name} as {plan.precision}: about {size}, {_types(plan.tensor_types)}; needs {memory} of memory"]
+    lines = [f"{name} as {plan.precision}: about {size}, {_types(plan.tensor_types)}; needs {memory} of memory"]
     lines += [f"  {line}" for line in _fallback_lines(plan.fallbacks)]
     lines += [f"  note: {note}" for note in plan.notes]
     return "\n".join(lines)
+
+
+def plans_text(parts: Sequence[Part], plans: Sequence[ExportPlan]) -> str:
+    """What will be written of each part."""
+    both = zip(parts, plans, strict=True)
+    return "\n".join(plan_text(part.model, plan, only_adapter=part.only_adapter) for part, plan in both)
 
 
 def artifact_table(artifacts: Sequence[Artifact]) -> str:

@@ -18,7 +18,7 @@ from edgetune.errors import Interrupted
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.subjects import evaluate_run
 from edgetune.evaluation.text import score_lines
-from edgetune.exporting import export, plan_exports
+from edgetune.exporting import export, plan_exports, quants_of
 from edgetune.exporting_text import plan_text
 from edgetune.recipe import Resolved
 from edgetune.run import Run
@@ -105,10 +105,11 @@ def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineR
     run = training.train(resolved, folder, allow_scripts=allow_scripts)
     recipe = run.recipe
     model = tuned_model(run)
-    for settings in recipe.exports:
-        for plan in plan_exports(model, settings.format, settings.quant, run.exports_folder):
+    wanted = [(settings.format, quants_of(settings)) for settings in recipe.exports]
+    for kind, quants in wanted:
+        for plan in plan_exports(model, kind, quants, run.exports_folder):
             console.note(plan_text(model, plan))
-    artifacts = [export(run, settings.format, quant) for settings in recipe.exports for quant in settings.quant]
+    artifacts = [export(run, kind, quant) for kind, quants in wanted for quant in quants]
     base = evaluate_run(run, "base", limit=BASE_ROWS)
     verifier = Verifier(run, quick=True)
     shipped = []

@@ -216,8 +216,8 @@ class ExportSettings(Section):
 
     format: str = "gguf"
     """Exporter: one of those that `edgetune doctor` lists."""
-    quant: tuple[str, ...] = ("q8_0",)
-    """Precisions, one artifact each."""
+    quant: tuple[str, ...] = ()
+    """Precisions, one artifact each; default: eight bits, as the format calls them (`q8_0`, `int8`)."""
 
 
 class VerifySettings(Section):

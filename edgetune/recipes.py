@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from edgetune import files
-from edgetune.errors import RecipeError
+from edgetune.errors import ExportError, RecipeError
 from edgetune.exporters import exporter_names, find_exporter
 from edgetune.recipe import ExportSettings, Recipe, Resolved, resolve
 
@@ -127,7 +127,9 @@ def _export_problems(export: ExportSettings) -> Iterator[str]:
     if export.format not in exporter_names():
         yield f"format: no exporter for '{export.format}'; installed: {', '.join(exporter_names())}"
         return
-    known = find_exporter(export.format).precisions
+    exporter = find_exporter(export.format)
     for quant in export.quant:
-        if quant.lower() not in known:
-            yield f"quant: {export.format} has no precision '{quant}'; it has {', '.join(known)}"
+        try:
+            exporter.precision(quant)
+        except ExportError as error:
+            yield f"quant: {error.message}; it has {', '.join(exporter.precisions)}"

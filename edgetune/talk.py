@@ -3,43 +3,91 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetune import console
+from edgetune.artifact import Artifact
 from edgetune.assistant import Assistant
-from edgetune.errors import DataError
-from edgetune.runtimes import open_runtime
-from edgetune.runtimes.choosing import choose_artifact
+from edgetune.errors import ArtifactError, DataError
+from edgetune.runtimes import open_runtime, open_with_adapters
+from edgetune.runtimes.choosing import adapter_artifact, base_artifact, choose_artifact
 from edgetune.runtimes.protocol import Decoding, Message
 from edgetune.verification.record import warning
 
 if TYPE_CHECKING:
     from edgetune.runtimes.protocol import Runtime
 
-RESET, LEAVE = "/reset", "/exit"
+RESET, LEAVE, ADAPTER = "/reset", "/exit", "/adapter"
+#: After ``/adapter``: no adapter.
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What to talk to.
+
+    Attributes:
+        path: an artifact, a .gguf file or a run.
+        artifact: with a run: which export.
+        adapters: ``NAME=PATH`` or ``PATH`` each: adapters for the base that ``path`` is. A run stands for its adapter.
+        use: name of the one to begin with; default: the first.
+    """
+
+    path: Path
+    artifact: str | None = None
+    adapters: tuple[str, ...] = ()
+    use: str | None = None
 
 
 def open_assistant(
-    path: Path,
-    *,
-    artifact: str | None = None,
-    system: str | None = None,
-    threads: int | None = None,
-    decoding: Decoding | None = None,
+    chosen: Chosen, *, system: str | None = None, threads: int | None = None, decoding: Decoding | None = None
 ) -> Assistant:
-    """Open what ``path`` means for talking: an artifact, a run's export, or a run's trained model in torch.
+    """Open what is meant for talking: an artifact, a run's export or trained model, a base with adapters.
 
     Raises:
         ArtifactError, EdgetuneError, MissingExtra
     """
-    return Assistant(_open(path, artifact, threads), system=system, decoding=decoding)
+    named = named_adapters(chosen.adapters)
+    if chosen.use is not None and chosen.use not in named:
+        given = ", ".join(named) or "none; --adapter NAME=PATH gives one"
+        raise ArtifactError(f"no adapter '{chosen.use}' is given", hint=f"given: {given}")
+    assistant = Assistant(_open(chosen, named, threads), system=system, decoding=decoding)
+    if chosen.use is not None:
+        assistant.use(chosen.use)
+    return assistant
 
 
-def _open(path: Path, name: str | None, threads: int | None) -> Runtime:
-    choice = choose_artifact(path, name)
+def named_adapters(wanted: Sequence[str]) -> dict[str, Artifact]:
+    """Adapters by name: as given, else that of the run they come from, else that of the artifact.
+
+    Raises:
+        ArtifactError: one is not there, is no adapter, or two have one name.
+    """
+    found: dict[str, Artifact] = {}
+    for text in wanted:
+        name, equals, rest = text.partition("=")
+        path = Path(rest if equals else text)
+        artifact = adapter_artifact(path)
+        own = artifact.manifest.run if artifact.manifest and artifact.manifest.run else artifact.name
+        name = name if equals else own
+        if name == NONE:
+            raise ArtifactError(f"no adapter can be called '{NONE}'", hint="name it: --adapter NAME=PATH")
+        if name in found:
+            raise ArtifactError(f"two adapters are called '{name}'", hint="name them: --adapter NAME=PATH")
+        if message := warning(artifact):
+            console.note(f"warning: {message}")
+        found[name] = artifact
+    return found
+
+
+def _open(chosen: Chosen, adapters: Mapping[str, Artifact], threads: int | None) -> Runtime:
+    if adapters:
+        return open_with_adapters(base_artifact(chosen.path, chosen.artifact), adapters, threads=threads)
+    choice = choose_artifact(chosen.path, chosen.artifact)
     if choice is not None:
         if choice.reason:
             console.note(f"using {choice.artifact.path} ({choice.reason})")
@@ -48,8 +96,8 @@ def _open(path: Path, name: str | None, threads: int | None) -> Runtime:
         return open_runtime(choice.artifact, threads=threads)
     from edgetune.runtimes.torch_runtime import open_torch
 
-    console.note(f"{path} has no exports: using the trained model in torch")
-    return open_torch(path)
+    console.note(f"{chosen.path} has no exports: using the trained model in torch")
+    return open_torch(chosen.path)
 
 
 def say(assistant: Assistant, question: str | list[Message]) -> str:
@@ -71,16 +119,37 @@ def talk(assistant: Assistant, *, remember: bool = True) -> None:
         remember: keep the conversation; off, each line is asked by itself.
     """
     console.note(f"{RESET} begins a new conversation, Ctrl-D leaves")
+    if assistant.adapters:
+        _switch(assistant, "")
     history: list[Message] = []
     for line in _lines():
         if line == RESET:
             history = []
             console.note("new conversation")
             continue
+        if line.split()[0] == ADAPTER:
+            _switch(assistant, line.removeprefix(ADAPTER).strip())
+            continue
         asked: list[Message] = [*history, {"role": "user", "content": line}]
         answer = _answer(assistant, asked)
         if remember and answer is not None:
             history = [*asked, {"role": "assistant", "content": answer}]
+
+
+def _switch(assistant: Assistant, name: str) -> None:
+    """Put another adapter on; without a name say which there are."""
+    if not name:
+        names = ", ".join(f"{one} (in use)" if one == assistant.adapter else one for one in assistant.adapters)
+        console.note(
+            f"adapters: {names or 'none'}; {ADAPTER} NAME goes on with another, {ADAPTER} {NONE} with the base"
+        )
+        return
+    try:
+        assistant.use(None if name == NONE else name)
+        console.note("the base alone" if name == NONE else f"adapter {name}")
+    except ArtifactError as error:  # the conversation goes on as it was
+        console.note(f"error: {error.message}")
+        console.note(f"hint: {error.hint}")
 
 
 def _answer(assistant: Assistant, asked: list[Message]) -> str | None:

@@ -77,7 +77,7 @@ class Change:
         """Change ``weight`` (float32, of :attr:`shape`) in place and return it."""
         import torch
 
-        a, b = self._read("a"), self._read("b")
+        a, b = self.matrices()
         flipped = self.embedding or self.transposed
         target = weight.T if flipped else weight
         target.addmm_(b, a, alpha=self.scale)
@@ -85,6 +85,10 @@ class Change:
             norm = torch.linalg.vector_norm(target, dim=1, keepdim=True)
             target.mul_(self._read("magnitude").reshape(-1, 1) / norm)
         return weight
+
+    def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """``a`` and ``b`` in float32; :attr:`scale` is not in them."""
+        return self._read("a"), self._read("b")
 
     def _read(self, part: str) -> torch.Tensor:
         name, info = self.parts[part]
@@ -100,11 +104,13 @@ class Adapter:
         replacements: tensor name in the model → tensor stored whole in the adapter
             (``modules_to_save``, trained biases).
         bases: weight name → copy of the weight underneath, where PEFT stored one.
+        alpha: ``lora_alpha`` of the settings; the scale of each change is its own.
     """
 
     changes: Mapping[str, Change]
     replacements: Mapping[str, tuple[str, StoredTensor]]
     bases: Mapping[str, tuple[str, StoredTensor]]
+    alpha: float = 1.0
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -141,7 +147,19 @@ def read_adapter(folder: Path) -> Adapter:
         raise ModelError(
             f"{folder} both adapts and replaces {both[0]}", hint="target it or save it whole, not both", problems=both
         )
-    return Adapter(changes, replacements, bases)
+    return Adapter(changes, replacements, bases, float(config["lora_alpha"]))
+
+
+def named_base(folder: Path) -> str:
+    """The base that an adapter's settings name.
+
+    Raises:
+        ModelError: they name none, or are damaged.
+    """
+    name = _read_config(folder).get("base_model_name_or_path")
+    if not name:
+        raise ModelError(f"{folder} does not say which base it was trained on", hint="name it: --base MODEL")
+    return str(name)
 
 
 def _short(part: str) -> str:

@@ -62,6 +62,11 @@ class MergedWeights:
         self._check(adapter_folder)
 
     @property
+    def adapter(self) -> Adapter:
+        """What is added to the base; empty where nothing is."""
+        return self._adapter
+
+    @property
     def tensors(self) -> Mapping[str, StoredTensor]:
         """Name → shape and stored type of every tensor that :meth:`read` gives."""
         replaced = {name: info for name, (_, info) in self._adapter.replacements.items()}
@@ -106,6 +111,25 @@ class MergedWeights:
             return _as_numpy(read_tensor(*self._sources[name]))
         weight = self._trained_on(name)
         return _as_numpy(change.apply(weight) if change else weight)
+
+    def change(self, name: str) -> NDArray[np.float32]:
+        """What the adapter adds to one tensor of those it was trained on top of, float32.
+
+        Raises:
+            ModelError: a file is damaged.
+        """
+        difference: NDArray[np.float32] = self.read(name) - _as_numpy(self._trained_on(name))
+        return difference
+
+    def replaces(self, name: str) -> bool:
+        """Whether a tensor that the adapter stores whole has other values, or another shape, than the base's."""
+        import torch
+
+        stored = self._adapter.replacements.get(name) or self._adapter.bases[name]
+        base = name if name in self._base else EMBEDDING  # a head without a tensor of its own
+        if self._base[base].shape != stored[1].shape:
+            return True
+        return not torch.equal(read_tensor(*stored).float(), read_tensor(base, self._base[base]).float())
 
     def read_parts(self, name: str, tuned: Mapping[str, torch.Tensor]) -> Trained:
         """Final values of one tensor as merged by somebody else, and what they are made of here.

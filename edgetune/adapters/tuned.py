@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from edgetune import files
-from edgetune.errors import EdgetuneError, ModelError
+from edgetune.adapters.lora import CONFIG, named_base
+from edgetune.errors import EdgetuneError, ExportError, ModelError
 from edgetune.exporters import TunedModel
 from edgetune.models import Base, resolve_base
 from edgetune.models.base import gguf_path
@@ -47,6 +49,27 @@ def tuned_model(run: Run) -> TunedModel:
     )
 
 
+def base_alone(model: TunedModel) -> TunedModel:
+    """What the adapter of a model was trained on top of, as a model to export: several adapters can share it.
+
+    Raises:
+        ExportError: the model has no adapter.
+    """
+    if model.adapter_folder is None:
+        raise ExportError(
+            f"{model.name} was trained whole, so there is no adapter to keep apart",
+            hint="export it without --adapter separate",
+        )
+    return replace(
+        model,
+        name=file_stem(model.base_source),
+        adapter_folder=None,
+        trained_against=model.trained_against if model.trained_against == "nf4" else None,
+        system=None,
+        run=None,
+    )
+
+
 def trained_base(run: Run) -> Base:
     """The base that a run was trained on; a cached copy that was deleted is made again from where it came from.
 
@@ -83,6 +106,37 @@ def tuned_from_model(settings: ModelSettings, relative_to: Path) -> TunedModel:
         base_source=settings.source,
         base_sha256=base.sha256,
         licence=base.licence,
+    )
+
+
+def is_adapter_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder that PEFT saved an adapter in."""
+    return (path / CONFIG).is_file()
+
+
+def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
+    """A PEFT adapter that was trained elsewhere, over its base as it is.
+
+    Args:
+        folder: of the adapter.
+        base: as ``model.source`` names one; default: what the adapter's settings name.
+
+    Raises:
+        ModelError: the base cannot be found or read, or the settings are damaged or name none.
+    """
+    source = base or named_base(folder)
+    found = resolve_base(ModelSettings(source=source), Path.cwd())
+    own_tokenizer = (folder / "tokenizer_config.json").is_file()
+    return TunedModel(
+        name=file_stem(folder.resolve().name),
+        base_folder=found.folder,
+        adapter_folder=folder,
+        trained_against="base",
+        quantised_modules=(),
+        tokenizer_folder=folder if own_tokenizer else found.folder,
+        base_source=source,
+        base_sha256=found.sha256,
+        licence=found.licence,
     )
 
 

@@ -13,6 +13,14 @@ import click
 @click.option("--prompt", metavar="TEXT", help="Answer this and leave; - reads it from standard input.")
 @click.option("--system", metavar="TEXT", help="System prompt instead of the trained one; '' takes none.")
 @click.option("--artifact", metavar="NAME", help="With a run: which export. Default: the largest.")
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="[NAME=]PATH",
+    help="Put this adapter on the base that ARTIFACT is; a RUN stands for its adapter. Repeat it for several.",
+)
+@click.option("--use", metavar="NAME", help="Begin with this adapter. Default: the first.")
 @click.option("--max-new-tokens", type=click.IntRange(1), default=256, show_default=True, help="Longest answer.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 takes the likeliest.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Nucleus.")
@@ -25,6 +33,8 @@ def chat(
     prompt: str | None,
     system: str | None,
     artifact: str | None,
+    adapters: tuple[str, ...],
+    use: str | None,
     max_new_tokens: int,
     temperature: float,
     top_p: float,
@@ -35,13 +45,14 @@ def chat(
     """Talk to an exported ARTIFACT, a .gguf file, or the result of a RUN.
 
     Answers stream to standard output. Without --prompt, lines are read until Ctrl-D; /reset begins a new
-    conversation.
+    conversation, /adapter NAME goes on with another adapter.
     """
     from edgetune.runtimes.protocol import Decoding
-    from edgetune.talk import open_assistant, say, talk
+    from edgetune.talk import Chosen, open_assistant, say, talk
 
     decoding = Decoding(max_new_tokens, temperature, top_p, seed)
-    with open_assistant(subject, artifact=artifact, system=system, threads=threads, decoding=decoding) as assistant:
+    chosen = Chosen(subject, artifact, adapters, use)
+    with open_assistant(chosen, system=system, threads=threads, decoding=decoding) as assistant:
         if prompt is None:
             talk(assistant, remember=history)
         else:

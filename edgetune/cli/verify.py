@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="ARTIFACT|RUN", type=click.Path(path_type=Path))
 @click.option("--artifact", "name", help="With a run: only this export. Default: all of them.")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), help="Run that an artifact elsewhere came from.")
+@click.option("--base", type=click.Path(path_type=Path), help="Of an adapter: verify it on this base.")
 @click.option("--quick", is_flag=True, help="Fewer rows.")
 @click.option(
     "--portable",

@@ -13,6 +13,7 @@ from edgetune.evaluation.record import Evaluation, load
 from edgetune.evaluation.subjects import Opening, Settings, artifact_opening, evaluate_run, measure, model_opening
 from edgetune.run import Run, is_run, open_run
 from edgetune.runtimes.choosing import run_artifacts
+from edgetune.runtimes.pairing import on_base
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def report(subject: str, wanted: Wanted) -> Report:
         run = run_of(path)
         if run is not None:
             return _of_artifact(run, path, wanted)
-        return _alone(artifact_opening(open_artifact(path, check_hashes=True)), wanted)
+        return _alone(artifact_opening(on_base(open_artifact(path, check_hashes=True))), wanted)
     return _alone(model_opening(subject), wanted)
 
 
@@ -86,7 +87,7 @@ def run_of(artifact: Path) -> Run | None:
 
 def _of_run(run: Run, wanted: Wanted) -> Report:
     subjects: list[Any] = [*(["base"] if wanted.base else []), "tuned"]
-    subjects += [artifact.path for artifact in run_artifacts(run)] if wanted.artifacts else []
+    subjects += run_artifacts(run) if wanted.artifacts else []
     run.require_trained()
     found = [
         evaluate_run(run, subject, limit=wanted.limit, data=wanted.data, again=wanted.again) for subject in subjects

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgetune import __version__, files
 from edgetune.adapters.tuned import trained_base
-from edgetune.artifact import Artifact, open_artifact
+from edgetune.artifact import Artifact, read_artifact, require_whole
 from edgetune.data.reading import load_rows
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.evaluate import Subject, evaluate
@@ -24,6 +24,7 @@ from edgetune.models.base import gguf_path, resolve_base
 from edgetune.recipe import ModelSettings, Recipe, TaskSettings, TrainSettings
 from edgetune.run import Run
 from edgetune.runtimes import open_runtime
+from edgetune.runtimes.pairing import on_base
 
 if TYPE_CHECKING:
     from edgetune.runtimes.torch_runtime import TorchRuntime
@@ -83,7 +84,7 @@ class Opening:
 
 def evaluate_run(
     run: Run,
-    subject: Literal["base", "tuned"] | Path,
+    subject: Literal["base", "tuned"] | Path | Artifact,
     *,
     limit: int | None = None,
     data: Path | None = None,
@@ -95,7 +96,7 @@ def evaluate_run(
 
     Args:
         run: base needs its data to be prepared; tuned needs it to be trained.
-        subject: ``base``, ``tuned``, or the path of an artifact.
+        subject: ``base``, ``tuned``, or an artifact or its path.
         limit: at most this many rows; ``data.heldout_limit`` holds too.
         data: other rows than the run's held-out ones.
         again: compute it even if it is stored.
@@ -103,8 +104,10 @@ def evaluate_run(
     Raises:
         EdgetuneError: the run is not trained yet; else see :func:`edgetune.evaluation.evaluate.evaluate`.
     """
-    if isinstance(subject, Path):
-        opening = artifact_opening(open_artifact(subject, check_hashes=True))
+    if isinstance(subject, Path | Artifact):
+        artifact = on_base(subject if isinstance(subject, Artifact) else read_artifact(subject))
+        require_whole(artifact)
+        opening = artifact_opening(artifact)
     else:
         opening = base_opening(run) if subject == "base" else tuned_opening(run)
     name = opening.name if data is None else f"{opening.name}-{files.sha256_file(data)[:8]}"
@@ -165,10 +168,9 @@ def choose_rows(count: int, limit: int | None, seed: int) -> tuple[int, ...]:
 def artifact_opening(artifact: Artifact, name: str | None = None, notes: tuple[str, ...] = ()) -> Opening:
     """An exported artifact, or a bare model file."""
     manifest = artifact.manifest
-    hashes = dict(manifest.sha256) if manifest else {artifact.main_file.name: files.sha256_file(artifact.main_file)}
     return Opening(
         name=name or artifact.name,
-        weights_sha256=_hash(hashes),
+        weights_sha256=_hash(artifact.sha256),
         runtime=artifact.runtime,
         open=lambda: Subject(name or artifact.name, open_runtime(artifact), notes=notes),
         system=manifest.system if manifest else None,

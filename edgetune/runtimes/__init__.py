@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
 
 from edgetune.artifact import Artifact, open_artifact
 from edgetune.errors import ArtifactError
-from edgetune.runtimes.protocol import Runtime
+from edgetune.runtimes.pairing import on_base
+from edgetune.runtimes.protocol import Runtime, SwitchesAdapters
 
 GROUP = "edgetune.runtimes"
 
@@ -27,6 +29,8 @@ def open_runtime(
 ) -> Runtime:
     """Load an artifact into the runtime that its manifest names.
 
+    An adapter is opened on its base: the one it is given with, else the one that lies beside it.
+
     Args:
         artifact: an artifact, its folder, or a bare model file.
         threads: default: the physical cores this process may use.
@@ -37,12 +41,51 @@ def open_runtime(
         ArtifactError: it is damaged, or no installed runtime runs it.
         MissingExtra: the runtime's extra is not installed.
     """
-    opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
+    opened = on_base(artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact)))
+    if opened.beneath is not None:
+        one = {opened.name: opened}
+        return open_with_adapters(opened.beneath, one, threads=threads, context=context, kv_cache=kv_cache)
     for point in entry_points(group=GROUP):
         if point.name == opened.runtime:
-            runtime: Runtime = point.load()(opened, threads=threads, context=context, kv_cache=kv_cache)
-            return runtime
+            loaded: Runtime = point.load()(opened, threads=threads, context=context, kv_cache=kv_cache)
+            return loaded
     raise ArtifactError(
         f"no runtime '{opened.runtime}' is installed to run {opened.path}",
         hint=f"installed: {', '.join(runtime_names())}",
     )
+
+
+def open_with_adapters(
+    base: Artifact,
+    adapters: Mapping[str, Artifact],
+    *,
+    threads: int | None = None,
+    context: int | None = None,
+    kv_cache: Literal["f16", "f32"] = "f16",
+) -> Runtime:
+    """Load a base once and adapters beside it; the first is in use. Arguments as for :func:`open_runtime`.
+
+    Raises:
+        ArtifactError: also where an adapter belongs to another base, or the runtime keeps none apart.
+    """
+    runtime = open_runtime(base, threads=threads, context=context, kv_cache=kv_cache)
+    try:
+        for name, adapter in adapters.items():
+            adapters_of(runtime).add_adapter(name, adapter)
+        if adapters:
+            adapters_of(runtime).use_adapter(next(iter(adapters)))
+    except BaseException:
+        runtime.close()
+        raise
+    return runtime
+
+
+def adapters_of(runtime: Runtime) -> SwitchesAdapters:
+    """The same runtime, as one that keeps adapters.
+
+    Raises:
+        ArtifactError: it does not.
+    """
+    if not isinstance(runtime, SwitchesAdapters):
+        raise ArtifactError(f"the runtime {runtime.name} keeps no adapters apart", hint="merge them into the model")
+    return runtime

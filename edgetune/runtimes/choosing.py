@@ -9,6 +9,7 @@ from edgetune import console
 from edgetune.artifact import Artifact, is_artifact, open_artifact
 from edgetune.errors import ArtifactError
 from edgetune.run import Run, is_run
+from edgetune.runtimes.pairing import bases_beside, on_base
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,19 @@ def choose_artifact(path: Path, name: str | None = None) -> Choice | None:
         name: with a run: the export to take, by folder name (``q8_0``) or artifact name.
 
     Returns:
-        None for a run without exports.
+        None for a run without exports of its result.
 
     Raises:
         ArtifactError: nothing there, it is damaged, or the run has no export of that name.
     """
     if is_artifact(path) or not is_run(path):
-        return Choice(open_artifact(path))
+        return Choice(on_base(open_artifact(path)))
     exports = run_artifacts(Run(path))
     if name is not None:
         return Choice(_named(path, exports, name))
     if not exports:
         return None
-    best = max(exports, key=lambda artifact: artifact.manifest.size_bytes if artifact.manifest else 0)
+    best = max(exports, key=_rank)
     others = ", ".join(artifact.path.name for artifact in exports if artifact is not best)
     reason = f"the largest of {len(exports)} exports; others with --artifact: {others}" if others else "the only export"
     return Choice(best, reason)
@@ -62,10 +63,62 @@ def require_artifact(path: Path, name: str | None = None) -> Artifact:
 
 
 def run_artifacts(run: Run) -> list[Artifact]:
-    """A run's exports, sorted by folder name."""
+    """A run's exports, sorted by folder name: not the bases, and an adapter only where its base lies beside it."""
+    found = []
+    for artifact in _exports(run):
+        if artifact.is_adapter and not bases_beside(artifact):
+            console.note(f"{artifact.path} is left out: its base is not beside it")
+        elif not artifact.is_base:
+            found.append(on_base(artifact))
+    return found
+
+
+def adapter_artifact(path: Path) -> Artifact:
+    """The adapter that ``path`` means: itself, or that of a run.
+
+    Raises:
+        ArtifactError: it is none, or the run has none that was exported.
+    """
+    if is_artifact(path) or not is_run(path):
+        found = open_artifact(path)
+        if found.manifest and not found.is_adapter:
+            raise ArtifactError(f"{path} is a model, not an adapter", hint="edgetune export RUN --adapter separate")
+        return found
+    adapters = [one for one in _exports(Run(path)) if one.is_adapter]
+    if not adapters:
+        raise ArtifactError(
+            f"{path} has no exported adapter", hint=f"edgetune export {path} --adapter separate --with-base q8_0"
+        )
+    return adapters[0]
+
+
+def base_artifact(path: Path, name: str | None = None) -> Artifact:
+    """The base that ``path`` means: itself, or that of a run's adapter, the largest.
+
+    Raises:
+        ArtifactError: nothing there, or the run has no exported base of that name.
+    """
+    if is_artifact(path) or not is_run(path):
+        return open_artifact(path)
+    bases = [one for one in _exports(Run(path)) if one.is_base]
+    if name is not None:
+        return _named(path, bases, name)
+    if not bases:
+        raise ArtifactError(
+            f"{path} has no exported base", hint=f"edgetune export {path} --adapter separate --with-base q8_0"
+        )
+    return max(bases, key=_rank)
+
+
+def _exports(run: Run) -> list[Artifact]:
     folder = run.exports_folder
     candidates = sorted(folder.iterdir()) if folder.is_dir() else []
     return [open_artifact(candidate) for candidate in candidates if is_artifact(candidate)]
+
+
+def _rank(artifact: Artifact) -> tuple[bool, int]:
+    """Whole models before adapters, then by size."""
+    return artifact.beneath is None, artifact.manifest.size_bytes if artifact.manifest else 0
 
 
 def _named(path: Path, exports: list[Artifact], name: str) -> Artifact:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.artifact import Artifact
+from edgetune.errors import ArtifactError
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.gguf_header import GgufHeader, check_file
+from edgetune.runtimes.llama_adapters import SYSTEM_KEY, LlamaAdapter, load_adapter, require_model
 from edgetune.runtimes.llama_batching import Work, answer_all, common_prefix
 from edgetune.runtimes.llama_native import MICRO_BATCH, Batch, Context, ContextSize, KvCache, Model, system_info
 from edgetune.runtimes.llama_tokenizer import LlamaTokenizer
@@ -21,8 +24,6 @@ from edgetune.runtimes.threads import default_threads
 DEFAULT_CONTEXT = 4096
 #: Most memory for the cache while answering many prompts at once.
 BATCH_CACHE_BYTES = 1_000_000_000
-#: Metadata key in which the exporter stores the system prompt.
-SYSTEM_KEY = "edgetune.system"
 
 
 class LlamaCppRuntime:
@@ -38,10 +39,11 @@ class LlamaCppRuntime:
         tokenizer: the one in the file.
         threads: in use.
         context_length: longest prompt plus answer, in tokens.
-        system: system prompt from the manifest, else from the file.
+        adapters: names of those loaded, in the order they were added.
+        adapter: the one in use; None: the base alone.
 
     Raises:
-        ArtifactError: the file is damaged, or llama.cpp cannot load it.
+        ArtifactError: the file is damaged, is an adapter, or llama.cpp cannot load it.
         MissingExtra: llama-cpp-python is not installed.
     """
 
@@ -56,6 +58,10 @@ class LlamaCppRuntime:
         kv_cache: KvCache = "f16",
     ) -> None:
         header = check_file(artifact.main_file)
+        require_model(artifact.main_file, header)
+        self._file = artifact.main_file
+        self._adapters: dict[str, LlamaAdapter] = {}
+        self.adapter: str | None = None
         self._model = Model(artifact.main_file)
         self.tokenizer = LlamaTokenizer(self._model)
         self.threads = threads or default_threads()
@@ -63,10 +69,43 @@ class LlamaCppRuntime:
         default = min(self._model.trained_context, DEFAULT_CONTEXT, self._long_rope or DEFAULT_CONTEXT)
         self.context_length = context or default
         own = artifact.manifest.system if artifact.manifest else None
-        self.system = own or self._model.metadata(SYSTEM_KEY)
+        self._system = own or self._model.metadata(SYSTEM_KEY)
         self._kv_cache: KvCache = kv_cache
         self._open: Context | None = None
         self._held: list[int] = []
+
+    @property
+    def system(self) -> str | None:
+        """System prompt of the adapter in use, else of the model: from the manifest, or from the file."""
+        return self._adapters[self.adapter].system if self.adapter else self._system
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names, in the order they were added."""
+        return tuple(self._adapters)
+
+    def add_adapter(self, name: str, artifact: Artifact) -> None:
+        """Load an adapter beside the model; :meth:`use_adapter` puts it on.
+
+        Raises:
+            ArtifactError: it is damaged, or belongs to another base.
+        """
+        loaded = load_adapter(self._model, self._file, artifact)
+        self._close_context()  # llama.cpp sizes a context by the adapters that are loaded
+        self._adapters[name] = loaded
+
+    def use_adapter(self, name: str | None) -> None:
+        """Go on with another adapter, or with the base alone; what was computed with the former is forgotten.
+
+        Raises:
+            ArtifactError: none of that name is loaded.
+        """
+        if name is not None and name not in self._adapters:
+            raise ArtifactError(f"no adapter '{name}' is loaded", hint=f"loaded: {', '.join(self._adapters) or 'none'}")
+        self.reset()
+        self.adapter = name
+        if self._open:
+            self._open.use(self._handle)
 
     @property
     def features(self) -> str:
@@ -141,7 +180,7 @@ class LlamaCppRuntime:
         limits = [longest_answer(prompt, decoding, self.context_length) for prompt in prompts]
         work = Work(prompts, limits)
         done: dict[int, Completion] = {}
-        context = Context(self._model, work.size(self._cells()), self.threads, self._kv_cache)
+        context = self._new_context(work.size(self._cells()))
         try:
             for index, tokens, stopped in answer_all(context, work, decoding, self.tokenizer.is_stop):
                 text = self.tokenizer.decode(tokens)
@@ -160,10 +199,23 @@ class LlamaCppRuntime:
 
     def close(self) -> None:
         """Free the model and its context."""
+        self._close_context()
+        self._model.close()
+
+    @property
+    def _handle(self) -> Any | None:
+        return self._adapters[self.adapter].handle if self.adapter else None
+
+    def _new_context(self, size: ContextSize) -> Context:
+        context = Context(self._model, size, self.threads, self._kv_cache)
+        context.use(self._handle)
+        return context
+
+    def _close_context(self) -> None:
         if self._open:
             self._open.close()
             self._open = None
-        self._model.close()
+        self._held = []
 
     def _cells(self) -> int:
         """Cells for a batch: what fits the memory budget, at least one full context."""
@@ -175,12 +227,9 @@ class LlamaCppRuntime:
     def _single(self, outputs: int) -> Context:
         """The one-sequence context, made anew when more rows of logits are wanted than it can hold."""
         if self._open and self._open.size.outputs < outputs:
-            self._open.close()
-            self._open = None
+            self._close_context()
         if self._open is None:
-            size = ContextSize(self.context_length, 1, MICRO_BATCH, outputs)
-            self._open = Context(self._model, size, self.threads, self._kv_cache)
-            self._held = []
+            self._open = self._new_context(ContextSize(self.context_length, 1, MICRO_BATCH, outputs))
         return self._open
 
     def _next_logits(self, tokens: list[int]) -> NDArray[np.float32]:

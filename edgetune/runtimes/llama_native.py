@@ -106,8 +106,27 @@ class Model:
                 return buffer.raw[:length].decode("utf-8", errors="replace") if length >= 0 else None
             size = length + 1
 
+    def load_adapter(self, path: Path) -> Any:
+        """Load a GGUF LoRA beside the weights, once for all contexts; it is freed with the model.
+
+        Returns:
+            A handle for :meth:`Context.use`.
+
+        Raises:
+            ArtifactError: llama.cpp cannot put it on this model; its own words are in ``problems``.
+        """
+        _log.clear()
+        handle = self._lib.llama_adapter_lora_init(self.handle, str(path).encode())
+        if not handle:
+            raise ArtifactError(
+                f"llama.cpp cannot put the adapter {path} on this model: {_last_words()}",
+                hint="give the base that the adapter was trained on",
+                problems=tuple(_log),
+            )
+        return handle
+
     def close(self) -> None:
-        """Free the weights."""
+        """Free the weights, and the adapters with them."""
         if self.handle:
             self._lib.llama_model_free(self.handle)
             self.handle = None
@@ -163,6 +182,15 @@ class Context:
                 problems=tuple(_log),
             )
         self._memory = self._lib.llama_get_memory(self.handle)
+
+    def use(self, adapter: Any | None) -> None:
+        """Put one adapter on the model for what this context computes from now on; None: the base alone.
+
+        What was computed before stays in the cache: the caller has to :meth:`forget` it.
+        """
+        handles = (self._lib.llama_adapter_lora_p_ctypes * 1)(adapter)
+        scales = (ctypes.c_float * 1)(1.0)
+        self._lib.llama_set_adapters_lora(self.handle, handles, 0 if adapter is None else 1, scales)
 
     def decode(self, batch: Batch) -> NDArray[np.float32]:
         """Compute a batch.

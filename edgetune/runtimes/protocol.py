@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgetune.artifact import Artifact
 
 #: One chat message: ``{"role": "user", "content": "…"}``; further keys as in the OpenAI format.
 Message = Mapping[str, Any]
@@ -126,3 +128,32 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class SwitchesAdapters(Protocol):
+    """A runtime that keeps several adapters on one base and changes between them without loading it again."""
+
+    adapter: str | None
+    """The one in use; None: the base alone."""
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of those loaded."""
+        ...
+
+    def add_adapter(self, name: str, artifact: Artifact) -> None:
+        """Load an adapter; it is not in use yet.
+
+        Raises:
+            ArtifactError: it is damaged, or belongs to another base.
+        """
+        ...
+
+    def use_adapter(self, name: str | None) -> None:
+        """Go on with this adapter, or None: the base alone; what was computed with another is forgotten.
+
+        Raises:
+            ArtifactError: none of that name is loaded.
+        """
+        ...

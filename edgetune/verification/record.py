@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from edgetune import files
-from edgetune.artifact import Artifact
+from edgetune.artifact import BENEATH, Artifact
 from edgetune.evaluation.record import Stored
 
 #: The file beside an artifact's manifest.
@@ -54,7 +54,7 @@ class Verification(Stored):
     schema_version: Literal[1] = 1
     artifact: str
     sha256: dict[str, str]
-    """The artifact's files as verified."""
+    """The artifact's files as verified, those of the base beneath an adapter included."""
     basis_sha256: str
     """Over the trained weights, the rows and the settings: with the same, nothing need be verified again."""
     depth: Depth
@@ -93,7 +93,8 @@ def load(artifact: Artifact) -> Verification | None:
         found = Verification.model_validate_json((artifact.path / FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    return found if found.sha256 == artifact.manifest.sha256 else None
+    own = {name: digest for name, digest in found.sha256.items() if not name.startswith(BENEATH)}
+    return found if own == artifact.manifest.sha256 else None
 
 
 def warning(artifact: Artifact) -> str | None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetune import console
-from edgetune.artifact import Artifact, is_artifact, read_artifact
+from edgetune.artifact import Artifact, is_artifact, open_artifact, read_artifact
+from edgetune.errors import ArtifactError
 from edgetune.evaluation.report import run_of
 from edgetune.run import Run, is_run, open_run
 from edgetune.runtimes.choosing import require_artifact
+from edgetune.runtimes.pairing import bases_beside, on_base
 from edgetune.verification.record import Verification
 from edgetune.verification.text import to_text
 from edgetune.verification.verify import Verifier, verify_portable
@@ -22,6 +24,7 @@ class Wanted:
 
     Attributes:
         name: with a run: only this export.
+        base: of an adapter: the base to verify it on, if not the one beside it.
         run_folder: of an artifact that lies elsewhere.
         quick: fewer rows.
         portable: leave in the artifact what a device without torch needs to verify its copy.
@@ -29,6 +32,7 @@ class Wanted:
 
     name: str | None = None
     run_folder: Path | None = None
+    base: Path | None = None
     quick: bool = False
     portable: bool = False
 
@@ -40,7 +44,9 @@ def verify_path(path: Path, wanted: Wanted) -> list[Verification]:
         ArtifactError: nothing there, no export, or nobody knows which run an artifact came from.
         EdgetuneError: see :class:`edgetune.verification.verify.Verifier`.
     """
-    artifacts, run = _artifacts(path, wanted.name), _run(path, wanted.run_folder)
+    base = open_artifact(wanted.base) if wanted.base else None
+    artifacts = [on_base(artifact, base) for artifact in _artifacts(path, wanted.name)]
+    run = _run(path, wanted.run_folder)
     if run is None:
         return [verify_portable(artifact) for artifact in artifacts]
     verifier = Verifier(run, quick=wanted.quick)
@@ -53,10 +59,15 @@ def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification
     Returns:
         The verifications that failed.
     """
-    if not artifacts:
+    bases = [artifact for artifact in artifacts if artifact.is_base]
+    subjects = [artifact for artifact in artifacts if not artifact.is_base]
+    if alone := [one for one in subjects if one.is_adapter and not (bases or bases_beside(one))]:
+        console.note(f"{alone[0].path} is not verified: it needs its base (--with-base q8_0 writes it)")
+        subjects = [one for one in subjects if one not in alone]
+    if not subjects:
         return []
     verifier = Verifier(run, quick=True)
-    found = [verifier.verify(artifact, again=False) for artifact in artifacts]
+    found = [verifier.verify(on_base(one, next(iter(bases), None)), again=False) for one in subjects]
     console.note("\n".join(to_text(one) for one in found))
     return [one for one in found if not one.passed]
 
@@ -64,9 +75,15 @@ def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification
 def _artifacts(path: Path, name: str | None) -> list[Artifact]:
     """Those meant, whatever the state of their files: that is for the verification to say."""
     if not is_run(path):
-        return [read_artifact(path)]
+        found = read_artifact(path)
+        if found.is_base:
+            raise ArtifactError(
+                f"{path} is an untuned base, and no trained model to compare it with",
+                hint="verify the adapter that runs on it: edgetune verify ADAPTER --base BASE",
+            )
+        return [found]
     folder = Run(path).exports_folder
-    every = [read_artifact(one) for one in sorted(folder.glob("*")) if is_artifact(one)]
+    every = [one for path in sorted(folder.glob("*")) if is_artifact(path) and not (one := read_artifact(path)).is_base]
     if name is not None:
         every = [one for one in every if name in (one.path.name, one.name)]
     return every or [require_artifact(path, name)]  # which says what there is, and how to export one

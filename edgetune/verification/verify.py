@@ -15,6 +15,7 @@ The reference is the trained model in torch, its adapter merged by PEFT and not 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from typing import Any
 
 from edgetune import __version__, console, files
 from edgetune.adapters.tuned import tuned_model
-from edgetune.artifact import Artifact, ArtifactManifest, open_artifact
+from edgetune.artifact import Artifact, ArtifactManifest, require_whole
 from edgetune.data.reading import load_rows
 from edgetune.errors import ArtifactError, EdgetuneError, Interrupted, InUse, MissingExtra, ResourceError
 from edgetune.evaluation.record import Evaluation
@@ -122,8 +123,10 @@ class Verifier:
         known = self._known(artifact) if whole.passed else None
         if known and not again and known.depth.covers(self.depth):
             return known
-        limits = limits_for(manifest.precision, self.recipe.verify)
+        limits = limits_for(_coarsest(artifact, manifest), self.recipe.verify)
         name = f"{self.run.folder.name}: the trained model in torch, float32"
+        if artifact.beneath:
+            name += f"; the adapter on {artifact.beneath.name}"
         checks = [whole]
         if whole.passed:
             checks += [*self._read_back(artifact, manifest), *self._run(artifact, limits)]
@@ -137,7 +140,8 @@ class Verifier:
     def _known(self, artifact: Artifact) -> Verification | None:
         """What is stored of the same trained model, rows and settings."""
         known = load(artifact)
-        return known if known and known.basis_sha256 == self._basis else None
+        same = known and known.basis_sha256 == self._basis and known.sha256 == artifact.sha256
+        return known if same else None
 
     def _ask(self) -> TrainedSide:
         from edgetune.runtimes.torch_runtime import open_torch
@@ -194,7 +198,7 @@ class Verifier:
     def _answers(self, artifact: Artifact) -> Evaluation:
         """Answers of the artifact; only those of the run's own exports are kept in the run."""
         if artifact.path.resolve().parent == self.run.exports_folder.resolve():
-            return evaluate_run(self.run, artifact.path, limit=self.depth.answers)
+            return evaluate_run(self.run, artifact, limit=self.depth.answers)
         settings = Settings.of(self.recipe, self.depth.answers)
         return measure(artifact_opening(artifact), self.run.heldout_file, settings)
 
@@ -219,6 +223,16 @@ def verify_portable(artifact: Artifact) -> Verification:
     return verification
 
 
+def _coarsest(artifact: Artifact, manifest: ArtifactManifest) -> str:
+    """The precision that limits the result: that of the base beneath an adapter."""
+    if artifact.beneath is None:
+        return manifest.precision
+    if artifact.beneath.manifest:
+        return artifact.beneath.manifest.precision
+    named = re.search(r"(i?q\d\w*|b?f16|f32)$", artifact.beneath.name.lower())  # a file made elsewhere
+    return named[0] if named else artifact.beneath.name
+
+
 def _depth(settings: VerifySettings, *, quick: bool) -> Depth:
     """The recipe's, or at most that of a quick verification."""
     if quick:
@@ -241,10 +255,10 @@ def _check_files(artifact: Artifact) -> Check:
     if manifest.main_file not in manifest.sha256:
         return Check(name="file", passed=False, text=f"the manifest has no hash of {manifest.main_file}", cause=cause)
     try:
-        open_artifact(artifact.path, check_hashes=True)
+        require_whole(artifact)
     except ArtifactError as error:
         return Check(name="file", passed=False, text=error.message, problems=error.problems, cause=cause)
-    count = len(manifest.sha256)
+    count = len(artifact.sha256)
     return Check(name="file", passed=True, text=f"{count} {'file is' if count == 1 else 'files are'} as exported")
 
 
@@ -314,7 +328,7 @@ def _record(  # noqa: PLR0913, PLR0917  # the parts of a verification
 ) -> Verification:
     return Verification(
         artifact=artifact.name,
-        sha256=_require_manifest(artifact).sha256,
+        sha256=artifact.sha256,
         basis_sha256=basis,
         depth=depth,
         precision_class=limits,

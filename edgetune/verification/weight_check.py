@@ -34,7 +34,7 @@ def _problems(finding: TensorFinding) -> list[str]:
         return [finding.problem]
     problems = []
     limit = TYPES.get(finding.type, ANY_TYPE).error
-    if finding.error is not None and finding.error > limit:
+    if finding.error is not None and finding.error > limit + finding.allowed:
         problems.append(f"{finding.error:.2%} away from the trained weights; {finding.type} may be {limit:.2%}")
     if _lost(finding):
         problems.append(f"holds {_value(finding.kept)} of its fine-tune")

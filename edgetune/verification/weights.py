@@ -3,7 +3,8 @@
 Of each tensor three figures, from W (what the trained model holds) and W' (what the artifact holds, dequantised):
 
     error     ‖W' - W‖ / ‖W‖                          what quantisation, or a fault, changed
-    kept      1 + ⟨W' - W, Δ⟩ / ‖Δ‖²                  share of the fine-tune Δ that is in the file
+    kept      1 + ⟨W' - W, Δ⟩ / ‖Δ‖²                  share of the fine-tune Δ that is in the file; what an adapter's
+                                                      format said it cannot hold counts as there
     residue   ⟨W' - W, R⟩ / ‖R‖²                      share of the rounding R that training undid in the base
 
 Rounding errors lie in no particular direction, so ``kept`` is 1 and ``residue`` 0 however coarse the type, if Δ is not
@@ -43,6 +44,8 @@ class TensorFinding(Stored):
     error: float | None = None
     kept: Share | None = None
     residue: Share | None = None
+    allowed: float = 0.0
+    """Of ``error``, what the format said it cannot hold."""
 
 
 def compare_tensors(pair: TensorPair) -> TensorFinding:
@@ -54,13 +57,17 @@ def compare_tensors(pair: TensorPair) -> TensorFinding:
     if not np.isfinite(difference).all():
         return TensorFinding(name=pair.name, type=pair.type, problem="holds values that are not finite numbers")
     kept = residue = None
+    size, lost = _norm(trained.tuned), 0.0
     if trained.beneath is not None:
-        kept = _share(difference, trained.tuned - trained.beneath, origin=1.0)
+        change = trained.tuned - trained.beneath
+        # What is missing of an approximation is orthogonal to what is there.
+        kept = _share(difference, change, origin=1.0 + pair.missing**2)
+        lost = pair.missing * _norm(change)
         if trained.unrounded is not None:
             residue = _share(difference, trained.unrounded - trained.beneath, origin=0.0)
-    size = _norm(trained.tuned)
     error = _norm(difference) / size if size else float(_norm(difference) > 0)
-    return TensorFinding(name=pair.name, type=pair.type, error=error, kept=kept, residue=residue)
+    allowed = lost / size if size else 0.0
+    return TensorFinding(name=pair.name, type=pair.type, error=error, kept=kept, residue=residue, allowed=allowed)
 
 
 def _share(difference: Values, direction: Values, *, origin: float) -> Share | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgetune.artifact import Artifact
 from edgetune.differences import setting_problems
@@ -13,6 +13,9 @@ from edgetune.errors import ArtifactError, ModelError
 from edgetune.exporters import TensorPair, Trained
 from edgetune.models.gguf_file import GgufFile, read_gguf
 from edgetune_gguf.tensors import FileTensor
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
 
 
 def open_file(artifact: Artifact) -> GgufFile:
@@ -40,8 +43,11 @@ def tensor_pairs(tensors: Sequence[FileTensor], file: GgufFile, tuned: Mapping[s
         yield _pair(name, file, wanted.get(name), tuned)
 
 
-def metadata_problems(file: GgufFile, expected: Mapping[str, Any]) -> list[str]:
+def metadata_problems(file: GgufFile, writer: GGUFWriter) -> list[str]:
     """Keys of the file that are missing, or do not have the value that the exporter would write now."""
+    expected = {key: value.value for key, value in writer.kv_data[0].items()}
+    # Who wrote it, and what its run's folder is called today, is no fault of the file.
+    expected |= {key: file.metadata[key] for key in ("edgetune.version", "edgetune.run") if key in file.metadata}
     problems = setting_problems(file.metadata, expected)
     return problems + [f"{key} is not among what is written" for key in file.metadata if key not in expected]
 

@@ -67,7 +67,7 @@ def file_tensors(architecture: Architecture, config: ModelConfig, weights: Merge
     if head == HEAD:
         wanted[HEAD] = wanted[EMBEDDING]
     _require(wanted, weights)
-    names = _gguf_names(architecture, config)
+    names = file_names(architecture, config)
     maker = _Maker(architecture, config, weights)
     tensors = [_tensor(names[name], name, shape, maker) for name, shape in wanted.items()]
     if head == EMBEDDING:
@@ -176,7 +176,7 @@ def _require(wanted: Mapping[str, tuple[int, ...]], weights: MergedWeights) -> N
         )
 
 
-def _gguf_names(architecture: Architecture, config: ModelConfig) -> dict[str, str]:
+def file_names(architecture: Architecture, config: ModelConfig) -> dict[str, str]:
     """From transformers' name to llama.cpp's, for every tensor a model of this family may have."""
     import gguf
 
@@ -212,6 +212,11 @@ def _tensor(name: str, source: str, shape: tuple[int, ...], maker: _Maker) -> Fi
 def _transform(source: str, architecture: Architecture, config: ModelConfig) -> Callable[[Values], Values] | None:
     if architecture.norm_plus_one and source.endswith("norm.weight"):
         return _plus_one
+    return row_order(source, architecture, config)
+
+
+def row_order(source: str, architecture: Architecture, config: ModelConfig) -> Callable[[Values], Values] | None:
+    """What puts the rows of a weight into llama.cpp's order; None where they stay."""
     module = source.rpartition(".")[0]
     if architecture.permuted and module.endswith(("q_proj", "k_proj")):
         heads = config.heads if module.endswith("q_proj") else config.kv_heads

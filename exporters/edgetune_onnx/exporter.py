@@ -18,7 +18,7 @@ from edgetune_onnx import layout, reading_back
 from edgetune_onnx.building import build
 from edgetune_onnx.graph import name_head_size, save, share_table, stamp
 from edgetune_onnx.metadata_check import problems
-from edgetune_onnx.precision import NAMES
+from edgetune_onnx.precision import NAMES, parse_precision
 from edgetune_onnx.prepared import Prepared, prepare
 
 RUNTIME = "onnxruntime-genai"
@@ -37,6 +37,15 @@ class OnnxExporter:
     def precisions(self) -> Sequence[str]:
         """Best quality first."""
         return NAMES
+
+    @property
+    def default_precision(self) -> str:
+        """Eight bits."""
+        return "int8"
+
+    def precision(self, name: str) -> str:
+        """The one name of a precision."""
+        return parse_precision(name).name
 
     def plan(self, model: TunedModel, precision: str) -> ExportPlan:
         """Check everything that can be checked without writing, and predict the folder."""
@@ -144,7 +153,7 @@ def _manifest(prepared: Prepared, folder: Path, graph: str) -> ArtifactManifest:
         precision=prepared.precision.name,
         runtime=RUNTIME,
         main_file=graph,
-        weights="merged" if model.adapter_folder else "whole",
+        weights="merged" if model.adapter_folder else "whole" if model.run else "base",
         architecture=config.architecture,
         base_source=public_name(model.base_source),
         base_sha256=model.base_sha256,
@@ -162,4 +171,5 @@ def _manifest(prepared: Prepared, folder: Path, graph: str) -> ArtifactManifest:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         licence=model.licence,
         run=model.run,
+        adapter_base=None if model.adapter_folder or model.run else model.adapter_base,
     )

@@ -89,7 +89,7 @@ BASE = "name: a\nmodel: {source: m}\n"
         (BASE + "data: {prepare: {script: no.py}}\n", "data.prepare.script: no such file: "),
         ("name: a\nmodel: {source: m, chat_template: no.jinja}\n", "model.chat_template: no such file: "),
         (BASE + "exports: [{format: gguff}]\n", "exports.0.format: no exporter for 'gguff'; installed: "),
-        (BASE + "exports: [{}, {quant: [q8]}]\n", "exports.1.quant: gguf has no precision 'q8'; it has "),
+        (BASE + "exports: [{}, {quant: [q8]}]\n", "exports.1.quant: unknown GGUF precision 'q8'"),
     ],
 )
 def test_bad_recipes(capsys, tmp_path, text, says):

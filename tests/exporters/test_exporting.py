@@ -130,7 +130,7 @@ def test_an_export_is_repeated_only_when_something_changed(run, capsys):
 def test_a_model_can_be_exported_untuned(tmp_path, base):
     source = find_source(str(base))
     artifact = export_model(source.model, "gguf", "q8_0", tmp_path / "out")
-    assert (artifact.manifest.name, artifact.manifest.weights, artifact.manifest.run) == ("base-q8_0", "whole", None)
+    assert (artifact.manifest.name, artifact.manifest.weights, artifact.manifest.run) == ("base-q8_0", "base", None)
     again = tuned_from_model(ModelSettings(source=str(artifact.main_file)), tmp_path)
     second = export_model(again, "gguf", "q8_0", tmp_path / "second")
     assert second.manifest.tensor_types == artifact.manifest.tensor_types

@@ -9,7 +9,7 @@ from edgetune.errors import ArtifactError, EdgetuneError
 from edgetune.files import sha256_file
 from edgetune.run import RunManifest
 from edgetune.runtimes.choosing import choose_artifact, require_artifact
-from edgetune.talk import open_assistant
+from edgetune.talk import Chosen, open_assistant
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def test_of_several_exports_the_largest_is_taken_and_said(run, capsys):
 
 def test_an_assistant_opens_a_runs_export(run):
     export(run, "q8_0", 1)
-    with open_assistant(run, threads=1) as assistant:
+    with open_assistant(Chosen(run), threads=1) as assistant:
         assert assistant.runtime.name == "llama.cpp"
         assert assistant.system == "Be kind."  # the manifest's, before the file's
     shutil.rmtree(run / "exports")
     with pytest.raises(EdgetuneError, match="not trained yet"):  # no exports: the trained model in torch, if there
-        open_assistant(run)
+        open_assistant(Chosen(run))
 
 
 def test_a_run_without_exports(run):

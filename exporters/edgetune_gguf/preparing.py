@@ -1,0 +1,149 @@
+"""A tuned model as GGUF: everything that is decided before a byte is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetune import __version__, extras, files
+from edgetune.adapters.merging import MergedWeights
+from edgetune.artifact import ArtifactManifest
+from edgetune.errors import ExportError
+from edgetune.exporters import TunedModel, public_name
+from edgetune.models import hash_template, load_tokenizer
+from edgetune.models.text_config import ModelConfig, generation_stops, read_architecture, read_config
+from edgetune_gguf.architectures import (
+    Architecture,
+    add_hyperparameters,
+    config_problems,
+    find_architecture,
+    usable_context,
+)
+from edgetune_gguf.metadata import add_general
+from edgetune_gguf.mixture import Choice, Shape, choose_types, count_types, require_precision
+from edgetune_gguf.tensors import FileTensor, file_tensors
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+    from edgetune_gguf.vocabulary import VocabularyCheck
+
+FORMAT = "gguf"
+RUNTIME = "llama.cpp"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A file that can be written, with every decision made."""
+
+    model: TunedModel
+    precision: str
+    architecture: Architecture
+    config: ModelConfig
+    tensors: Sequence[FileTensor]
+    choices: Mapping[str, Choice]
+
+    @property
+    def fallbacks(self) -> dict[str, str]:
+        return {name: choice.fallback for name, choice in self.choices.items() if choice.fallback}
+
+    @property
+    def tensor_types(self) -> dict[str, int]:
+        return count_types(choice.type for choice in self.choices.values())
+
+
+def understand(model: TunedModel) -> tuple[Architecture, ModelConfig]:
+    """Its family and its config.json.
+
+    Raises:
+        ExportError: neither is known.
+    """
+    extras.require("gguf", extra="gguf", needed_for="a GGUF file")
+    architecture = find_architecture(read_architecture(model.base_folder))
+    return architecture, read_config(model.base_folder)
+
+
+def prepare(model: TunedModel, precision: str) -> Prepared:
+    """Decide every tensor's name, shape and type.
+
+    Raises:
+        ExportError, ModelError: it cannot be exported.
+    """
+    precision = require_precision(precision)
+    architecture, config = understand(model)
+    if problems := config_problems(architecture, config):
+        raise ExportError(
+            f"llama.cpp cannot compute this {config.architecture}: {problems[0]}",
+            hint="choose another base model",
+            problems=problems,
+        )
+    tensors = file_tensors(architecture, config, tuned_weights(model))
+    shape = Shape(config.layers, config.heads // config.kv_heads, _is_large(architecture, config))
+    choices = choose_types([(tensor.name, tensor.shape) for tensor in tensors], precision, shape)
+    return Prepared(model, precision, architecture, config, tensors, choices)
+
+
+def tuned_weights(model: TunedModel) -> MergedWeights:
+    """Its weights, its adapter merged."""
+    return MergedWeights(
+        model.base_folder,
+        model.adapter_folder,
+        model.trained_against,
+        model.quantised_modules,
+        model.quantised_from,
+    )
+
+
+def _is_large(architecture: Architecture, config: ModelConfig) -> bool:
+    """llama.cpp's idea of a 70B: eighty layers, and for Llama grouped queries."""
+    grouped = config.heads != config.kv_heads
+    return config.layers == 80 and (architecture.name == "qwen2" or (architecture.name == "llama" and grouped))
+
+
+def build_metadata(
+    model: TunedModel, architecture: Architecture, config: ModelConfig, precision: str
+) -> tuple[GGUFWriter, VocabularyCheck]:
+    """Everything a file says besides its tensors."""
+    from gguf import GGUFWriter
+
+    from edgetune_gguf.vocabulary import add_vocabulary
+
+    writer = GGUFWriter(None, architecture.name)
+    add_general(writer, model, precision)
+    add_hyperparameters(writer, architecture, config)
+    stops = generation_stops(model.base_folder)
+    return writer, add_vocabulary(writer, model.tokenizer_folder, architecture.name, config.vocabulary, stops)
+
+
+def build_manifest(prepared: Prepared, name: str, file: Path, stop_ids: tuple[int, ...]) -> ArtifactManifest:
+    """What a written file is."""
+    model, config = prepared.model, prepared.config
+    return ArtifactManifest(
+        name=name,
+        format=FORMAT,
+        precision=prepared.precision,
+        runtime=RUNTIME,
+        main_file=file.name,
+        weights="merged" if model.adapter_folder else "whole" if model.run else "base",
+        architecture=config.architecture,
+        base_source=public_name(model.base_source),
+        base_sha256=model.base_sha256,
+        merged_into=model.trained_against or "none",
+        chat_template_sha256=hash_template(load_tokenizer(model.tokenizer_folder)),
+        stop_ids=stop_ids,
+        system=model.system,
+        context_length=usable_context(prepared.architecture, config)[0],
+        parameters=sum(tensor.elements for tensor in prepared.tensors if not tensor.name.startswith("rope_")),
+        tensor_types=prepared.tensor_types,
+        fallbacks=prepared.fallbacks,
+        sha256={file.name: files.sha256_file(file)},
+        size_bytes=file.stat().st_size,
+        edgetune=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        licence=model.licence,
+        run=model.run,
+        adapter_base=None if model.adapter_folder or model.run else model.adapter_base,
+    )
