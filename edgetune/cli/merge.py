@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgetune import console
+from edgetune.merging import QUICK_ROWS, ROWS
 
 
 @click.command("merge")
@@ -19,9 +20,9 @@ from edgetune import console
     help="Base as stored, or rounded to NF4 as in training. auto: what held-out rows say.",
 )
 @click.option(
-    "--rows", type=click.IntRange(min=1), default=128, show_default=True, help="At most so many held-out rows."
+    "--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="At most so many held-out rows."
 )
-@click.option("--quick", is_flag=True, help="Fewer rows.")
+@click.option("--quick", is_flag=True, help=f"At most {QUICK_ROWS} rows.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the merged model. Default: RUN/merged.")
 @click.option("--write/--no-write", default=True, show_default=True, help="Write the model, or only store the choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -26,6 +26,7 @@ from edgetune.evaluation.compare import compare
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.subjects import Opening, Settings, measure, tuned_opening
 from edgetune.exporters import TunedModel
+from edgetune.merging import QUICK_ROWS, ROWS
 from edgetune.merging.choosing import NAMES, RULE, Verdict, choose, judged, metric_of
 from edgetune.merging.forms import merged_opening, unmerged_opening
 from edgetune.merging.record import FILE, Form, FormName, MergeRecord, load
@@ -33,8 +34,6 @@ from edgetune.merging.rounding import measure_rounding
 from edgetune.run import Run, TrainedAgainst, is_run
 
 Into = Literal["auto", "base", "nf4"]
-#: Held-out rows that decide, and those of a quick look.
-ROWS, QUICK_ROWS = 128, 24
 #: Tokenizer and settings of a model, generously, in bytes.
 _SMALL_FILES = 50_000_000
 
