@@ -18,11 +18,22 @@ from typing import TYPE_CHECKING, Any
 from edgetune.errors import EdgetuneError
 
 if TYPE_CHECKING:
-    from edgetune.api import benchmark, evaluate, export, load, resume, run_recipe, train, verify
+    from edgetune.api import benchmark, evaluate, export, load, merge, resume, run_recipe, train, verify
 
 __version__ = "0.1.0"
 
-__all__ = ["EdgetuneError", "benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train", "verify"]
+__all__ = [
+    "EdgetuneError",
+    "benchmark",
+    "evaluate",
+    "export",
+    "load",
+    "merge",
+    "resume",
+    "run_recipe",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from edgetune.recipes import find_recipe
 from edgetune.run import Run, default_folder, is_run
 
 # `run` and `bench` are modules of this package, and a module hides a function of its name.
-__all__ = ["benchmark", "evaluate", "export", "load", "resume", "run_recipe", "train", "verify"]
+__all__ = ["benchmark", "evaluate", "export", "load", "merge", "resume", "run_recipe", "train", "verify"]
 
 
 def train(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Run:
@@ -76,6 +76,25 @@ def evaluate(run: Run | str | Path, subject: str | Path = "tuned", *, limit: int
     if subject == "tuned":
         return evaluate_run(opened, "tuned", limit=limit)
     return evaluate_run(opened, Path(subject), limit=limit)
+
+
+def merge(run: Run | str | Path, *, output: str | Path | None = None, **options: Any) -> Any:
+    """Merge a run's adapter into the base it belongs into, and write the model as a Hugging Face folder.
+
+    Args:
+        run: trained with an adapter.
+        output: folder of the merged model; default: ``merged`` in the run.
+        options: other fields of :class:`edgetune.merging.merge.Wanted`: ``into``, ``rows``, ``quick``, ``write``.
+
+    Returns:
+        :class:`edgetune.merging.record.MergeRecord`, the choice with its evidence.
+    """
+    from edgetune.merging.merge import Wanted
+    from edgetune.merging.merge import merge as merge_run
+    from edgetune.run import open_run
+
+    wanted = Wanted(output=Path(output) if output is not None else None, **options)
+    return merge_run(run if isinstance(run, Run) else open_run(Path(run)), wanted)
 
 
 def verify(artifact: Artifact | str | Path, run: Run | str | Path | None = None, *, quick: bool = False) -> Any:

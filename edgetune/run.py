@@ -13,6 +13,8 @@
       metrics.jsonl      one line an event
       evaluations/       base.json, tuned.json, one for each artifact
       exports/           one artifact folder each
+      merge.json         which base the adapter was merged into by `edgetune merge`, and why
+      merged/            the merged model, a Hugging Face folder
 """
 
 from __future__ import annotations
@@ -132,6 +134,14 @@ class Run:
     @property
     def exports_folder(self) -> Path:
         return self.folder / "exports"
+
+    @property
+    def merge_file(self) -> Path:
+        return self.folder / "merge.json"
+
+    @property
+    def merged_folder(self) -> Path:
+        return self.folder / "merged"
 
     @property
     def resume_command(self) -> str:

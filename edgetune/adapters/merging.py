@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgetune.adapters.lora import Adapter, read_adapter
 from edgetune.adapters.tensors import list_tensors, read_tensor, stored_bytes
 from edgetune.errors import ModelError
-from edgetune.exporters import Trained
+from edgetune.exporters import Trained, TunedModel
 from edgetune.models.weights import StoredTensor
 from edgetune.run import TrainedAgainst
 
@@ -202,6 +202,21 @@ class MergedWeights:
         if shape == expected or grown:
             return []
         return [f"{name} has shape {expected} in the base and {shape} in the adapter"]
+
+
+def merged_weights(model: TunedModel, into: TrainedAgainst | None = None) -> MergedWeights:
+    """The final weights of a model.
+
+    Args:
+        model: as trained.
+        into: what its adapter is added to; default: what it was trained on top of.
+
+    Raises:
+        ModelError: see :class:`MergedWeights`; also where ``into`` is NF4 and no layer was rounded in training.
+    """
+    target = into or model.trained_against
+    rounded = model.quantised_modules if target == "nf4" else ()
+    return MergedWeights(model.base_folder, model.adapter_folder, target, rounded, model.quantised_from)
 
 
 def _as_numpy(weight: torch.Tensor) -> NDArray[np.float32]:

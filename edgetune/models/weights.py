@@ -161,7 +161,20 @@ def write_safetensors(
             values = tensor.make()
             assert values.shape == tensor.shape, f"{tensor.name}: {values.shape} instead of {tensor.shape}"
             handle.write(np.ascontiguousarray(_encode(values, tensor.dtype)).data)
+            del values  # before the next one is made
             on_written(tensor.nbytes)
+
+
+def as_stored(values: NDArray[np.float32], dtype: str) -> NDArray[np.float32]:
+    """What is left of float32 values once they are stored as ``F32``, ``F16`` or ``BF16``.
+
+    >>> as_stored(np.array([1.001], dtype=np.float32), "BF16")
+    array([1.], dtype=float32)
+    """
+    stored = _encode(values, dtype)
+    if dtype == "BF16":
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    return stored.astype(np.float32, copy=False)
 
 
 def _entries(tensors: Iterable[Pending]) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -178,5 +191,10 @@ def _encode(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
         return values.astype("<f2")
     if dtype == "BF16":
         bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+        rounded = bits >> 16
+        rounded &= 1
+        rounded += 0x7FFF
+        rounded += bits
+        rounded >>= 16
+        return rounded.astype("<u2")
     return values.astype("<f4", copy=False)

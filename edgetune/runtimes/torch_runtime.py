@@ -221,11 +221,17 @@ class TorchRuntime:
                 self._model.train()
 
 
-def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu") -> TorchRuntime:
+def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu", merge: bool = True) -> TorchRuntime:
     """Load a run's result, or a model folder, as the reference.
 
     A run's adapter is added to exactly what it was trained against, by PEFT itself and in memory: an
     independent check of edgetune's own merge.
+
+    Args:
+        source: trained run, or model folder.
+        dtype: of the weights.
+        device: where they end up.
+        merge: add the adapter to the weights; else PEFT computes it beside them, as in training.
 
     Raises:
         EdgetuneError: the run is not trained yet.
@@ -248,7 +254,7 @@ def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu
     model = load_model(trained_base(source).folder, dtype=dtype, device=device)
     if manifest.trained_against == "nf4":
         _round_to_nf4(model, manifest.quantised_modules, quantised_from(manifest))
-    return TorchRuntime(_add_adapter(model, source.adapter_folder), tokenizer, system=system)
+    return TorchRuntime(_add_adapter(model, source.adapter_folder, merge=merge), tokenizer, system=system)
 
 
 def _round_to_nf4(model: PreTrainedModel, modules: Sequence[str], quantised_from: str) -> None:
@@ -264,7 +270,7 @@ def _round_to_nf4(model: PreTrainedModel, modules: Sequence[str], quantised_from
             weight.copy_(nf4_as_trained(weight, quantised_from))
 
 
-def _add_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+def _add_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrainedModel:
     from edgetune.adapters.tensors import list_tensors
     from edgetune.errors import ModelError
     from edgetune.extras import require
@@ -279,5 +285,5 @@ def _add_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             f"the adapter in {folder} does not fit its base: {first}",
             hint="the run folder is damaged, or its base was changed; train again",
         ) from error
-    merged: PreTrainedModel = tuned.merge_and_unload(safe_merge=True).eval()
-    return merged
+    whole: PreTrainedModel = (tuned.merge_and_unload(safe_merge=True) if merge else tuned.get_base_model()).eval()
+    return whole
