@@ -7,6 +7,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Optimum pins a transformers that is older than ours, so it lives apart.
+OPTIMUM := .venv-optimum
 # llama.cpp's library alone: its tools, server and tests would triple the build.
 LLAMA_FLAGS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_TESTS=OFF
 
@@ -35,6 +37,18 @@ quickstart: $(INSTALLED) ## Train, export and measure the smart-home voice assis
 .PHONY: test
 test: $(INSTALLED) ## Run every test, those on real weights included
 	$(BIN)/python -m pytest
+
+$(OPTIMUM)/.installed: constraints-optimum.txt Makefile
+	test -x $(OPTIMUM)/bin/python || "$(PYTHON)" -m venv $(OPTIMUM)
+	$(OPTIMUM)/bin/python -m pip install -c constraints-optimum.txt optimum-onnx torch transformers onnxruntime
+	touch $@
+
+.PHONY: optimum-env
+optimum-env: $(OPTIMUM)/.installed ## Make .venv-optimum for `edgetune export --format onnx --backend optimum`
+
+.PHONY: test-optimum
+test-optimum: $(INSTALLED) $(OPTIMUM)/.installed ## Export through Optimum, and load edgetune's ONNX in it
+	EDGETUNE_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -m optimum tests/optimum
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and types

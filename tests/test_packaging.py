@@ -26,7 +26,14 @@ def wheel(tmp_path_factory):
 def test_top_level_names(wheel):
     version = PROJECT["project"]["version"]
     top = {name.split("/")[0] for name in wheel.namelist()}
-    assert top == {"edgetune", "edgetune_gguf", "edgetune_onnx", "edgetune_recipes", f"edgetune-{version}.dist-info"}
+    assert top == {
+        "edgetune",
+        "edgetune_gguf",
+        "edgetune_onnx",
+        "edgetune_optimum",
+        "edgetune_recipes",
+        f"edgetune-{version}.dist-info",
+    }
 
 
 def test_every_file_of_the_packages_is_in_it(wheel):

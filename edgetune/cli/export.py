@@ -23,6 +23,9 @@ from edgetune.cli.verify import require_verified
     "8 bits.",
 )
 @click.option(
+    "--backend", metavar="NAME", help="Of --format onnx: optimum, in an environment of its own (make optimum-env)."
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the artifacts, one folder each. Default: RUN/exports, or exports/MODEL.",
@@ -42,6 +45,7 @@ from edgetune.cli.verify import require_verified
 def export(
     subject: str,
     format: str,
+    backend: str | None,
     quant: tuple[str, ...],
     output: Path | None,
     adapter: str,
@@ -61,7 +65,7 @@ def export(
     from edgetune.verification.subjects import verify_exports
 
     source = find_source(subject, base)
-    wanted = Wanted(format, quant, adapter == "separate", with_base)
+    wanted = Wanted(f"{format}-{backend}" if backend else format, quant, adapter == "separate", with_base)
     parts = source.parts(wanted, output)
     plans = plan_parts(parts)
     console.note(plans_text(parts, plans))

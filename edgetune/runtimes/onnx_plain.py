@@ -5,6 +5,7 @@ What a graph takes and gives, for programs of one's own (B rows, T new tokens, P
     input_ids                    (B, T)         int64
     attention_mask               (B, P + T)     int64, ones
     past_key_values.N.key/value  (B, K, P, W)   N < L, K key-value heads of width W; P = 0 at first
+    position_ids                 (B, T)         int64, only where a graph has it (Optimum's)
     logits                       (B, T, vocabulary)
     present.N.key/value          (B, K, P + T, W): the past of the next call
 """
@@ -91,6 +92,7 @@ class OnnxRuntime:
         self.tokenizer = FastTokenizer(folder)
         self._path = folder.path
         self._session: Any = _session(folder.graph, self.threads)
+        self._wants_positions = "position_ids" in {value.name for value in self._session.get_inputs()}
         self._past: dict[str, Any] = {}
         self._held: list[int] = []
 
@@ -160,6 +162,8 @@ class OnnxRuntime:
             "attention_mask": np.ones((1, length), np.int64),
             **(self._past or _empty_past(self._session)),
         }
+        if self._wants_positions:
+            feed["position_ids"] = np.arange(len(self._held), length, dtype=np.int64)[None]
         names = [output.name for output in self._session.get_outputs()]
         found = dict(zip(names, self._run(names, feed), strict=True))
         self._past = {

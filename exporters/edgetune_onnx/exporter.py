@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edgetune import __version__, console, files
+from edgetune import __version__, files
 from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
 from edgetune.exporters import ExportPlan, TensorPair, TunedModel, public_name
 from edgetune.memory import require_memory
 from edgetune.models import hash_template, load_tokenizer
-from edgetune.models.weights import Pending, write_safetensors
 from edgetune_onnx import layout, reading_back
 from edgetune_onnx.building import build
+from edgetune_onnx.folders import write_merged, write_surroundings
 from edgetune_onnx.graph import name_head_size, save, share_table, stamp
 from edgetune_onnx.metadata_check import problems
 from edgetune_onnx.precision import NAMES, parse_precision
@@ -49,19 +49,19 @@ class OnnxExporter:
 
     def plan(self, model: TunedModel, precision: str) -> ExportPlan:
         """Check everything that can be checked without writing, and predict the folder."""
-        return _plan(prepare(model, precision))
+        return build_plan(prepare(model, precision))
 
     def export(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
         """Write graph, tokenizer, configurations and manifest into ``folder``."""
         prepared = prepare(model, precision)
-        plan = _plan(prepared)
+        plan = build_plan(prepared)
         # Beside the result, for as long as it is built: the merged weights in float32 and the builder's own graph.
         files.require_disk(folder.parent, 2 * plan.size_bytes + prepared.float_bytes, f"the {plan.precision} folder")
         require_memory(plan.peak_memory_bytes, f"exporting {model.name}")
         with files.atomic_path(folder) as temporary:
             temporary.mkdir()
             graph = _write(prepared, temporary)
-            manifest = _manifest(prepared, temporary, f"{layout.GRAPHS}/{graph}")
+            manifest = build_manifest(prepared, temporary, f"{layout.GRAPHS}/{graph}", self.format, RUNTIME)
             write_manifest(temporary, manifest)
         return Artifact(folder, manifest)
 
@@ -77,10 +77,12 @@ class OnnxExporter:
         assert artifact.manifest is not None, "verified artifacts have one"
         prepared = prepare(model, artifact.manifest.precision)
         file = reading_back.GraphFile(artifact.main_file, prepared.head_rows)
-        return problems(prepared, artifact, file, _manifest(prepared, artifact.path, artifact.manifest.main_file))
+        expected = build_manifest(prepared, artifact.path, artifact.manifest.main_file, self.format, RUNTIME)
+        return problems(prepared, artifact, file, expected)
 
 
-def _plan(prepared: Prepared) -> ExportPlan:
+def build_plan(prepared: Prepared) -> ExportPlan:
+    """Predict a folder."""
     tokenizer = [path.stat().st_size for path in prepared.model.tokenizer_folder.glob("tokenizer*") if path.is_file()]
     notes: tuple[str, ...] = ()
     if prepared.precision.bits and not prepared.tied:
@@ -101,7 +103,7 @@ def _write(prepared: Prepared, folder: Path) -> str:
 
     precision, config = prepared.precision, prepared.config
     merged, built = folder / "merged", folder / "built"
-    _write_merged(prepared, merged)
+    write_merged(prepared, merged)
     steps = config.layers + sum(prepared.bits(name) is not None for name in prepared.names)
     graph = onnx.load(build(merged, built, precision, steps))
     name_head_size(graph, config.head_dim)
@@ -113,45 +115,19 @@ def _write(prepared: Prepared, folder: Path) -> str:
     (built / layout.GENAI).replace(folder / layout.GENAI)
     shutil.rmtree(merged)
     shutil.rmtree(built)
-    _write_surroundings(prepared, folder, names)
+    write_surroundings(prepared, folder, names)
     return names[0]
 
 
-def _write_merged(prepared: Prepared, folder: Path) -> None:
-    """The final weights as a model folder that the builder reads."""
-    folder.mkdir()
-    weights = prepared.weights
-
-    def pending(name: str) -> Pending:
-        return Pending(name, "F32", weights.tensors[name].shape, lambda: weights.read(name))
-
-    with console.progress("Merging", prepared.float_bytes / 1e6, "MB") as bar:
-        tensors = [pending(name) for name in prepared.names]
-        write_safetensors(folder / "model.safetensors", tensors, lambda done: bar.advance(done / 1e6))
-    files.write_json(
-        folder / layout.CONFIG, layout.config_json(prepared.config, prepared.model.base_folder, tied=prepared.tied)
-    )
-    files.write_json(folder / layout.GENERATION, layout.generation_json(prepared.config, prepared.stop_ids))
-    layout.write_tokenizer(prepared.model.tokenizer_folder, folder)
-
-
-def _write_surroundings(prepared: Prepared, folder: Path, names: Sequence[str]) -> None:
-    config = layout.config_json(prepared.config, prepared.model.base_folder, tied=prepared.tied)
-    config["transformers.js_config"] = layout.javascript_json(prepared.precision, names)
-    generation = layout.generation_json(prepared.config, prepared.stop_ids)
-    genai = layout.genai_json(prepared.config, prepared.stop_ids, f"{layout.GRAPHS}/{names[0]}")
-    layout.write_configs(folder, config, generation, genai)
-    layout.write_tokenizer(prepared.model.tokenizer_folder, folder)
-
-
-def _manifest(prepared: Prepared, folder: Path, graph: str) -> ArtifactManifest:
+def build_manifest(prepared: Prepared, folder: Path, graph: str, format: str, runtime: str) -> ArtifactManifest:
+    """What a written folder is."""
     model, config = prepared.model, prepared.config
     hashes = dict(files.sha256_files(folder))
     return ArtifactManifest(
         name=f"{model.name}-{prepared.precision.name}",
-        format=OnnxExporter.format,
+        format=format,
         precision=prepared.precision.name,
-        runtime=RUNTIME,
+        runtime=runtime,
         main_file=graph,
         weights="merged" if model.adapter_folder else "whole" if model.run else "base",
         architecture=config.architecture,
