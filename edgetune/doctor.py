@@ -26,7 +26,8 @@ _GROUPS = ("edgetune.exporters", "edgetune.runtimes")
 PURPOSES = {
     "train": "fine-tune models with torch, on this machine's processor or accelerator",
     "gguf": "write GGUF files and run them with llama.cpp",
-    "onnx": "write ONNX folders and run them with ONNX Runtime",
+    "onnx": "run ONNX folders with ONNX Runtime",
+    "onnx-export": "write ONNX folders (with train)",
     "eval": "score answers with ROUGE-L and chrF",
     "smart-home": "prepare the data of the smart-home recipe",
     "tensorboard": "write TensorBoard logs while training",

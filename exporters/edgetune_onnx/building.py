@@ -54,8 +54,8 @@ def build(model: Path, folder: Path, precision: Precision, steps: int) -> Path:
 
 
 def _run(model: str, folder: str, precision: Precision) -> None:
-    extras.require("onnx_ir", extra="onnx", needed_for="writing ONNX")
-    builder = extras.require("onnxruntime_genai.models.builder", extra="onnx", needed_for="writing ONNX")
+    extras.require("onnx_ir", extra="onnx-export", needed_for="writing ONNX")
+    builder = extras.require("onnxruntime_genai.models.builder", extra="onnx-export", needed_for="writing ONNX")
     place = (folder, precision.kind, precision.provider, f"{folder}/cache")
     options = [f"{name}={value}" for name, value in precision.builder_options.items()]
     settings = builder.parse_extra_options("", model, *place, options)

@@ -109,7 +109,7 @@ def prepare(model: TunedModel, precision: str) -> Prepared:
         ModelError: damaged weights or configuration; MissingExtra: no onnx.
     """
     chosen = parse_precision(precision)
-    extras.require("onnx", extra="onnx", needed_for="writing ONNX")
+    extras.require("onnx", extra="onnx-export", needed_for="writing ONNX")
     config = read_config(model.base_folder)
     require_family(config)
     weights = MergedWeights(
