@@ -212,7 +212,7 @@ def _arguments(run: Run, recipe: Recipe, steps: Steps, machinery: Machinery) -> 
         weight_decay=settings.weight_decay,
         adam_beta2=settings.adam_beta2,
         max_grad_norm=settings.max_grad_norm,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         seed=settings.seed,
         data_seed=settings.seed,
         use_cpu=machinery.device.value == "cpu",

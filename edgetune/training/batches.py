@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from edgetune.data.templating import Encoded
 
+#: Float32 logits that a processor works on at a time: 2 MB, a usual second-level cache.
+CACHED = 1 << 19
 #: Rows → tensors. Always holds ``shift_labels`` (what the kept logits shall predict) and ``tokens``.
 Collate = Callable[[Sequence["Encoded"]], dict[str, "torch.Tensor"]]
 
@@ -80,7 +82,8 @@ def summed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.T
     """Like ``cross_entropy(logits, targets, reduction="sum")``; the gradient takes over the logits' own memory.
 
     PyTorch keeps the log-softmax and fills a second tensor of zeros for its gradient. Over a
-    vocabulary of 49,152 each is as large as the logits; both are saved here.
+    vocabulary of 49,152 each is as large as the logits; both are saved here. A processor works
+    through a few positions at a time, so that their float32 copies stay in its cache.
 
     Args:
         logits: (N, vocabulary).
@@ -101,7 +104,7 @@ def _cross_entropy() -> Any:
         def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             learnt = targets != IGNORE
             safe = targets.where(learnt, 0)
-            scale = torch.logsumexp(logits.float(), dim=-1)
+            scale = torch.cat([torch.logsumexp(p.float(), dim=-1) for p in logits.split(_rows_at_once(logits))])
             chosen = logits.gather(-1, safe[:, None])[:, 0].float()
             ctx.save_for_backward(logits, scale, safe, learnt)
             return ((scale - chosen) * learnt).sum()
@@ -109,8 +112,17 @@ def _cross_entropy() -> Any:
         @staticmethod
         def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
             logits, scale, safe, learnt = ctx.saved_tensors
-            result = logits.float().sub_(scale[:, None]).exp_()  # float32 logits are overwritten, not copied
-            result.scatter_add_(-1, safe[:, None], torch.full_like(result[:, :1], -1.0))
-            return result.mul_((grad * learnt)[:, None]).to(logits.dtype), None
+            rows = _rows_at_once(logits)
+            below = (column[:, None].split(rows) for column in (scale, safe, grad * learnt))
+            for part, top, target, weight in zip(logits.split(rows), *below, strict=True):
+                gradient = part.float().sub_(top).exp_()
+                gradient.scatter_add_(-1, target, torch.full_like(top, -1.0))
+                part.copy_(gradient.mul_(weight))
+            return logits, None
 
     return CrossEntropy
+
+
+def _rows_at_once(logits: torch.Tensor) -> int:
+    """How many positions are worked through together: all on a GPU, what a cache holds on a processor."""
+    return max(1, CACHED // logits.shape[-1]) if logits.device.type == "cpu" else max(1, len(logits))

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgetune.data.encoding import IGNORE
+from edgetune.training.short_attention import attend
 
 if TYPE_CHECKING:
     import torch
@@ -149,15 +150,12 @@ def packed_attention(  # noqa: PLR0913  # transformers calls it with these
         (1, T, heads, width) and None.
     """
     import torch
-    from torch.nn.functional import scaled_dot_product_attention
 
     del module, attention_mask
     prefix = query.shape[2] - cells.shape[0]
     rows, longest = grid.shape
     flat_query, flat_key, flat_value = (part[0].transpose(0, 1) for part in (query, key, value))  # (T, heads, width)
-    attend = partial(
-        scaled_dot_product_attention, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
-    )
+    look = partial(attend, scaling=scaling, dropout=dropout)
 
     def rest(flat: torch.Tensor) -> torch.Tensor:
         picked = flat.index_select(0, grid.flatten())
@@ -168,10 +166,10 @@ def packed_attention(  # noqa: PLR0913  # transformers calls it with these
         return torch.cat([shared, rest(flat)], dim=2)
 
     mask = _mask(prefix, longest, sliding_window, query.device)
-    attended = attend(rest(flat_query), with_prefix(flat_key), with_prefix(flat_value), attn_mask=mask[prefix:])
+    attended = look(rest(flat_query), with_prefix(flat_key), with_prefix(flat_value), mask[prefix:])
     result = attended.transpose(1, 2).reshape(rows * longest, *flat_query.shape[1:]).index_select(0, cells)
     if prefix:
-        first = attend(query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix], attn_mask=mask[:prefix, :prefix])
+        first = look(query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix], mask[:prefix, :prefix])
         result = torch.cat([first[0].transpose(0, 1), result])
     return result.unsqueeze(0), None
 

@@ -5,11 +5,14 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from edgetune.data.encoding import IGNORE, Encoded
+from edgetune.training import batches
 from edgetune.training.batches import collate_for, pad, summed_cross_entropy
 
 
+@pytest.mark.parametrize("cached", [1 << 19, 150, 1])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-def test_cross_entropy_is_torchs(dtype, tolerance):
+def test_cross_entropy_is_torchs(monkeypatch, dtype, tolerance, cached):
+    monkeypatch.setattr(batches, "CACHED", cached)  # all seven positions at a time, three, one
     torch.manual_seed(0)
     values = (5 * torch.randn(7, 50)).to(dtype)
     targets = torch.tensor([3, IGNORE, 0, 49, 7, IGNORE, 7])
