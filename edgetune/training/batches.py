@@ -104,7 +104,7 @@ def _cross_entropy() -> Any:
         def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             learnt = targets != IGNORE
             safe = targets.where(learnt, 0)
-            scale = torch.cat([torch.logsumexp(p.float(), dim=-1) for p in logits.split(_rows_at_once(logits))])
+            scale = torch.cat([torch.logsumexp(p.float(), dim=-1) for p in torch.split(logits, _rows_at_once(logits))])
             chosen = logits.gather(-1, safe[:, None])[:, 0].float()
             ctx.save_for_backward(logits, scale, safe, learnt)
             return ((scale - chosen) * learnt).sum()
