@@ -67,6 +67,8 @@ class ArtifactManifest(BaseModel):
     licence: str | None = None
     run: str | None = None
     """Name of the run it came from."""
+    importance_sha256: str | None = None
+    """Hash of the file that said how strongly each input is used (llama.cpp's imatrix), where the types minded it."""
     adapter_base: str | None = None
     """Hash over the weights beneath an adapter: an adapter runs on the bases that have the same."""
     inputs_sha256: str | None = None

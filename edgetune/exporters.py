@@ -40,6 +40,8 @@ class TunedModel:
         licence: SPDX id where known.
         run: name of the run.
         quantised_from: with ``nf4``, the type the base was loaded in before it was quantised.
+        importance: a file that says how strongly each input is used, in the exporter's own format; for
+            :class:`UsesImportance`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class TunedModel:
     licence: str | None = None
     run: str | None = None
     quantised_from: str = "float32"
+    importance: Path | None = None
 
     @property
     def adapter_base(self) -> str:
@@ -89,6 +92,7 @@ class ExportPlan:
         size_bytes: of the file, predicted.
         peak_memory_bytes: predicted, for the weights being worked on.
         notes: what else the user should know, such as a shorter context.
+        weighted: the importance of inputs has a part in it.
     """
 
     precision: str
@@ -97,6 +101,12 @@ class ExportPlan:
     size_bytes: int
     peak_memory_bytes: int
     notes: tuple[str, ...] = ()
+    weighted: bool = False
+
+    @property
+    def folder(self) -> str:
+        """Name of the artifact's folder."""
+        return f"{self.precision}-imatrix" if self.weighted else self.precision
 
 
 class Exporter(Protocol):
@@ -161,6 +171,34 @@ class WritesAdapters(Protocol):
 
         Raises:
             ExportError, ResourceError
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How strongly each input of each linear layer is used, over some text.
+
+    Attributes:
+        squares: module → (inputs,) float32, the sum over all tokens of the squared input.
+        tokens: how many.
+        texts: where they are from, for people.
+    """
+
+    squares: Mapping[str, NDArray[np.float32]]
+    tokens: int
+    texts: tuple[str, ...]
+
+
+@runtime_checkable
+class UsesImportance(Protocol):
+    """An exporter whose quantiser minds which inputs are used more: see ``TunedModel.importance``."""
+
+    def write_importance(self, model: TunedModel, found: Importance, file: Path) -> None:
+        """Write what was found in the exporter's own format.
+
+        Raises:
+            ExportError: the model cannot be exported.
         """
         ...
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 
 from edgetune import __version__, console, files
@@ -67,12 +66,48 @@ class Source:
             return separate_parts(self.model, wanted.format, wanted.quants, wanted.with_base, target)
         if wanted.with_base:
             raise ExportError("a merged model needs no base beside it", hint="add --adapter separate")
-        return merged_parts(self.model, wanted.format, wanted.quants or self.precisions(wanted.format), target)
+        if wanted.quants:
+            return merged_parts(self.model, wanted.format, wanted.quants, target)
+        return self.usual_parts(wanted.format, target)
 
-    def precisions(self, format: str) -> tuple[str, ...]:
+    def usual_parts(self, format: str, output: Path) -> list[Part]:
         """What to write when nobody says: what the recipe asks for, else the format's default."""
-        wanted = [quants_of(settings) for settings in self.exports if settings.format == format]
-        return tuple(chain.from_iterable(wanted)) or quants_of(ExportSettings(format=format))
+        asked = [settings for settings in self.exports if settings.format == format] or [ExportSettings(format=format)]
+        found: list[Part] = []
+        for settings in asked:
+            collected = settings.imatrix and self.model.importance is None
+            model = weighted(self, format, "auto").model if collected else self.model
+            found += merged_parts(model, format, quants_of(settings), output)
+        return found
+
+
+def weighted(source: Source, format: str, imatrix: str, text: Path | None = None) -> Source:
+    """The same, to be quantised with the importance of its inputs in mind.
+
+    Args:
+        source: what is exported.
+        format: name of an exporter.
+        imatrix: a file, or ``auto``: collected from a run's training rows and general text.
+        text: that general text; default: Python's documentation.
+
+    Raises:
+        ExportError: ``auto`` for what is not a run, or the format has no use for it.
+        DataError: no text.
+    """
+    from edgetune.importance.keeping import adopt, importance_of
+
+    if imatrix != "auto":
+        if text is not None:
+            raise ExportError("a given imatrix needs no text", hint="leave --imatrix-text out, or use --imatrix auto")
+        given = Path(imatrix).expanduser()
+        file = adopt(source.run, format, given) if source.run else given
+    elif source.run is None:
+        raise ExportError(
+            "only a run has training rows to collect an imatrix from", hint="give an imatrix file: --imatrix FILE"
+        )
+    else:
+        file = importance_of(source.run, format, text)
+    return replace(source, model=replace(source.model, importance=file))
 
 
 def quants_of(settings: ExportSettings) -> tuple[str, ...]:
@@ -181,15 +216,26 @@ def export_model(model: TunedModel, format: str, quant: str, output: Path) -> Ar
 
     Nothing is written when the artifact there was made from the very same inputs and is whole.
     """
-    precision = find_exporter(format).plan(model, quant).precision
-    return Part(model, format, precision, output / precision).write()
+    (part,) = merged_parts(model, format, (quant,), output)
+    return part.write()
+
+
+def recipe_parts(run: Run) -> list[Part]:
+    """Everything that a run's recipe wants exported, in its order.
+
+    Raises:
+        ExportError: there is no such format or precision, or it cannot be written.
+    """
+    source = Source(tuned_model(run), run.exports_folder, run.recipe.exports, run)
+    formats = dict.fromkeys(settings.format for settings in run.recipe.exports)
+    return [part for kind in formats for part in source.usual_parts(kind, run.exports_folder)]
 
 
 def merged_parts(model: TunedModel, format: str, quants: Sequence[str], output: Path) -> list[Part]:
     """A whole model in some precisions, each named once."""
     exporter = find_exporter(format)
-    precisions = dict.fromkeys(exporter.plan(model, quant).precision for quant in quants)
-    return [Part(model, format, precision, output / precision) for precision in precisions]
+    folders = {plan.precision: plan.folder for plan in (exporter.plan(model, quant) for quant in quants)}
+    return [Part(model, format, precision, output / folder) for precision, folder in folders.items()]
 
 
 def separate_parts(
@@ -231,16 +277,6 @@ def plan_parts(parts: Sequence[Part]) -> list[ExportPlan]:
     return plans
 
 
-def plan_exports(model: TunedModel, format: str, quants: Sequence[str], output: Path) -> list[ExportPlan]:
-    """Check all exports before the first one starts, the disk space for all of them included.
-
-    Raises:
-        ExportError: a precision is unknown, or the model cannot be exported.
-        ResourceError: the disk is too small for all of them.
-    """
-    return plan_parts(merged_parts(model, format, quants, output))
-
-
 def inputs_sha256(model: TunedModel, format: str, precision: str, *, only_adapter: bool = False) -> str:
     """Hash over everything that decides an artifact's content.
 
@@ -258,6 +294,8 @@ def inputs_sha256(model: TunedModel, format: str, precision: str, *, only_adapte
     }
     if only_adapter:
         parts["only_adapter"] = True
+    if model.importance is not None:
+        parts["importance"] = files.sha256_file(model.importance)
     if model.adapter_folder is not None:
         parts["adapter"] = dict(files.sha256_files(model.adapter_folder))
     elif model.run is not None:

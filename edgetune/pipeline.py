@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetune import console, files, training
-from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import Artifact
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_artifact
@@ -18,8 +17,8 @@ from edgetune.errors import Interrupted
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.subjects import evaluate_run
 from edgetune.evaluation.text import score_lines
-from edgetune.exporting import export, plan_exports, quants_of
-from edgetune.exporting_text import plan_text
+from edgetune.exporting import plan_parts, recipe_parts
+from edgetune.exporting_text import plans_text
 from edgetune.recipe import Resolved
 from edgetune.run import Run
 from edgetune.runtimes.threads import default_threads
@@ -104,12 +103,9 @@ def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False)
 def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineResult:
     run = training.train(resolved, folder, allow_scripts=allow_scripts)
     recipe = run.recipe
-    model = tuned_model(run)
-    wanted = [(settings.format, quants_of(settings)) for settings in recipe.exports]
-    for kind, quants in wanted:
-        for plan in plan_exports(model, kind, quants, run.exports_folder):
-            console.note(plan_text(model, plan))
-    artifacts = [export(run, kind, quant) for kind, quants in wanted for quant in quants]
+    parts = recipe_parts(run)
+    console.note(plans_text(parts, plan_parts(parts)))
+    artifacts = [part.write() for part in parts]
     base = evaluate_run(run, "base", limit=BASE_ROWS)
     verifier = Verifier(run, quick=True)
     shipped = []

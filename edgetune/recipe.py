@@ -218,6 +218,8 @@ class ExportSettings(Section):
     """Exporter: one of those that `edgetune doctor` lists."""
     quant: tuple[str, ...] = ()
     """Precisions, one artifact each; default: eight bits, as the format calls them (`q8_0`, `int8`)."""
+    imatrix: bool = False
+    """gguf: weigh rounding errors by how strongly the trained model uses each input (llama.cpp's imatrix)."""
 
 
 class VerifySettings(Section):

@@ -13,6 +13,7 @@
       metrics.jsonl      one line an event
       evaluations/       base.json, tuned.json, one for each artifact
       exports/           one artifact folder each
+      importance/        how strongly inputs are used, for quantisers: imatrix.gguf
       merge.json         which base the adapter was merged into by `edgetune merge`, and why
       merged/            the merged model, a Hugging Face folder
 """
@@ -134,6 +135,15 @@ class Run:
     @property
     def exports_folder(self) -> Path:
         return self.folder / "exports"
+
+    def importance_file(self, format: str) -> Path:
+        """Where the importance of inputs is kept, in the way of an exporter."""
+        return self.folder / "importance" / f"{format}.gguf"
+
+    @property
+    def importance_files(self) -> list[Path]:
+        """All that are kept."""
+        return sorted(self.importance_file("").parent.glob("*.gguf"))
 
     @property
     def merge_file(self) -> Path:

@@ -39,6 +39,17 @@ from edgetune.cli.verify import require_verified
 )
 @click.option("--with-base", metavar="NAME", help="With --adapter separate: also write its base, in this precision.")
 @click.option("--base", metavar="MODEL", help="Of a PEFT folder: its base, if not the one its settings name.")
+@click.option(
+    "--imatrix",
+    metavar="auto|FILE",
+    help="Of --format gguf: weigh rounding errors by how strongly each input is used. auto: collected from the run's "
+    "training rows and general text.",
+)
+@click.option(
+    "--imatrix-text",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="General text for --imatrix auto. Default: Python's documentation.",
+)
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Check each artifact of a RUN, quickly.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be written, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -51,6 +62,8 @@ def export(
     adapter: str,
     with_base: str | None,
     base: str | None,
+    imatrix: str | None,
+    imatrix_text: Path | None,
     **flags: bool,
 ) -> None:
     """Write the result of RUN, or an untuned MODEL, for a device.
@@ -60,11 +73,13 @@ def export(
     a run is verified against the trained model (see `edgetune verify`); exit code 9 if it fails.
     A PEFT folder that was trained elsewhere is exported as a run is, without that verification.
     """
-    from edgetune.exporting import Wanted, find_source, plan_parts
+    from edgetune.exporting import Wanted, find_source, plan_parts, weighted
     from edgetune.exporting_text import artifact_table, json_text, plans_text
     from edgetune.verification.subjects import verify_exports
 
     source = find_source(subject, base)
+    if imatrix is not None:
+        source = weighted(source, format, imatrix, imatrix_text)
     wanted = Wanted(f"{format}-{backend}" if backend else format, quant, adapter == "separate", with_base)
     parts = source.parts(wanted, output)
     plans = plan_parts(parts)

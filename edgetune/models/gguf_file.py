@@ -166,7 +166,7 @@ def _parse(path: Path, blob: mmap.mmap) -> GgufFile:
     for _ in range(key_count):
         key = cursor.text()
         metadata[key] = cursor.value(cursor.take("I"))
-    if "general.architecture" not in metadata:
+    if "general.architecture" not in metadata and metadata.get("general.type") != "imatrix":
         raise ValueError("no general.architecture in its header")
     entries = [_entry(cursor) for _ in range(tensor_count)]
     alignment = int(metadata.get("general.alignment", 32))

@@ -39,6 +39,7 @@ from edgetune.evaluation.subjects import (
     tuned_opening,
 )
 from edgetune.exporters import ReadsBack, find_exporter
+from edgetune.importance.keeping import kept_importance
 from edgetune.recipe import VerifySettings
 from edgetune.run import Run
 from edgetune.runtimes import open_runtime
@@ -167,8 +168,9 @@ class Verifier:
             text = f"not judged: the exporter of '{manifest.format}' does not read its files back"
             return [Check(name=name, passed=None, text=text) for name in ("metadata", "weights")]
         reader, trained = exporter, self.trained
+        model = replace(self.model, importance=kept_importance(self.run, manifest.importance_sha256))
         return [
-            *_phase(("metadata",), lambda: [_check_metadata(reader.metadata_problems(self.model, artifact))]),
+            *_phase(("metadata",), lambda: [_check_metadata(reader.metadata_problems(model, artifact))]),
             *_phase(("weights",), lambda: [self._weights(reader, artifact, manifest, trained.weights)]),
         ]
 

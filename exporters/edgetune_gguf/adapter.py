@@ -89,7 +89,7 @@ def plan(model: TunedModel, precision: str) -> ExportPlan:
 def export(model: TunedModel, precision: str, folder: Path) -> Artifact:
     """Write ``NAME-adapter-PRECISION.gguf`` and its manifest into ``folder``."""
     found = plan_file(model, precision)
-    stop_ids = build_metadata(found.base.model, found.base.architecture, found.base.config, "f16")[1].stop_ids
+    stop_ids = build_metadata(found.base)[1].stop_ids
     prepared, missing = _prepared(found)
     size = data_bytes(prepared.tensors, prepared.choices) + _HEAD_BYTES
     files.require_disk(folder.parent, int(size * 1.01), "the adapter")
@@ -204,6 +204,10 @@ def adapter_manifest(
 ) -> ArtifactManifest:
     """What a written adapter is."""
     model = prepared.model
-    found = build_manifest(prepared, f"{model.name}-adapter-{prepared.precision}", file, stop_ids)
-    changes = {"merged_into": model.trained_against or "base", "adapter_base": model.adapter_base}
+    found = build_manifest(prepared, file, stop_ids)
+    changes = {
+        "name": f"{model.name}-adapter-{prepared.precision}",
+        "merged_into": model.trained_against or "base",
+        "adapter_base": model.adapter_base,
+    }
     return found.model_copy(update=changes | {"weights": "adapter", "missing": dict(missing)})

@@ -29,7 +29,7 @@ def metadata_problems(model: TunedModel, artifact: Artifact) -> list[str]:
     found = plan_file(model, written.precision)
     file = reading_back.open_file(artifact)
     base = found.base
-    stop_ids = build_metadata(base.model, base.architecture, base.config, "f16")[1].stop_ids
+    stop_ids = build_metadata(base)[1].stop_ids
     # What an approximation left out is computed with it: the weights tell whether that is so.
     prepared = replace(base, model=model, precision=found.precision, choices={})
     expected = adapter_manifest(prepared, artifact.main_file, stop_ids, written.missing)

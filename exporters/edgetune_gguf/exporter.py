@@ -10,10 +10,11 @@ from edgetune import console, files
 from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import Artifact, write_manifest
 from edgetune.differences import manifest_problems
-from edgetune.exporters import ExportPlan, TensorPair, TunedModel
+from edgetune.exporters import ExportPlan, Importance, TensorPair, TunedModel
 from edgetune.memory import require_memory
 from edgetune_gguf import adapter, adapter_reading, reading_back
 from edgetune_gguf.architectures import export_notes
+from edgetune_gguf.imatrix import write_imatrix
 from edgetune_gguf.mixture import PRECISIONS, require_precision
 from edgetune_gguf.preparing import (
     FORMAT,
@@ -25,7 +26,7 @@ from edgetune_gguf.preparing import (
     understand,
 )
 from edgetune_gguf.quantiser import default_threads
-from edgetune_gguf.tensors import file_tensors
+from edgetune_gguf.tensors import file_names, file_tensors
 from edgetune_gguf.writing import data_bytes, peak_bytes, write_gguf
 
 
@@ -58,14 +59,18 @@ class GgufExporter:
         plan = _plan(prepared)
         files.require_disk(folder.parent, int(plan.size_bytes * 1.01), f"the {prepared.precision} file")
         require_memory(plan.peak_memory_bytes, f"exporting {model.name}")
-        name = f"{model.name}-{prepared.precision}"
         with files.atomic_path(folder) as temporary:
             temporary.mkdir()
-            file = temporary / f"{name}.gguf"
+            file = temporary / f"{prepared.stem}.gguf"
             stop_ids = _write(prepared, file)
-            manifest = build_manifest(prepared, name, file, stop_ids)
+            manifest = build_manifest(prepared, file, stop_ids)
             write_manifest(temporary, manifest)
         return Artifact(folder, manifest)
+
+    def write_importance(self, model: TunedModel, found: Importance, file: Path) -> None:
+        """Write an importance matrix as llama.cpp's tools read it."""
+        architecture, config = understand(model)
+        write_imatrix(file, found, file_names(architecture, config))
 
     @property
     def adapter_precisions(self) -> Sequence[str]:
@@ -96,13 +101,14 @@ class GgufExporter:
             return [*adapter_reading.metadata_problems(model, artifact), *(f"base: {problem}" for problem in found)]
         file = reading_back.open_file(artifact)
         assert artifact.manifest is not None, "verified artifacts have one"
+        if artifact.manifest.importance_sha256 and model.importance is None:
+            return ["the imatrix it was quantised with is not in the run any more, so its types cannot be told"]
         prepared = prepare(model, artifact.manifest.precision)
-        writer, check = build_metadata(model, prepared.architecture, prepared.config, prepared.precision)
-        name = f"{model.name}-{prepared.precision}"
+        writer, check = build_metadata(prepared)
         return [
             *reading_back.metadata_problems(file, writer),
             *reading_back.type_problems(file, {n: c.type for n, c in prepared.choices.items()}),
-            *manifest_problems(artifact.manifest, build_manifest(prepared, name, artifact.main_file, check.stop_ids)),
+            *manifest_problems(artifact.manifest, build_manifest(prepared, artifact.main_file, check.stop_ids)),
         ]
 
 
@@ -114,6 +120,7 @@ def _plan(prepared: Prepared) -> ExportPlan:
         size_bytes=data_bytes(prepared.tensors, prepared.choices) + _head_bytes(prepared.model.tokenizer_folder),
         peak_memory_bytes=peak_bytes(prepared.tensors, prepared.choices),
         notes=export_notes(prepared.architecture, prepared.config),
+        weighted=prepared.imatrix is not None,
     )
 
 
@@ -125,7 +132,7 @@ def _head_bytes(tokenizer_folder: Path) -> int:
 
 def _write(prepared: Prepared, file: Path) -> tuple[int, ...]:
     """Write the file and return the tokens that end an answer."""
-    writer, check = build_metadata(prepared.model, prepared.architecture, prepared.config, prepared.precision)
+    writer, check = build_metadata(prepared)
     for note in check.notes:
         console.note(f"note: {note}")
     total = sum(tensor.elements for tensor in prepared.tensors)
@@ -136,6 +143,7 @@ def _write(prepared: Prepared, file: Path) -> tuple[int, ...]:
             prepared.tensors,
             prepared.choices,
             threads=default_threads(),
+            importance=prepared.imatrix.means if prepared.imatrix else None,
             on_written=lambda tensor: bar.advance(tensor.elements / 1e6),
         )
     return check.stop_ids

@@ -45,6 +45,8 @@ BLOCK = {"F32": 1, "BF16": 1, "F16": 1, "Q8_0": 32, "Q5_1": 32, "Q5_0": 32, "Q4_
 _NARROW = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0", "IQ4_XS": "IQ4_NL"}
 
 _FLOATS = ("F32", "BF16", "F16")
+#: Types whose rounding looks at nothing but the value.
+UNWEIGHTED = frozenset({*_FLOATS, "Q8_0"})
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class _Place:
     values: int
     values_total: int
     downs: int
+    weighted: bool
 
 
 def require_precision(precision: str) -> str:
@@ -100,13 +103,16 @@ def require_precision(precision: str) -> str:
     )
 
 
-def choose_types(tensors: Sequence[tuple[str, tuple[int, ...]]], precision: str, model: Shape) -> dict[str, Choice]:
+def choose_types(
+    tensors: Sequence[tuple[str, tuple[int, ...]]], precision: str, model: Shape, *, weighted: bool = False
+) -> dict[str, Choice]:
     """Type of every tensor.
 
     Args:
         tensors: llama.cpp's name and shape (rows first), in llama.cpp's order.
         precision: a key of :data:`PRECISIONS`.
         model: sizes that the rules look at.
+        weighted: an importance matrix is used; llama.cpp's rules differ then for the first down projections.
     """
     tied = all(name != "output.weight" for name, _ in tensors)
     values_total = sum(_is_values(name) for name, _ in tensors)
@@ -120,7 +126,7 @@ def choose_types(tensors: Sequence[tuple[str, tuple[int, ...]]], precision: str,
         elif name == "output.weight" or (tied and name == "token_embd.weight"):
             choices[name] = _output_choice(shape[-1], precision)
         else:
-            wish = _wish(name, precision, model, _Place(values, values_total, downs))
+            wish = _wish(name, precision, model, _Place(values, values_total, downs, weighted))
             choices[name] = _fit(wish, wish, shape[-1])
         values += _is_values(name)
         downs += name.endswith("ffn_down.weight")
@@ -163,7 +169,7 @@ def _wish(name: str, precision: str, model: Shape, place: _Place) -> str:
     if _is_values(name):
         return _for_values(base, precision, model, place)
     if name.endswith("ffn_down.weight"):
-        return _for_down(base, precision, place.downs, model.layers)
+        return _for_down(base, precision, place, model.layers)
     if name.endswith("attn_output.weight"):
         return {"q2_k": "Q3_K", "q3_k_m": "Q4_K", "q3_k_l": "Q5_K"}.get(precision, base)
     return base
@@ -186,13 +192,17 @@ def _for_values(base: str, precision: str, model: Shape, place: _Place) -> str:
     return "Q5_K" if model.large and kind in ("Q3_K", "Q4_K") else kind
 
 
-def _for_down(base: str, precision: str, index: int, layers: int) -> str:
+def _for_down(base: str, precision: str, place: _Place, layers: int) -> str:
+    index = place.downs
     early = index < layers // 8
+    if early and place.weighted and precision in ("q4_0", "q5_0"):
+        return {"q4_0": "Q4_1", "q5_0": "Q5_1"}[precision]
     if precision == "q2_k":
         return "Q3_K"
     if precision == "q3_k_m":
         return "Q5_K" if index < layers // 16 else "Q4_K"
-    if precision == "q3_k_l" or (early and precision in ("iq4_nl", "iq4_xs", "q4_k_s")):
+    searched = precision in ("iq4_nl", "iq4_xs") and not place.weighted
+    if precision == "q3_k_l" or (early and (searched or precision == "q4_k_s")):
         return "Q5_K"
     return "Q6_K" if precision in ("q4_k_m", "q5_k_m") and _more_bits(index, layers) else base
 

@@ -22,8 +22,9 @@ from edgetune_gguf.architectures import (
     find_architecture,
     usable_context,
 )
+from edgetune_gguf.imatrix import Imatrix, add_imatrix, read_imatrix
 from edgetune_gguf.metadata import add_general
-from edgetune_gguf.mixture import Choice, Shape, choose_types, count_types, require_precision
+from edgetune_gguf.mixture import UNWEIGHTED, Choice, Shape, choose_types, count_types, require_precision
 from edgetune_gguf.tensors import FileTensor, file_tensors
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ class Prepared:
     config: ModelConfig
     tensors: Sequence[FileTensor]
     choices: Mapping[str, Choice]
+    imatrix: Imatrix | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name of the artifact and its file."""
+        return f"{self.model.name}-{self.precision}" + ("-imatrix" if self.imatrix else "")
 
     @property
     def fallbacks(self) -> dict[str, str]:
@@ -82,8 +89,14 @@ def prepare(model: TunedModel, precision: str) -> Prepared:
         )
     tensors = file_tensors(architecture, config, tuned_weights(model))
     shape = Shape(config.layers, config.heads // config.kv_heads, _is_large(architecture, config))
-    choices = choose_types([(tensor.name, tensor.shape) for tensor in tensors], precision, shape)
-    return Prepared(model, precision, architecture, config, tensors, choices)
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
+    choices = choose_types(list(shapes.items()), precision, shape)
+    imatrix = None
+    if model.importance is not None and {choice.type for choice in choices.values()} - UNWEIGHTED:
+        imatrix = read_imatrix(model.importance)
+        imatrix.require_fit(shapes)
+        choices = choose_types(list(shapes.items()), precision, shape, weighted=True)
+    return Prepared(model, precision, architecture, config, tensors, choices, imatrix)
 
 
 def tuned_weights(model: TunedModel) -> MergedWeights:
@@ -103,26 +116,27 @@ def _is_large(architecture: Architecture, config: ModelConfig) -> bool:
     return config.layers == 80 and (architecture.name == "qwen2" or (architecture.name == "llama" and grouped))
 
 
-def build_metadata(
-    model: TunedModel, architecture: Architecture, config: ModelConfig, precision: str
-) -> tuple[GGUFWriter, VocabularyCheck]:
+def build_metadata(prepared: Prepared) -> tuple[GGUFWriter, VocabularyCheck]:
     """Everything a file says besides its tensors."""
     from gguf import GGUFWriter
 
     from edgetune_gguf.vocabulary import add_vocabulary
 
+    model, architecture, config = prepared.model, prepared.architecture, prepared.config
     writer = GGUFWriter(None, architecture.name)
-    add_general(writer, model, precision)
+    add_general(writer, model, prepared.precision)
+    if prepared.imatrix:
+        add_imatrix(writer, prepared.imatrix)
     add_hyperparameters(writer, architecture, config)
     stops = generation_stops(model.base_folder)
     return writer, add_vocabulary(writer, model.tokenizer_folder, architecture.name, config.vocabulary, stops)
 
 
-def build_manifest(prepared: Prepared, name: str, file: Path, stop_ids: tuple[int, ...]) -> ArtifactManifest:
+def build_manifest(prepared: Prepared, file: Path, stop_ids: tuple[int, ...]) -> ArtifactManifest:
     """What a written file is."""
     model, config = prepared.model, prepared.config
     return ArtifactManifest(
-        name=name,
+        name=prepared.stem,
         format=FORMAT,
         precision=prepared.precision,
         runtime=RUNTIME,
@@ -145,5 +159,6 @@ def build_manifest(prepared: Prepared, name: str, file: Path, stop_ids: tuple[in
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         licence=model.licence,
         run=model.run,
+        importance_sha256=prepared.imatrix.sha256 if prepared.imatrix else None,
         adapter_base=None if model.adapter_folder or model.run else model.adapter_base,
     )

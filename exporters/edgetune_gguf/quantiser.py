@@ -26,7 +26,9 @@ TASK_VALUES = 1 << 16
 _HALF_MAX = 65504.0
 
 
-def quantise(name: str, values: NDArray[np.float32], kind: str, threads: int) -> NDArray[np.uint8]:
+def quantise(
+    name: str, values: NDArray[np.float32], kind: str, threads: int, importance: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
     """Encode a tensor.
 
     Args:
@@ -34,6 +36,7 @@ def quantise(name: str, values: NDArray[np.float32], kind: str, threads: int) ->
         values: float32, rows last-axis contiguous; columns a multiple of the type's block.
         kind: ggml's name of the type.
         threads: that share the rows.
+        importance: (columns,) weights of the squared errors; None: all alike.
 
     Returns:
         The bytes as they stand in the file.
@@ -50,10 +53,13 @@ def quantise(name: str, values: NDArray[np.float32], kind: str, threads: int) ->
     encoded = np.empty((flat.shape[0], size), dtype=np.uint8)
     step = max(1, TASK_VALUES // columns)
     number = _type_number(kind)
+    weights = None if importance is None else np.ascontiguousarray(importance, np.float32)
+    assert weights is None or weights.shape == (columns,), f"{name}: importance of {len(weights)} inputs"
 
     def task(start: int) -> int:
-        rows = flat[start : start + step]
-        return _quantise_chunk()(number, rows.ctypes.data, encoded[start:].ctypes.data, 0, len(rows), columns, None)
+        rows, target = flat[start : start + step], encoded[start:].ctypes.data
+        aim = None if weights is None else weights.ctypes.data
+        return _quantise_chunk()(number, rows.ctypes.data, target, 0, len(rows), columns, aim)
 
     starts = range(0, len(flat), step)
     with ThreadPoolExecutor(max(1, threads)) as pool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgetune_gguf.mixture import Choice, row_bytes
 from edgetune_gguf.quantiser import quantise
-from edgetune_gguf.tensors import FileTensor
+from edgetune_gguf.tensors import FileTensor, Values
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -48,6 +48,7 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
     choices: Mapping[str, Choice],
     *,
     threads: int,
+    importance: Mapping[str, Values] | None = None,
     on_written: Callable[[FileTensor], object],
 ) -> None:
     """Write the file; only one tensor is in memory at a time.
@@ -58,6 +59,7 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
         tensors: in the order they are written.
         choices: type of each.
         threads: for quantising.
+        importance: of the inputs of some tensors.
         on_written: told each tensor that is done.
 
     Raises:
@@ -69,7 +71,8 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
     with path.open("ab") as handle:
         handle.write(b"\0" * _padding(handle.tell()))
         for tensor in tensors:
-            data = quantise(tensor.name, tensor.make(), choices[tensor.name].type, threads)
+            weights = (importance or {}).get(tensor.name)
+            data = quantise(tensor.name, tensor.make(), choices[tensor.name].type, threads, weights)
             handle.write(data.data)
             handle.write(b"\0" * _padding(data.nbytes))
             on_written(tensor)

@@ -1,0 +1,161 @@
+"""The importance of inputs that belongs to a run: collected once, kept beside its results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetune import __version__, console, files
+from edgetune.adapters.tuned import tuned_model
+from edgetune.errors import DataError, ExportError
+from edgetune.exporters import Importance, UsesImportance, find_exporter
+from edgetune.importance.collecting import collect, passages, rows_within
+from edgetune.run import Run
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Tokens of the training rows, and as many of general text: more changed little (docs/decisions/0009).
+TOKENS = 10_000
+#: Longest row where the recipe does not say.
+_LONGEST = 2048
+#: Before the name of a text that nobody chose.
+_PYTHON = "Python's documentation (pydoc_data)"
+
+
+@dataclass(frozen=True)
+class Text:
+    """General text, so that what the training rows never use is not thought useless.
+
+    Attributes:
+        name: where it is from, for people.
+        text: the whole of it.
+    """
+
+    name: str
+    text: str
+
+
+def general_text(file: Path | None) -> Text:
+    """The text of a file; without one the documentation of Python's language, which every Python carries.
+
+    Raises:
+        DataError: the file cannot be read as text, or is empty.
+    """
+    if file is None:
+        from pydoc_data.topics import topics
+
+        return Text(_PYTHON, "\n\n".join(topics[name] for name in sorted(topics)))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {file} as text: {error}", hint="give a text file in UTF-8") from error
+    if not text.strip():
+        raise DataError(f"{file} is empty", hint="give some pages of text")
+    return Text(file.name, text)
+
+
+def importance_of(run: Run, format: str, text_file: Path | None = None) -> Path:
+    """The run's importance file for a format; collected unless it is there, of the same weights, rows and text.
+
+    Args:
+        run: trained.
+        format: of an exporter that uses it.
+        text_file: general text; default: see :func:`general_text`.
+
+    Raises:
+        ExportError: there is no such exporter, or it has no use for it.
+        DataError: no text, or rows that cannot be encoded.
+        ModelError: the trained model cannot be loaded.
+    """
+    exporter = _user(format)
+    file, text = run.importance_file(format), general_text(text_file)
+    seal, basis = file.with_suffix(".json"), _basis(run, text)
+    if file.is_file() and _sealed(seal) == {"basis": basis, "sha256": files.sha256_file(file)}:
+        console.note(f"importance of inputs: {file}, as collected before")
+        return file
+    found = _collect(run, text)
+    file.parent.mkdir(exist_ok=True)
+    exporter.write_importance(tuned_model(run), found, file)
+    files.write_text(seal, json.dumps({"basis": basis, "sha256": files.sha256_file(file)}) + "\n")
+    console.note(f"importance of inputs: {file}, over {found.tokens} tokens of {' and '.join(found.texts)}")
+    return file
+
+
+def adopt(run: Run, format: str, file: Path) -> Path:
+    """Keep a copy of an importance file that was made elsewhere, so that what it is used for can be verified.
+
+    Raises:
+        ExportError: the format has no use for it, or there is no such file.
+    """
+    _user(format)
+    if not file.is_file():
+        raise ExportError(f"no such imatrix: {file}", hint="collect one: --imatrix auto")
+    kept = run.importance_file(f"{format}-{files.sha256_file(file)[:12]}")
+    kept.parent.mkdir(exist_ok=True)
+    if not kept.is_file():
+        with files.atomic_path(kept) as temporary:
+            shutil.copyfile(file, temporary)
+    return kept
+
+
+def kept_importance(run: Run, sha256: str | None) -> Path | None:
+    """The run's importance file with that hash."""
+    if sha256 is None:
+        return None
+    return next((file for file in run.importance_files if files.sha256_file(file) == sha256), None)
+
+
+def _user(format: str) -> UsesImportance:
+    exporter = find_exporter(format)
+    if not isinstance(exporter, UsesImportance):
+        raise ExportError(f"the format '{format}' has no use for an imatrix", hint="leave --imatrix out")
+    return exporter
+
+
+def _collect(run: Run, text: Text) -> Importance:
+    from edgetune.models import load_tokenizer
+    from edgetune.runtimes.torch_runtime import open_torch
+    from edgetune.training.devices import choose_device
+
+    seed, tokenizer = run.recipe.train.seed, load_tokenizer(run.tokenizer_folder)
+    own = rows_within(_training_ids(run, tokenizer), TOKENS, seed)
+    general = passages(tokenizer(text.text, add_special_tokens=False)["input_ids"], sum(map(len, own)), seed)
+    runtime = open_torch(run, device=choose_device("auto").value)
+    try:
+        return collect(runtime.model, [*own, *general], ("training rows", text.name))
+    finally:
+        runtime.close()
+
+
+def _training_ids(run: Run, tokenizer: PreTrainedTokenizerBase) -> list[Sequence[int]]:
+    from edgetune.data.reading import load_rows
+    from edgetune.data.templating import encode_all
+
+    recipe = run.recipe
+    rows = load_rows(run.train_file).raise_on_problems().rows
+    longest = recipe.data.max_tokens or _LONGEST
+    return [row.input_ids for row in encode_all(rows, tokenizer, recipe.task.system, longest, "truncate").rows]
+
+
+def _basis(run: Run, text: Text) -> str:
+    """Hash over all that decides what is collected."""
+    from edgetune.evaluation.subjects import tuned_opening
+
+    parts = (
+        __version__, tuned_opening(run).weights_sha256, files.sha256_file(run.train_file), text.text, TOKENS,
+        run.recipe.task.system, run.recipe.train.seed,
+    )  # fmt: skip
+    return files.sha256_text(repr(parts))
+
+
+def _sealed(seal: Path) -> dict[str, str] | None:
+    try:
+        found = json.loads(seal.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
