@@ -118,6 +118,7 @@ def _new_screen(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        refresh_per_second=2,  # drawing takes a processor away from what is being shown
     )
     screen.start()
     return screen

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgetune import console
 from edgetune.cli.verify import require_verified
+
+if TYPE_CHECKING:
+    from edgetune.exporting import Source
+
+#: Options that say what --auto shall keep to.
+_OF_AUTO = ("max_size", "min_decode", "min_retention", "rows")
 
 
 @click.command("export")
@@ -50,6 +58,26 @@ from edgetune.cli.verify import require_verified
     type=click.Path(path_type=Path, dir_okay=False),
     help="General text for --imatrix auto. Default: Python's documentation.",
 )
+@click.option(
+    "--auto", is_flag=True, help="Of a RUN: the smallest precision that still does the task, of --quant or all."
+)
+@click.option(
+    "--max-size", type=click.FloatRange(min=0, min_open=True), metavar="MB", help="With --auto: at most so large."
+)
+@click.option(
+    "--min-decode",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="TOKENS/S",
+    help="With --auto: at least so fast on this machine.",
+)
+@click.option(
+    "--min-retention",
+    type=click.FloatRange(min=0),
+    help="With --auto: share of the task's gain to keep. Default: the recipe's verify.min_retention, else 0.97.",
+)
+@click.option(
+    "--rows", type=click.IntRange(min=1), help="With --auto: answer at most so many held-out rows. Default: 200."
+)
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Check each artifact of a RUN, quickly.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be written, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -64,7 +92,7 @@ def export(
     base: str | None,
     imatrix: str | None,
     imatrix_text: Path | None,
-    **flags: bool,
+    **flags: Any,
 ) -> None:
     """Write the result of RUN, or an untuned MODEL, for a device.
 
@@ -80,7 +108,13 @@ def export(
     source = find_source(subject, base)
     if imatrix is not None:
         source = weighted(source, format, imatrix, imatrix_text)
-    wanted = Wanted(f"{format}-{backend}" if backend else format, quant, adapter == "separate", with_base)
+    kind = f"{format}-{backend}" if backend else format
+    if flags["auto"]:
+        _ship_smallest(source, kind, quant, flags)
+        return
+    if any(flags[name] is not None for name in _OF_AUTO):
+        raise click.UsageError("--max-size, --min-decode, --min-retention and --rows need --auto")
+    wanted = Wanted(kind, quant, adapter == "separate", with_base)
     parts = source.parts(wanted, output)
     plans = plan_parts(parts)
     console.note(plans_text(parts, plans))
@@ -89,3 +123,12 @@ def export(
         console.data(json_text(plans, artifacts) if flags["as_json"] else artifact_table(artifacts))
     if flags["verify"] and source.run:
         require_verified(verify_exports(source.run, artifacts))
+
+
+def _ship_smallest(source: Source, format: str, quant: Sequence[str], flags: Mapping[str, Any]) -> None:
+    from edgetune.ladder.climbing import climb, limits_of, require_shipped
+    from edgetune.ladder.text import to_text
+
+    ladder = climb(source, format, quant, limits_of(source, {name: flags[name] for name in _OF_AUTO}))
+    console.data(ladder.model_dump_json() if flags["as_json"] else to_text(ladder))
+    require_shipped(ladder)

@@ -119,7 +119,7 @@ class Answer:
     """What the recogniser understood.
 
     Attributes:
-        label: One line of JSON: the intent first, then the slots by name.
+        label: One line of JSON: the intent, the slots in the order in which they are said, then what is implied.
         template: Key of the template that matched best.
     """
 
@@ -196,8 +196,11 @@ class Grammar:
         if result is None:
             return None
         slots = {name: _plain(entity.value) for name, entity in result.entities.items() if entity.value != THIS_ROOM}
-        answer = {"intent": result.intent.name, **dict(sorted(slots.items()))}
-        return Answer(json.dumps(answer, ensure_ascii=False), (result.intent.name, result.intent_sentence.text))
+        # hassil keeps the order of the sentence, and what a template fixes comes last: a small model reads along.
+        # Without blanks an answer has a fifth fewer tokens to learn and to say.
+        answer = {"intent": result.intent.name, **slots}
+        label = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+        return Answer(label, (result.intent.name, result.intent_sentence.text))
 
     def part(self, keys: Container[tuple[str, str]]) -> Any:
         """The grammar's intents with only the templates called ``keys``, for :meth:`can_say`."""

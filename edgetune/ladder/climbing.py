@@ -1,0 +1,180 @@
+"""Try precisions from the smallest up, until one is the trained model, keeps the task and is quick enough.
+
+A rung is first verified quickly, which most wrong ones do not survive, and then on as many held-out rows as asked for.
+What is not shipped is removed again, unless it was there before.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from edgetune import __version__, console, files
+from edgetune.artifact import Artifact
+from edgetune.bench.single_stream import bench_artifact
+from edgetune.errors import CheckFailed, ExportError
+from edgetune.exporters import ExportPlan, find_exporter
+from edgetune.exporting import Part, Source, merged_parts
+from edgetune.ladder.record import Ladder, Limits, Rung, Verdict
+from edgetune.ladder.text import rung_line
+from edgetune.run import Run
+from edgetune.verification.record import Depth, Verification
+from edgetune.verification.text import failure
+from edgetune.verification.verify import QUICK, Verifier
+
+#: The file in a run.
+FILE = "ladder.json"
+#: Requests that are timed where there is a limit of speed.
+_TIMED = 10
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    part: Part
+    plan: ExportPlan
+
+
+def limits_of(source: Source, given: Mapping[str, float | None]) -> Limits:
+    """The limits as given on the command line, with the recipe's and then the defaults where nothing is.
+
+    Args:
+        source: of exports.
+        given: ``max_size`` in megabytes, ``min_decode``, ``min_retention`` and ``rows``.
+    """
+    size, recipe = given["max_size"], source.run.recipe.verify.min_retention if source.run else None
+    found = {
+        "max_bytes": None if size is None else int(size * 1e6),
+        "min_decode": given["min_decode"],
+        "min_retention": recipe if given["min_retention"] is None else given["min_retention"],
+        "rows": given["rows"],
+    }
+    return Limits.model_validate({name: value for name, value in found.items() if value is not None})
+
+
+def require_shipped(ladder: Ladder) -> None:
+    """End with exit code 9 where nothing keeps to the limits.
+
+    Raises:
+        CheckFailed: naming the limits.
+    """
+    if ladder.chosen is None:
+        raise CheckFailed(
+            f"no precision of {ladder.format} keeps to the limits; every rung is shown above",
+            hint="allow more bytes with --max-size, or train longer; --imatrix auto helps at few bits",
+        )
+
+
+def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits) -> Ladder:
+    """Write the smallest artifact that keeps to the limits.
+
+    Args:
+        source: a run, with the importance of its inputs where that is to be minded.
+        format: name of an exporter.
+        precisions: to choose from; none: all of the exporter.
+        limits: to keep to.
+
+    Returns:
+        Every rung, the chosen artifact named; also stored in the run.
+
+    Raises:
+        ExportError: it is no run, so there is nothing to verify against, or it cannot be exported at all.
+        EdgetuneError: the trained model cannot be asked.
+    """
+    run = source.run
+    if run is None:
+        raise ExportError("--auto needs a run: nothing else has a trained model and held-out rows to verify with")
+    candidates = _candidates(source, format, precisions)
+    verifiers = (Verifier(run, quick=True), Verifier(run, depth=_depth(run, limits)))
+    rungs: list[Rung] = []
+    chosen: Artifact | None = None
+    for candidate in candidates:
+        if chosen is not None:
+            rungs.append(_rung(candidate, "not tried", "a smaller one ships"))
+        elif limits.max_bytes is not None and candidate.plan.size_bytes > limits.max_bytes:
+            rungs.append(_rung(candidate, "too large", f"above the limit of {limits.max_bytes / 1e6:.1f} MB"))
+        else:
+            rung, chosen = _try(candidate, verifiers, limits)
+            console.note(rung_line(rung))
+            rungs.append(rung)
+    ladder = Ladder(
+        run=run.folder.name,
+        format=format,
+        limits=limits,
+        rungs=tuple(rungs),
+        chosen=str(chosen.path) if chosen else None,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        edgetune=__version__,
+    )
+    files.write_text(run.folder / FILE, ladder.model_dump_json(indent=2) + "\n")
+    return ladder
+
+
+def _candidates(source: Source, format: str, precisions: Sequence[str]) -> list[_Candidate]:
+    """From the smallest up; of those alike in size the exporter's better one first."""
+    exporter = find_exporter(format)
+    parts = merged_parts(source.model, format, precisions or exporter.precisions, source.output)
+    return sorted((_Candidate(part, part.plan()) for part in parts), key=lambda one: one.plan.size_bytes)
+
+
+def _depth(run: Run, limits: Limits) -> Depth:
+    return Depth(rows=run.recipe.verify.rows, answers=max(limits.rows, QUICK.answers or 0))
+
+
+def _try(candidate: _Candidate, verifiers: tuple[Verifier, Verifier], limits: Limits) -> tuple[Rung, Artifact | None]:
+    """Export and judge one. What does not ship goes again."""
+    there_before = candidate.part.folder.exists()
+    artifact = candidate.part.write()
+    rung = _judge(candidate, artifact, verifiers, limits)
+    if rung.verdict == "ships":
+        return rung, artifact
+    if not there_before:
+        shutil.rmtree(artifact.path)
+    return rung, None
+
+
+def _judge(candidate: _Candidate, artifact: Artifact, verifiers: tuple[Verifier, Verifier], limits: Limits) -> Rung:
+    for verifier in verifiers:
+        found = verifier.verify(artifact, again=False)
+        if not found.passed:
+            return _rung(candidate, "not verified", failure(found).partition(": ")[2] or "failed", artifact, found)
+    left = _figure(found, "task", "retention")
+    if left is not None and left < limits.min_retention:
+        return _rung(candidate, "too little left", f"{left:.3f} of the gain is left", artifact, found)
+    decode = None
+    if limits.min_decode is not None:
+        decode = bench_artifact(artifact, prompts=_TIMED).figure("decode").median
+        if decode is None or decode < limits.min_decode:
+            slow = "its speed could not be measured" if decode is None else f"{decode:.0f} tokens/s"
+            return _rung(candidate, "too slow", slow, artifact, found, decode)
+    kept = "the task has no gain to keep" if left is None else f"{left:.3f} of the gain is left"
+    return _rung(candidate, "ships", kept, artifact, found, decode)
+
+
+def _rung(  # noqa: PLR0913, PLR0917  # the fields of a rung
+    candidate: _Candidate,
+    verdict: Verdict,
+    why: str,
+    artifact: Artifact | None = None,
+    found: Verification | None = None,
+    decode: float | None = None,
+) -> Rung:
+    low, high = (_figure(found, "task", end) for end in ("low", "high"))
+    manifest = artifact.manifest if artifact else None
+    return Rung(
+        name=candidate.part.folder.name,
+        size_bytes=manifest.size_bytes if manifest else candidate.plan.size_bytes,
+        written=manifest is not None,
+        verdict=verdict,
+        why=why,
+        kl=_figure(found, "distributions", "kl_mean"),
+        retention=_figure(found, "task", "retention"),
+        retention_interval=(low, high) if low is not None and high is not None else None,
+        decode=decode,
+    )
+
+
+def _figure(found: Verification | None, check: str, figure: str) -> float | None:
+    checks = found.checks if found else ()
+    return next((one.figures.get(figure) for one in checks if one.name == check), None)

@@ -1,0 +1,3 @@
+from exportableruns import make_run, own_cache
+
+__all__ = ["make_run", "own_cache"]

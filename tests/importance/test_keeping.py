@@ -1,0 +1,121 @@
+"""A run's importance file: collected once, made again when what it rests on changes, and found by its hash."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from edgetune_gguf.imatrix import read_imatrix
+from safetensors.torch import load_file, save_file
+from tinyruns import write_rows
+
+from edgetune import files
+from edgetune.errors import DataError, ExportError
+from edgetune.exporting import find_source, weighted
+from edgetune.importance import keeping
+from edgetune.importance.keeping import adopt, general_text, importance_of, kept_importance
+from edgetune.verification.verify import Verifier
+
+
+@pytest.fixture
+def run(make_run):
+    made = make_run()
+    write_rows(made.train_file)
+    return made
+
+
+def test_it_is_collected_once(run, capsys, monkeypatch):
+    file = importance_of(run, "gguf")
+    found = read_imatrix(file)
+    assert found.datasets == ("training rows", "Python's documentation (pydoc_data)")
+    assert len(found.means) == 7 * 2
+    monkeypatch.setattr(keeping, "_collect", lambda *_: pytest.fail("collected again"))
+    assert importance_of(run, "gguf") == file
+    assert "as collected before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["weights", "rows", "text", "file"])
+def test_it_is_collected_again_when_something_changed(run, tmp_path, change):
+    text = tmp_path / "text.txt"
+    text.write_text("Once upon a time. " * 200)
+    file = importance_of(run, "gguf", text)
+    before = file.read_bytes()
+    if change == "weights":
+        weights = run.adapter_folder / "adapter_model.safetensors"
+        save_file({name: 3 * tensor for name, tensor in load_file(weights).items()}, weights)
+    elif change == "rows":
+        run.train_file.write_text(run.train_file.read_text().replace("?", "!") + run.train_file.read_text())
+    elif change == "text":
+        text.write_text("Another story begins here. " * 200)
+    else:
+        file.write_bytes(before[:-8] + bytes(8))
+    importance_of(run, "gguf", text)
+    assert (file.read_bytes() == before) == (change == "file")
+
+
+def test_the_rows_and_the_text_have_the_same_share(run, monkeypatch):
+    seen = {}
+
+    def collect(model, texts, names):
+        seen["lengths"] = [len(ids) for ids in texts]
+        return real(model, texts, names)
+
+    real = keeping.collect
+    monkeypatch.setattr(keeping, "collect", collect)
+    monkeypatch.setattr(keeping, "TOKENS", 60)
+    importance_of(run, "gguf")
+    assert sum(length for length in seen["lengths"] if length < 256) >= 60
+    assert 256 in seen["lengths"]
+
+
+def test_an_artifact_that_minds_it_is_verified(run):
+    source = weighted(find_source(str(run.folder)), "gguf", "auto")
+    (part,) = merged(source, "q4_k_m")
+    assert part.folder.name == "q4_k_m-imatrix"
+    artifact = part.write()
+    checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
+    assert checks["metadata"].passed, checks["metadata"].problems
+    assert checks["weights"].passed, checks["weights"].problems
+    files_before = artifact.main_file.stat().st_mtime_ns
+    part.write()
+    assert artifact.main_file.stat().st_mtime_ns == files_before, "up to date"
+    run.importance_file("gguf").unlink()
+    checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
+    assert not checks["metadata"].passed
+    assert "not in the run any more" in checks["metadata"].problems[0]
+
+
+def merged(source, precision):
+    from edgetune.exporting import Wanted
+
+    return source.parts(Wanted("gguf", (precision,)))
+
+
+def test_a_file_from_elsewhere_is_kept_with_the_run(run, make_run, tmp_path):
+    other = tmp_path / "theirs.gguf"
+    other.write_bytes(importance_of(run, "gguf").read_bytes())
+    target = make_run(1)
+    source = weighted(find_source(str(target.folder)), "gguf", str(other))
+    assert source.model.importance.parent == target.folder / "importance"
+    assert kept_importance(target, files.sha256_file(other)) == source.model.importance
+    assert kept_importance(target, None) is None
+    assert kept_importance(target, "0" * 64) is None
+    other.unlink()
+    (part,) = merged(source, "q4_0")
+    assert part.write().manifest.importance_sha256
+
+
+def test_what_cannot_be_used_is_refused(run, tmp_path, make_run):
+    with pytest.raises(ExportError, match="no such imatrix"):
+        adopt(run, "gguf", tmp_path / "none.gguf")
+    for use in (lambda: importance_of(run, "onnx"), lambda: adopt(run, "onnx", tmp_path)):
+        with pytest.raises(ExportError, match="'onnx' has no use for an imatrix"):
+            use()
+    with pytest.raises(ExportError, match="only a run has training rows"):
+        weighted(find_source(run.recipe.model.source), "gguf", "auto")
+    with pytest.raises(ExportError, match="needs no text"):
+        weighted(find_source(str(run.folder)), "gguf", "some.gguf", tmp_path / "text.txt")
+    for content, message in ((b"\xff\xfe\x00", "cannot read"), (b" \n", "is empty")):
+        (tmp_path / "text.txt").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            general_text(tmp_path / "text.txt")
+    torch.manual_seed(0)

@@ -1,0 +1,143 @@
+"""The smallest precision within the limits ships; every other rung says why it does not."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from edgetune.cli import edgetune
+from edgetune.errors import CheckFailed, ExportError
+from edgetune.exporting import export, find_source
+from edgetune.ladder import climbing
+from edgetune.ladder.climbing import FILE, climb, limits_of, require_shipped
+from edgetune.ladder.record import Ladder, Limits
+from edgetune.ladder.text import to_text
+from edgetune.verification.record import Check, Depth, Verification
+
+PRECISIONS = ("q4_0", "q8_0", "f16")
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run()
+
+
+class Verdicts:
+    """Stands for the verifier: ``left`` of the task by precision, None where the verification fails."""
+
+    def __init__(self, left):
+        self.left = left
+        self.asked = []
+
+    def __call__(self, run, *, quick=False, depth=None):
+        self.quick, self.depth = quick, depth
+        return self
+
+    def verify(self, artifact, *, again):
+        precision = artifact.manifest.precision
+        self.asked.append(precision)
+        left = self.left[precision]
+        figures = {"retention": left, "low": left - 0.1, "high": left + 0.1} if left is not None else {}
+        return Verification(
+            artifact=artifact.name,
+            sha256={},
+            basis_sha256="",
+            depth=Depth(rows=1, answers=1),
+            precision_class="",
+            reference="",
+            checks=(
+                Check(name="distributions", passed=left is not None, text="", figures={"kl_mean": 0.01}),
+                Check(name="task", passed=left is not None, text="", figures=figures),
+            ),
+            created="",
+            seconds=0.0,
+            edgetune="",
+        )
+
+
+def climbed(run, monkeypatch, left, **limits):
+    verdicts = Verdicts(left)
+    monkeypatch.setattr(climbing, "Verifier", verdicts)
+    return climb(find_source(str(run.folder)), "gguf", PRECISIONS, Limits(**limits)), verdicts
+
+
+def test_the_smallest_that_keeps_the_task_ships(run, monkeypatch):
+    ladder, verdicts = climbed(run, monkeypatch, {"q4_0": 0.9, "q8_0": 0.99, "f16": 1.0})
+    assert [(rung.name, rung.verdict) for rung in ladder.rungs] == [
+        ("q4_0", "too little left"),
+        ("q8_0", "ships"),
+        ("f16", "not tried"),
+    ]
+    assert verdicts.asked == ["q4_0", "q4_0", "q8_0", "q8_0"], "quickly, and then on more rows"
+    assert ladder.chosen == str(run.exports_folder / "q8_0")
+    assert sorted(path.name for path in run.exports_folder.iterdir()) == ["q8_0"], "what does not ship goes"
+    assert Ladder.model_validate_json((run.folder / FILE).read_bytes()) == ladder
+    require_shipped(ladder)
+    text = to_text(ladder)
+    assert "too little left: 0.900 of the gain is left (KL 0.01, task [0.800, 1.000])" in text
+    assert text.endswith(f"ships: {run.exports_folder / 'q8_0'}")
+    sizes = [rung.size_bytes for rung in ladder.rungs]
+    assert sizes == sorted(sizes)
+
+
+def test_what_is_not_the_trained_model_is_not_asked_twice(run, monkeypatch):
+    ladder, verdicts = climbed(run, monkeypatch, {"q4_0": None, "q8_0": 1.0, "f16": 1.0})
+    assert ladder.rungs[0].verdict == "not verified"
+    assert "distributions, task" in ladder.rungs[0].why
+    assert verdicts.asked == ["q4_0", "q8_0", "q8_0"]
+
+
+def test_too_large_is_not_even_written(run, monkeypatch):
+    ladder, verdicts = climbed(run, monkeypatch, {"q4_0": 0.5, "q8_0": 1.0, "f16": 1.0}, max_bytes=1000)
+    assert {rung.verdict for rung in ladder.rungs} == {"too large"}
+    assert verdicts.asked == []
+    assert ladder.chosen is None
+    with pytest.raises(CheckFailed, match="no precision of gguf keeps to the limits"):
+        require_shipped(ladder)
+    assert to_text(ladder).endswith("nothing ships")
+
+
+def test_too_slow_climbs_on(run, monkeypatch):
+    ladder, _ = climbed(run, monkeypatch, {"q4_0": 1.0, "q8_0": 1.0, "f16": 1.0}, min_decode=1e9)
+    assert {rung.verdict for rung in ladder.rungs} == {"too slow"}
+    assert all(rung.decode > 0 for rung in ladder.rungs)
+    assert not any(run.exports_folder.iterdir())
+
+
+def test_what_was_there_before_stays(run, monkeypatch):
+    export(run, "gguf", "q4_0")
+    climbed(run, monkeypatch, {"q4_0": 0.1, "q8_0": 1.0, "f16": 1.0})
+    assert sorted(path.name for path in run.exports_folder.iterdir()) == ["q4_0", "q8_0"]
+
+
+def test_a_real_climb_ends_in_an_artifact(run):
+    """A random adapter gains nothing, so the checks decide: four bits are too few for a network this small."""
+    ladder = climb(find_source(str(run.folder)), "gguf", ("f16", "q8_0"), Limits(rows=4))
+    assert ladder.rungs[0].verdict == "ships"
+    assert ladder.rungs[0].why == "the task has no gain to keep"
+    assert (run.exports_folder / "q8_0/verify.json").is_file()
+
+
+def test_only_a_run_can_climb(run):
+    with pytest.raises(ExportError, match="--auto needs a run"):
+        climb(find_source(run.recipe.model.source), "gguf", PRECISIONS, Limits())
+
+
+def test_limits_come_from_the_command_line_then_the_recipe(run):
+    source = find_source(str(run.folder))
+    nothing = dict.fromkeys(("max_size", "min_decode", "min_retention", "rows"))
+    assert limits_of(source, nothing) == Limits()
+    given = {"max_size": 105.0, "min_decode": 50.0, "min_retention": 0.9, "rows": 10}
+    assert limits_of(source, given) == Limits(max_bytes=105_000_000, min_decode=50.0, min_retention=0.9, rows=10)
+
+
+def test_the_command(run, monkeypatch):
+    monkeypatch.setattr(climbing, "Verifier", Verdicts({"q4_0": 0.98, "q8_0": 1.0}))
+    words = ["export", str(run.folder), "--quant", "q8_0", "--quant", "q4_0"]
+    done = CliRunner().invoke(edgetune, [*words, "--auto"])
+    assert done.exit_code == 0, done.output
+    assert "q4_0" in done.stdout.splitlines()[1]
+    assert done.stdout.splitlines()[-1].startswith("ships: ")
+    refused = CliRunner().invoke(edgetune, [*words, "--max-size", "5"])
+    assert refused.exit_code == 2
+    assert "need --auto" in refused.output
