@@ -10,24 +10,34 @@ import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
 
-from edgetune.exporting import export  # noqa: E402
+from edgetune.artifact import Artifact  # noqa: E402
+from edgetune.exporting import Source, Wanted, find_source, weighted  # noqa: E402
 from edgetune.run import Run, open_run  # noqa: E402
+from edgetune.runtimes.pairing import on_base  # noqa: E402
 from edgetune.verification.record import Depth, Verification  # noqa: E402
 from edgetune.verification.verify import Verifier  # noqa: E402
 
-PRECISIONS = {
-    "gguf": ("f16", "q8_0", "q6_k", "q5_k_m", "q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m"),
-    "onnx": ("fp32", "fp16", "int8", "int4_mixed", "int4_b16", "int4_last", "int4", "int4_rtn"),
+Way = Literal["merged", "imatrix", "separate"]
+
+#: Way → format → precisions. merged: the adapter in the weights; imatrix: the same, rounding errors weighed by how
+#: strongly inputs are used; separate: the adapter on a base of that precision.
+VARIANTS: dict[Way, dict[str, tuple[str, ...]]] = {
+    "merged": {
+        "gguf": ("f16", "q8_0", "q6_k", "q5_k_m", "q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m"),
+        "onnx": ("fp32", "fp16", "int8", "int4_mixed", "int4_b16", "int4_last", "int4", "int4_rtn"),
+    },
+    "imatrix": {"gguf": ("q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m")},
+    "separate": {"gguf": ("q8_0", "q4_k_m"), "onnx": ("int8", "int4_mixed")},
 }
-#: Rows for distributions, and rows that are answered.
-DEPTH = Depth(rows=64, answers=120)
+#: Rows for distributions, and rows that are answered: by the untuned base too, which seldom stops and so is slow.
+DEPTH = Depth(rows=64, answers=240)
 
 
 def main() -> None:
@@ -39,9 +49,9 @@ def main() -> None:
     verifier = Verifier(run, depth=DEPTH)
     found = {"created": publishing.now(), "machine": machine, "artifacts": []}
     with tempfile.TemporaryDirectory() as folder:
-        for kind, precisions in PRECISIONS.items():
-            for precision in precisions:
-                found["artifacts"].append(_one(run, verifier, kind, precision, Path(folder)))
+        for way, kind, precision in _variants():
+            artifact = _export(run, way, kind, precision, Path(folder))
+            found["artifacts"].append({"way": way, "precision": precision, **_verified(verifier, artifact)})
     publishing.write_results(HERE / "results", found, machine["cpu"])
     publishing.put_into_readme(HERE / "README.md", page(found))
 
@@ -56,15 +66,28 @@ def _smart_home() -> ModuleType:
     return module
 
 
-def _one(run: Run, verifier: Verifier, format: str, precision: str, folder: Path) -> dict[str, Any]:
-    artifact = export(run, format, precision, folder)
-    assert artifact.manifest is not None
-    verification = verifier.verify(artifact)
-    stored = verification.model_dump(mode="json")
+def _variants() -> list[tuple[Way, str, str]]:
+    return [(w, kind, name) for w, formats in VARIANTS.items() for kind, names in formats.items() for name in names]
+
+
+def _export(run: Run, way: Way, kind: str, precision: str, folder: Path) -> Artifact:
+    source: Source = find_source(str(run.folder))
+    if way == "separate":
+        base, adapter = source.parts(Wanted(kind, separate=True, with_base=precision), folder / kind / precision)
+        below = base.write()
+        return on_base(adapter.write(), below)
+    if way == "imatrix":
+        source = weighted(source, kind, "auto")
+    (part,) = source.parts(Wanted(kind, (precision,)), folder)
+    return part.write()
+
+
+def _verified(verifier: Verifier, artifact: Artifact) -> dict[str, Any]:
+    files = [one.manifest for one in (artifact, artifact.beneath) if one and one.manifest]
+    stored = verifier.verify(artifact).model_dump(mode="json")
     return {
-        "format": format,
-        "precision": precision,
-        "size_bytes": artifact.manifest.size_bytes,
+        "format": files[0].format,
+        "size_bytes": sum(manifest.size_bytes for manifest in files),
         "verification": {name: value for name, value in stored.items() if name != "sha256"},
     }
 
@@ -75,6 +98,7 @@ def page(found: dict[str, Any]) -> str:
     header = [
         "format",
         "precision",
+        "adapter",
         "MB",
         "mean KL",
         "p99 KL",
@@ -96,6 +120,7 @@ def _row(one: dict[str, Any]) -> list[str]:
     return [
         one["format"],
         one["precision"],
+        {"imatrix": "merged, imatrix"}.get(one["way"], one["way"]),
         f"{one['size_bytes'] / 1e6:.0f}",
         f"{apart['kl_mean']:.2g}",
         f"{apart['kl_p99']:.2g}",

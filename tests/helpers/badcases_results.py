@@ -104,6 +104,17 @@ def no_space(_folder: object) -> object:
 EXPORTS: dict[str, Case] = {
     "unknown format": (export("--format", "onnnx"), 7, "no exporter for format 'onnnx'"),
     "unknown precision": (export("--quant", "q9_9"), 7, "q9_9"),
+    "an imatrix that is not there": (export("--quant", "q4_0", "--imatrix", "gone.gguf"), 7, "no such imatrix"),
+    "an imatrix that is none": (export("--quant", "q4_0", "--imatrix", "rows.jsonl"), 7, "not an imatrix"),
+    "a model as imatrix": (
+        lambda w: w.cmd("export", w.model(), "--quant", "q4_0", "--imatrix", w.gguf()), 7, "is no imatrix"),
+    "an imatrix of what has no rows": (export("--imatrix", "auto"), 7, "only a run has training rows"),
+    "an imatrix for a format that minds none": (
+        lambda w: w.cmd("export", w.run(), "--format", "onnx", "--imatrix", "auto"), 7, "no use for an imatrix"),
+    "a text that is no text": (
+        lambda w: w.cmd("export", w.run(), "--imatrix", "auto", "--imatrix-text", w.gguf()), 4, "as text"),
+    "the smallest of what was not trained": (export("--auto"), 7, "--auto needs a run"),
+    "limits without --auto": (export("--max-size", "90"), 2, "need --auto"),
     "unknown architecture": (lambda w: w.cmd("export", w.model(GPT2)), 7, "GPT2"),
     "a disk too small": (
         lambda w: w.replace("shutil.disk_usage", no_space).cmd("export", w.model(), "--quant", "f32"), 10, "0 MB free"),

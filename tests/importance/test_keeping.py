@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-import torch
+import yaml
 from edgetune_gguf.imatrix import read_imatrix
 from safetensors.torch import load_file, save_file
 from tinyruns import write_rows
 
 from edgetune import files
 from edgetune.errors import DataError, ExportError
-from edgetune.exporting import find_source, weighted
+from edgetune.exporting import Wanted, find_source, recipe_parts, weighted
 from edgetune.importance import keeping
 from edgetune.importance.keeping import adopt, general_text, importance_of, kept_importance
 from edgetune.verification.verify import Verifier
@@ -84,9 +84,17 @@ def test_an_artifact_that_minds_it_is_verified(run):
     assert "not in the run any more" in checks["metadata"].problems[0]
 
 
-def merged(source, precision):
-    from edgetune.exporting import Wanted
+def test_a_recipe_can_ask_for_it(run):
+    path = run.folder / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["exports"] = [{"format": "gguf", "quant": ["q4_0", "q8_0"], "imatrix": True}]
+    path.write_text(yaml.safe_dump(recipe))
+    names = ["q4_0-imatrix", "q8_0"]
+    assert [part.folder.name for part in recipe_parts(run)] == names
+    assert [part.folder.name for part in find_source(str(run.folder)).parts(Wanted("gguf"))] == names
 
+
+def merged(source, precision):
     return source.parts(Wanted("gguf", (precision,)))
 
 
@@ -118,4 +126,3 @@ def test_what_cannot_be_used_is_refused(run, tmp_path, make_run):
         (tmp_path / "text.txt").write_bytes(content)
         with pytest.raises(DataError, match=message):
             general_text(tmp_path / "text.txt")
-    torch.manual_seed(0)

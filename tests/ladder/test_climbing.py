@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from click.testing import CliRunner
 
-from edgetune.cli import edgetune
+from edgetune.cli import main
 from edgetune.errors import CheckFailed, ExportError
 from edgetune.exporting import export, find_source
 from edgetune.ladder import climbing
@@ -131,13 +130,14 @@ def test_limits_come_from_the_command_line_then_the_recipe(run):
     assert limits_of(source, given) == Limits(max_bytes=105_000_000, min_decode=50.0, min_retention=0.9, rows=10)
 
 
-def test_the_command(run, monkeypatch):
+def test_the_command(run, monkeypatch, capsys):
     monkeypatch.setattr(climbing, "Verifier", Verdicts({"q4_0": 0.98, "q8_0": 1.0}))
     words = ["export", str(run.folder), "--quant", "q8_0", "--quant", "q4_0"]
-    done = CliRunner().invoke(edgetune, [*words, "--auto"])
-    assert done.exit_code == 0, done.output
-    assert "q4_0" in done.stdout.splitlines()[1]
-    assert done.stdout.splitlines()[-1].startswith("ships: ")
-    refused = CliRunner().invoke(edgetune, [*words, "--max-size", "5"])
-    assert refused.exit_code == 2
-    assert "need --auto" in refused.output
+    assert main([*words, "--auto"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "q4_0" in lines[1]
+    assert lines[-1].startswith("ships: ")
+    assert main([*words, "--auto", "--min-retention", "1", "--max-size", "0.001"]) == 9
+    assert "keeps to the limits" in capsys.readouterr().err
+    assert main([*words, "--max-size", "5"]) == 2
+    assert "need --auto" in capsys.readouterr().err
