@@ -91,9 +91,9 @@ def adapter_artifact(path: Path, base: Artifact | None = None) -> Artifact:
     adapters = [one for one in _exports(Run(path)) if one.is_adapter]
     fitting = [one for one in adapters if base is None or one.runtime == base.runtime]
     if not fitting:
-        format = base.manifest.format if base and base.manifest else "gguf"
+        kind = base.manifest.format if base and base.manifest else "gguf"
         which = f" for {base.runtime}" if base and adapters else ""
-        raise ArtifactError(f"{path} has no exported adapter{which}", hint=export_command(format, str(path)))
+        raise ArtifactError(f"{path} has no exported adapter{which}", hint=export_command(kind, str(path)))
     return fitting[0]
 
 

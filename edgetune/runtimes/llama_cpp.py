@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.artifact import Artifact
-from edgetune.errors import ArtifactError
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.gguf_header import GgufHeader, check_file
 from edgetune.runtimes.llama_adapters import SYSTEM_KEY, LlamaAdapter, load_adapter, require_model

@@ -62,8 +62,8 @@ def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification
     bases = [artifact for artifact in artifacts if artifact.is_base]
     subjects = [artifact for artifact in artifacts if not artifact.is_base]
     if alone := [one for one in subjects if one.is_adapter and not (bases or bases_beside(one))]:
-        format = alone[0].manifest.format if alone[0].manifest else "gguf"
-        command = export_command(format, str(run.folder))
+        kind = alone[0].manifest.format if alone[0].manifest else "gguf"
+        command = export_command(kind, str(run.folder))
         console.note(f"{alone[0].path} is not verified: it needs its base ({command} writes it)")
         subjects = [one for one in subjects if one not in alone]
     if not subjects:

@@ -77,7 +77,8 @@ def plan_file(model: TunedModel, precision: str) -> AdapterPlan:
     base = prepare(base_alone(model), precision, places=True)
     lora = canonical_lora(merged_weights(model))
     lora.require_low_rank("an ONNX adapter")
-    if problems := [f"{weight} has no place in the graph of a base" for weight in lora.modules if not has_place(weight)]:
+    without = [weight for weight in lora.modules if not has_place(weight)]
+    if problems := [f"{weight} has no place in the graph of a base" for weight in without]:
         raise ExportError(
             f"an ONNX adapter cannot say this: {problems[0]}",
             hint="merge it: edgetune export without --adapter separate",

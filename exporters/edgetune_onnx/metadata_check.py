@@ -23,9 +23,7 @@ def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: 
     folder, names = artifact.path, _graph_files(artifact)
     config = layout.config_json(prepared.config, prepared.model.base_folder, tied=prepared.tied)
     config["transformers.js_config"] = layout.javascript_json(prepared.precision, names)
-    genai = layout.genai_json(
-        prepared.config, prepared.stop_ids, artifact.manifest.main_file, places=prepared.places
-    )
+    genai = layout.genai_json(prepared.config, prepared.stop_ids, artifact.manifest.main_file, places=prepared.places)
     # Which edgetune wrote it is no fault of the file.
     facts = {f"edgetune.{key}": value for key, value in prepared.facts.items() if key != "version"}
     return [

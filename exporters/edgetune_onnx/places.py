@@ -104,9 +104,7 @@ def place_inputs(model: ModelProto) -> list[str]:
     return [value.name for value in model.graph.input if value.name.endswith((A, B)) and value.name in defaults]
 
 
-def _paths(
-    model: ModelProto, node: NodeProto, shapes: Mapping[str, tuple[int, ...]], *, half: bool
-) -> list[NodeProto]:
+def _paths(model: ModelProto, node: NodeProto, shapes: Mapping[str, tuple[int, ...]], *, half: bool) -> list[NodeProto]:
     """Nodes after a matrix: what an adapter adds to each of the layers in it."""
     from onnx import TensorProto, helper
 
