@@ -108,31 +108,42 @@ def _paths(model: ModelProto, node: NodeProto, shapes: Mapping[str, tuple[int, .
     """Nodes after a matrix: what an adapter adds to each of the layers in it."""
     from onnx import TensorProto, helper
 
-    place, output = node.name.rsplit("/", 1)[0], node.output[0]
+    path, output = node.name.rsplit("/", 1)[0] + _OURS, node.output[0]
     node.output[0] = output + _BASE
-    nodes, given, deltas = [], node.input[0], []
+    nodes: list[NodeProto] = []
+    given, deltas = node.input[0], []
 
-    def add(kind: str, inputs: list[str], name: str, **settings: int) -> str:
-        name = f"{place}{_OURS}{name}"
-        nodes.append(helper.make_node(kind, inputs, [f"{name}/output_0"], name, **settings))
-        return f"{name}/output_0"
+    def add(node: NodeProto) -> str:
+        nodes.append(node)
+        return str(node.output[0])
+
+    def product(one: str, other: str, name: str) -> str:
+        return add(helper.make_node("MatMul", [one, other], [f"{path}{name}/output_0"], f"{path}{name}"))
 
     if half:
-        given = add("Cast", [given], "Float", to=TensorProto.FLOAT)
+        given = add(helper.make_node("Cast", [given], [f"{path}Float/output_0"], f"{path}Float", to=TensorProto.FLOAT))
     for weight, (out, into) in shapes.items():
-        layer = weight.removesuffix(".weight")
         a, b = inputs_of(weight)
-        for name, shape, default in ((a, [into, f"{layer}.rank"], [into, 0]), (b, [f"{layer}.rank", out], [0, out])):
-            model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-            model.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, default, b"", raw=True))
-        module = layer.rsplit(".", 1)[1]
-        deltas.append(add("MatMul", [add("MatMul", [given, a], f"{module}/A"), b], f"{module}/B"))
-    delta = deltas[0] if len(deltas) == 1 else add("Concat", deltas, "Concat", axis=-1)
+        rank, module = f"{weight}.rank", weight.split(".")[-2]
+        _add_input(model, a, (into, rank), (into, 0))
+        _add_input(model, b, (rank, out), (0, out))
+        deltas.append(product(product(given, a, f"{module}/A"), b, f"{module}/B"))
+    delta = deltas[0]
+    if len(deltas) > 1:
+        delta = add(helper.make_node("Concat", deltas, [f"{path}Concat/output_0"], f"{path}Concat", axis=-1))
     if half:
-        delta = add("Cast", [delta], "Half", to=TensorProto.FLOAT16)
+        delta = add(helper.make_node("Cast", [delta], [f"{path}Half/output_0"], f"{path}Half", to=TensorProto.FLOAT16))
     # What comes after reads the same name as before.
-    nodes.append(helper.make_node("Add", [node.output[0], delta], [output], f"{place}{_OURS}Add"))
+    nodes.append(helper.make_node("Add", [node.output[0], delta], [output], f"{path}Add"))
     return nodes
+
+
+def _add_input(model: ModelProto, name: str, shape: tuple[int | str, ...], default: tuple[int, ...]) -> None:
+    """An input that is also an initializer without numbers."""
+    from onnx import TensorProto, helper
+
+    model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    model.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, default, b"", raw=True))
 
 
 def _order(weight: str) -> int:
