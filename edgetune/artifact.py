@@ -71,6 +71,8 @@ class ArtifactManifest(BaseModel):
     """Hash of the file that said how strongly each input is used (llama.cpp's imatrix), where the types minded it."""
     adapter_base: str | None = None
     """Hash over the weights beneath an adapter: an adapter runs on the bases that have the same."""
+    adapter_inputs: bool = False
+    """Of a base: its graph has inputs for adapters; of an adapter: it needs such inputs. llama.cpp needs none."""
     inputs_sha256: str | None = None
     """Hash over everything it was made from: the same inputs need no second export."""
 

@@ -153,6 +153,23 @@ class Exporter(Protocol):
 class WritesAdapters(Protocol):
     """An exporter that can also write the adapter alone, for a base that several adapters share."""
 
+    def plan_base(self, model: TunedModel, precision: str) -> ExportPlan:
+        """As :meth:`Exporter.plan`, of a base that adapters can be put on."""
+        ...
+
+    def export_base(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
+        """As :meth:`Exporter.export`, of a base that adapters can be put on."""
+        ...
+
+    def without_places(self, base: Artifact, folder: Path) -> Artifact:
+        """What :meth:`export_base` wrote, as it would be if nothing could be put on it: to measure what that costs.
+
+        Args:
+            base: with places for adapters.
+            folder: to write into; nothing is written where the places cost nothing, and the base is returned.
+        """
+        ...
+
     @property
     def adapter_precisions(self) -> Sequence[str]:
         """Precisions of an adapter's own numbers, the default first."""

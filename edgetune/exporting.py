@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from edgetune import __version__, console, files
 from edgetune.adapters.tuned import base_alone, is_adapter_folder, tuned_from_adapter, tuned_from_model, tuned_model
@@ -62,6 +63,11 @@ class Source:
             ExportError: there is no such precision, or nothing to keep apart.
         """
         target = output or self.output
+        if wanted.separate and self.model.importance is not None:
+            raise ExportError(
+                "an imatrix is of a whole model, and a base that adapters share is none of theirs",
+                hint="leave --imatrix out, or --adapter separate",
+            )
         if wanted.separate:
             return separate_parts(self.model, wanted.format, wanted.quants, wanted.with_base, target)
         if wanted.with_base:
@@ -128,14 +134,14 @@ class Part:
         format: name of an exporter.
         precision: one of the exporter's.
         folder: the artifact's.
-        only_adapter: write the adapter alone.
+        kind: a whole model, an adapter alone, or the base that one is put on.
     """
 
     model: TunedModel
     format: str
     precision: str
     folder: Path
-    only_adapter: bool = False
+    kind: Literal["model", "adapter", "base"] = "model"
 
     def plan(self) -> ExportPlan:
         """Check it and predict the result.
@@ -144,9 +150,11 @@ class Part:
             ExportError: the precision is unknown, or it cannot be exported.
         """
         exporter = find_exporter(self.format)
-        if self.only_adapter:
-            return _adapter_writer(exporter).plan_adapter(self.model, self.precision)
-        return exporter.plan(self.model, self.precision)
+        if self.kind == "model":
+            return exporter.plan(self.model, self.precision)
+        writer = adapter_writer(exporter)
+        plan = writer.plan_adapter if self.kind == "adapter" else writer.plan_base
+        return plan(self.model, self.precision)
 
     def write(self) -> Artifact:
         """Write it, unless the artifact in the folder was made from the very same inputs and is whole.
@@ -154,17 +162,20 @@ class Part:
         Raises:
             EdgetuneError, ExportError, ModelError, ResourceError
         """
-        digest = inputs_sha256(self.model, self.format, self.precision, only_adapter=self.only_adapter)
+        digest = inputs_sha256(self.model, self.format, self.precision, kind=self.kind)
         if (present := _unchanged(self.folder, digest)) is not None:
             console.note(f"{self.folder} is up to date")
             return present
-        exporter = find_exporter(self.format)
-        if self.only_adapter:
-            artifact = _adapter_writer(exporter).export_adapter(self.model, self.precision, self.folder)
-        else:
-            artifact = exporter.export(self.model, self.precision, self.folder)
+        artifact = self._writer()(self.model, self.precision, self.folder)
         assert artifact.manifest is not None, "exporters write a manifest"
         return write_manifest(self.folder, artifact.manifest.model_copy(update={"inputs_sha256": digest}))
+
+    def _writer(self) -> Callable[[TunedModel, str, Path], Artifact]:
+        exporter = find_exporter(self.format)
+        if self.kind == "model":
+            return exporter.export
+        writer = adapter_writer(exporter)
+        return writer.export_adapter if self.kind == "adapter" else writer.export_base
 
 
 def find_source(subject: str, base: str | None = None) -> Source:
@@ -255,12 +266,13 @@ def separate_parts(
     """
     exporter = find_exporter(format)
     base = base_alone(model)
-    precisions = quants or _adapter_writer(exporter).adapter_precisions[:1]
-    parts = [Part(model, format, name, output / f"adapter-{name}", only_adapter=True) for name in precisions]
+    writer = adapter_writer(exporter)
+    precisions = quants or writer.adapter_precisions[:1]
+    parts = [Part(model, format, name, output / f"adapter-{name}", "adapter") for name in precisions]
     if with_base is None:
         return parts
-    precision = exporter.plan(base, with_base).precision
-    return [Part(base, format, precision, output / f"base-{precision}"), *parts]
+    precision = writer.plan_base(base, with_base).precision
+    return [Part(base, format, precision, output / f"base-{precision}", "base"), *parts]
 
 
 def plan_parts(parts: Sequence[Part]) -> list[ExportPlan]:
@@ -277,7 +289,7 @@ def plan_parts(parts: Sequence[Part]) -> list[ExportPlan]:
     return plans
 
 
-def inputs_sha256(model: TunedModel, format: str, precision: str, *, only_adapter: bool = False) -> str:
+def inputs_sha256(model: TunedModel, format: str, precision: str, *, kind: str = "model") -> str:
     """Hash over everything that decides an artifact's content.
 
     Of the base the known hash counts; the weights of a model that was trained whole are read.
@@ -292,8 +304,8 @@ def inputs_sha256(model: TunedModel, format: str, precision: str, *, only_adapte
         "config": _hashes(model.base_folder),
         "tokenizer": _hashes(model.tokenizer_folder),
     }
-    if only_adapter:
-        parts["only_adapter"] = True
+    if kind != "model":
+        parts["kind"] = kind
     if model.importance is not None:
         parts["importance"] = files.sha256_file(model.importance)
     if model.adapter_folder is not None:
@@ -318,7 +330,12 @@ def _unchanged(folder: Path, digest: str) -> Artifact | None:
     return present if present.manifest and present.manifest.inputs_sha256 == digest else None
 
 
-def _adapter_writer(exporter: Exporter) -> WritesAdapters:
+def adapter_writer(exporter: Exporter) -> WritesAdapters:
+    """The same exporter, as one that keeps adapters apart.
+
+    Raises:
+        ExportError: it does not.
+    """
     if not isinstance(exporter, WritesAdapters):
         raise ExportError(
             f"the format '{exporter.format}' cannot keep an adapter apart from its base",

@@ -28,7 +28,7 @@ def plan_text(model: TunedModel, plan: ExportPlan, *, only_adapter: bool = False
 def plans_text(parts: Sequence[Part], plans: Sequence[ExportPlan]) -> str:
     """What will be written of each part."""
     both = zip(parts, plans, strict=True)
-    return "\n".join(plan_text(part.model, plan, only_adapter=part.only_adapter) for part, plan in both)
+    return "\n".join(plan_text(part.model, plan, only_adapter=part.kind == "adapter") for part, plan in both)
 
 
 def artifact_table(artifacts: Sequence[Artifact]) -> str:

@@ -51,18 +51,23 @@ def open_assistant(
     Raises:
         ArtifactError, EdgetuneError, MissingExtra
     """
-    named = named_adapters(chosen.adapters)
+    base = base_artifact(chosen.path, chosen.artifact) if chosen.adapters else None
+    named = named_adapters(chosen.adapters, base)
     if chosen.use is not None and chosen.use not in named:
         given = ", ".join(named) or "none; --adapter NAME=PATH gives one"
         raise ArtifactError(f"no adapter '{chosen.use}' is given", hint=f"given: {given}")
-    assistant = Assistant(_open(chosen, named, threads), system=system, decoding=decoding)
+    assistant = Assistant(_open(chosen, base, named, threads), system=system, decoding=decoding)
     if chosen.use is not None:
         assistant.use(chosen.use)
     return assistant
 
 
-def named_adapters(wanted: Sequence[str]) -> dict[str, Artifact]:
+def named_adapters(wanted: Sequence[str], base: Artifact | None = None) -> dict[str, Artifact]:
     """Adapters by name: as given, else that of the run they come from, else that of the artifact.
+
+    Args:
+        wanted: ``NAME=PATH`` or ``PATH`` each.
+        base: that they are for.
 
     Raises:
         ArtifactError: one is not there, is no adapter, or two have one name.
@@ -71,7 +76,7 @@ def named_adapters(wanted: Sequence[str]) -> dict[str, Artifact]:
     for text in wanted:
         name, equals, rest = text.partition("=")
         path = Path(rest if equals else text)
-        artifact = adapter_artifact(path)
+        artifact = adapter_artifact(path, base)
         own = artifact.manifest.run if artifact.manifest and artifact.manifest.run else artifact.name
         name = name if equals else own
         if name == NONE:
@@ -84,9 +89,9 @@ def named_adapters(wanted: Sequence[str]) -> dict[str, Artifact]:
     return found
 
 
-def _open(chosen: Chosen, adapters: Mapping[str, Artifact], threads: int | None) -> Runtime:
-    if adapters:
-        return open_with_adapters(base_artifact(chosen.path, chosen.artifact), adapters, threads=threads)
+def _open(chosen: Chosen, base: Artifact | None, adapters: Mapping[str, Artifact], threads: int | None) -> Runtime:
+    if base is not None:
+        return open_with_adapters(base, adapters, threads=threads)
     choice = choose_artifact(chosen.path, chosen.artifact)
     if choice is not None:
         if choice.reason:

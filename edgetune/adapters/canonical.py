@@ -94,6 +94,15 @@ class CanonicalLora:
         """Whether nothing has to be approximated."""
         return all(module.exact for module in self.modules.values())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before it is written."""
+        found = [module for module in self.modules.values() if not module.exact]
+        if not found:
+            return ()
+        ranks = max(module.rank for module in found)
+        return (f"DoRA has no low rank: {len(found)} modules are approximated, with at most {ranks} ranks",)
+
     def factors(self, weight: str) -> Factors:
         """The change of one module.
 
@@ -153,6 +162,19 @@ def canonical_lora(weights: MergedWeights) -> CanonicalLora:
     modules = {name: _module(name, change) for name, change in sorted(adapter.changes.items(), key=_order)}
     stored = [*adapter.replacements, *adapter.bases]
     return CanonicalLora(modules, adapter.alpha, tuple(name for name in stored if weights.replaces(name)), weights)
+
+
+def missing_note(missing: Mapping[str, float]) -> str:
+    """What approximations left out, in a line.
+
+    >>> missing_note({"a": 0.02, "b": 0.04, "c": 0.1})
+    "DoRA approximated in 3 modules: 4.0% of a module's change is missing (median), 10.0% at most"
+    """
+    shares = sorted(missing.values())
+    return (
+        f"DoRA approximated in {len(shares)} modules: {shares[len(shares) // 2]:.1%} of a module's change is missing "
+        f"(median), {shares[-1]:.1%} at most"
+    )
 
 
 def _order(item: tuple[str, Change]) -> list[tuple[int, str]]:

@@ -43,7 +43,7 @@ _OF_AUTO = ("max_size", "min_decode", "min_retention", "rows")
     type=click.Choice(["merged", "separate"]),
     default="merged",
     show_default=True,
-    help="separate: write the adapter alone; --quant is then its own precision, f16 or f32.",
+    help="separate: write the adapter alone; --quant is then its own precision: f16 or f32, of ONNX fp32.",
 )
 @click.option("--with-base", metavar="NAME", help="With --adapter separate: also write its base, in this precision.")
 @click.option("--base", metavar="MODEL", help="Of a PEFT folder: its base, if not the one its settings name.")
@@ -79,6 +79,9 @@ _OF_AUTO = ("max_size", "min_decode", "min_retention", "rows")
     "--rows", type=click.IntRange(min=1), help="With --auto: answer at most so many held-out rows. Default: 200."
 )
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Check each artifact of a RUN, quickly.")
+@click.option(
+    "--cost/--no-cost", default=True, show_default=True, help="Measure what a separate adapter costs, briefly."
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be written, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(
@@ -101,6 +104,7 @@ def export(
     a run is verified against the trained model (see `edgetune verify`); exit code 9 if it fails.
     A PEFT folder that was trained elsewhere is exported as a run is, without that verification.
     """
+    from edgetune.bench.adapter_cost import adapter_costs
     from edgetune.exporting import Wanted, find_source, plan_parts, weighted
     from edgetune.exporting_text import artifact_table, json_text, plans_text
     from edgetune.verification.subjects import verify_exports
@@ -121,6 +125,8 @@ def export(
     artifacts = [part.write() for part in (() if flags["only_plan"] else parts)]
     if artifacts or flags["as_json"]:
         console.data(json_text(plans, artifacts) if flags["as_json"] else artifact_table(artifacts))
+    for cost in adapter_costs(artifacts) if flags["cost"] else ():
+        console.note(cost.text)
     if flags["verify"] and source.run:
         require_verified(verify_exports(source.run, artifacts))
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from edgetune.artifact import Artifact, open_artifact
 from edgetune.errors import ArtifactError
-from edgetune.runtimes.pairing import on_base
+from edgetune.runtimes.pairing import export_command, on_base
 from edgetune.runtimes.protocol import Runtime, SwitchesAdapters
 
 GROUP = "edgetune.runtimes"
@@ -71,6 +71,7 @@ def open_with_adapters(
     runtime = open_runtime(base, threads=threads, context=context, kv_cache=kv_cache)
     try:
         for name, adapter in adapters.items():
+            _require_one_runtime(base, adapter)
             adapters_of(runtime).add_adapter(name, adapter)
         if adapters:
             adapters_of(runtime).use_adapter(next(iter(adapters)))
@@ -78,6 +79,14 @@ def open_with_adapters(
         runtime.close()
         raise
     return runtime
+
+
+def _require_one_runtime(base: Artifact, adapter: Artifact) -> None:
+    if adapter.manifest is not None and adapter.runtime != base.runtime:
+        raise ArtifactError(
+            f"{adapter.path} is for {adapter.runtime}, and {base.path} runs in {base.runtime}",
+            hint=f"{export_command(adapter.manifest.format)} writes a base for it",
+        )
 
 
 def adapters_of(runtime: Runtime) -> SwitchesAdapters:

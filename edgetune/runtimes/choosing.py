@@ -9,7 +9,7 @@ from edgetune import console
 from edgetune.artifact import Artifact, is_artifact, open_artifact
 from edgetune.errors import ArtifactError
 from edgetune.run import Run, is_run
-from edgetune.runtimes.pairing import bases_beside, on_base
+from edgetune.runtimes.pairing import bases_beside, export_command, on_base
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,12 @@ def run_artifacts(run: Run) -> list[Artifact]:
     return found
 
 
-def adapter_artifact(path: Path) -> Artifact:
+def adapter_artifact(path: Path, base: Artifact | None = None) -> Artifact:
     """The adapter that ``path`` means: itself, or that of a run.
+
+    Args:
+        path: an adapter or a run.
+        base: of a run's adapters, take one for the runtime of this base.
 
     Raises:
         ArtifactError: it is none, or the run has none that was exported.
@@ -85,11 +89,12 @@ def adapter_artifact(path: Path) -> Artifact:
             raise ArtifactError(f"{path} is a model, not an adapter", hint="edgetune export RUN --adapter separate")
         return found
     adapters = [one for one in _exports(Run(path)) if one.is_adapter]
-    if not adapters:
-        raise ArtifactError(
-            f"{path} has no exported adapter", hint=f"edgetune export {path} --adapter separate --with-base q8_0"
-        )
-    return adapters[0]
+    fitting = [one for one in adapters if base is None or one.runtime == base.runtime]
+    if not fitting:
+        kind = base.manifest.format if base and base.manifest else "gguf"
+        which = f" for {base.runtime}" if base and adapters else ""
+        raise ArtifactError(f"{path} has no exported adapter{which}", hint=export_command(kind, str(path)))
+    return fitting[0]
 
 
 def base_artifact(path: Path, name: str | None = None) -> Artifact:
@@ -104,9 +109,7 @@ def base_artifact(path: Path, name: str | None = None) -> Artifact:
     if name is not None:
         return _named(path, bases, name)
     if not bases:
-        raise ArtifactError(
-            f"{path} has no exported base", hint=f"edgetune export {path} --adapter separate --with-base q8_0"
-        )
+        raise ArtifactError(f"{path} has no exported base", hint=export_command(run=str(path)))
     return max(bases, key=_rank)
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.artifact import Artifact
-from edgetune.errors import ArtifactError
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.gguf_header import GgufHeader, check_file
 from edgetune.runtimes.llama_adapters import SYSTEM_KEY, LlamaAdapter, load_adapter, require_model
 from edgetune.runtimes.llama_batching import Work, answer_all, common_prefix
 from edgetune.runtimes.llama_native import MICRO_BATCH, Batch, Context, ContextSize, KvCache, Model, system_info
 from edgetune.runtimes.llama_tokenizer import LlamaTokenizer
+from edgetune.runtimes.pairing import require_loaded
 from edgetune.runtimes.protocol import Completion, Decoding
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.threads import default_threads
@@ -100,8 +100,7 @@ class LlamaCppRuntime:
         Raises:
             ArtifactError: none of that name is loaded.
         """
-        if name is not None and name not in self._adapters:
-            raise ArtifactError(f"no adapter '{name}' is loaded", hint=f"loaded: {', '.join(self._adapters) or 'none'}")
+        require_loaded(name, self.adapters)
         self.reset()
         self.adapter = name
         if self._open:

@@ -16,7 +16,9 @@ from edgetune.errors import ArtifactError
 from edgetune.extras import require
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.llama_batching import common_prefix
+from edgetune.runtimes.onnx_adapters import OnnxAdapter, fit_adapter
 from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder
+from edgetune.runtimes.pairing import require_loaded
 from edgetune.runtimes.protocol import Completion, Decoding, Message
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.threads import default_threads
@@ -67,13 +69,16 @@ class GenaiTokenizer:
 
 
 class GenaiRuntime:
-    """Runs one ONNX artifact. Not thread-safe.
+    """Runs one ONNX artifact, and adapters on it. Not thread-safe.
 
     Args:
         artifact: what to run.
         threads: default: the physical cores this process may use.
         context: longest prompt plus answer in tokens; default: the model's own, at most 4096.
         kv_cache: the graph says what its cache is of; taken so that all runtimes are opened alike.
+
+    Attributes:
+        adapter: the one in use; None: the base alone.
 
     Raises:
         ArtifactError: a file is missing or damaged, or onnxruntime-genai cannot load it.
@@ -96,7 +101,11 @@ class GenaiRuntime:
         self._path = folder.path
         self.threads = threads or default_threads()
         self.context_length = context or folder.context_length
-        self.system = folder.system
+        self._artifact = artifact
+        self._system = folder.system
+        self._adapters: dict[str, OnnxAdapter] = {}
+        self._loaded: Any = None
+        self.adapter: str | None = None
         settings = {"model": {"decoder": {"session_options": {"intra_op_num_threads": self.threads}}}}
         try:
             config = self._genai.Config(str(folder.path))
@@ -111,6 +120,42 @@ class GenaiRuntime:
         self._generator: Any = None
         self._capacity = 0
         self._held: list[int] = []
+
+    @property
+    def system(self) -> str | None:
+        """System prompt of the adapter in use, else of the model."""
+        return self._adapters[self.adapter].system if self.adapter else self._system
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names, in the order they were added."""
+        return tuple(self._adapters)
+
+    def add_adapter(self, name: str, artifact: Artifact) -> None:
+        """Load an adapter beside the model; :meth:`use_adapter` puts it on.
+
+        Raises:
+            ArtifactError: it is damaged, or belongs to another base.
+        """
+        fitting = fit_adapter(self._artifact, artifact)
+        self._loaded = self._loaded or self._genai.Adapters(self._model)
+        try:
+            self._loaded.load(str(fitting.file), name)
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"onnxruntime-genai cannot load {fitting.file}: {str(error).splitlines()[0]}", hint="export it again"
+            ) from error
+        self._adapters[name] = fitting
+
+    def use_adapter(self, name: str | None) -> None:
+        """Go on with another adapter, or with the base alone; what was computed with the former is forgotten.
+
+        Raises:
+            ArtifactError: none of that name is loaded.
+        """
+        require_loaded(name, self.adapters)
+        self.adapter = name
+        self._generator, self._held = None, []  # a generator keeps its adapter
 
     @property
     def features(self) -> str:
@@ -183,7 +228,9 @@ class GenaiRuntime:
 
     def close(self) -> None:
         """Free the model."""
-        self._generator = self._model = None
+        self._generator = None
+        self._loaded = None
+        self._model = None
 
     def _advance(self, tokens: list[int], start: int) -> Iterator[NDArray[np.float32]]:
         """Compute what of ``tokens`` is not held yet, from ``start`` at the latest; logits, part by part."""
@@ -211,7 +258,10 @@ class GenaiRuntime:
     def _make(self, length: int, rows: int) -> Any:
         settings = self._genai.GeneratorParams(self._model)
         settings.set_search_options(max_length=length, batch_size=rows, do_sample=False, repetition_penalty=1.0)
-        return self._genai.Generator(self._model, settings)
+        generator = self._genai.Generator(self._model, settings)
+        if self.adapter:
+            generator.set_active_adapter(self._loaded, self.adapter)
+        return generator
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

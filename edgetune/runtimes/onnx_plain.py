@@ -8,6 +8,8 @@ What a graph takes and gives, for programs of one's own (B rows, T new tokens, P
     position_ids                 (B, T)         int64, only where a graph has it (Optimum's)
     logits                       (B, T, vocabulary)
     present.N.key/value          (B, K, P + T, W): the past of the next call
+
+A base with places for adapters also takes the tensors of an ``.onnx_adapter``, through ``RunOptions``.
 """
 
 from __future__ import annotations
@@ -23,11 +25,15 @@ from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
 from edgetune.extras import require
 from edgetune.runtimes.fitting import longest_answer, require_fit
+from edgetune.runtimes.onnx_adapters import OnnxAdapter, fit_adapter
 from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder
+from edgetune.runtimes.pairing import require_loaded
 from edgetune.runtimes.protocol import Completion, Decoding, Message
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.threads import default_threads
 
+#: ONNX Runtime's level of logging that shows errors and no warnings.
+_ERRORS = 3
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -88,13 +94,40 @@ class OnnxRuntime:
         folder = open_folder(artifact)
         self.threads = threads or default_threads()
         self.context_length = context or folder.context_length
-        self.system = folder.system
+        self._artifact = artifact
+        self._system = folder.system
+        self._adapters: dict[str, tuple[OnnxAdapter, Any]] = {}
+        self.adapter: str | None = None
         self.tokenizer = FastTokenizer(folder)
         self._path = folder.path
         self._session: Any = _session(folder.graph, self.threads)
         self._wants_positions = "position_ids" in {value.name for value in self._session.get_inputs()}
         self._past: dict[str, Any] = {}
         self._held: list[int] = []
+
+    @property
+    def system(self) -> str | None:
+        """System prompt of the adapter in use, else of the model."""
+        return self._adapters[self.adapter][0].system if self.adapter else self._system
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names, in the order they were added."""
+        return tuple(self._adapters)
+
+    def add_adapter(self, name: str, artifact: Artifact) -> None:
+        """Load an adapter beside the model; :meth:`use_adapter` puts it on. Errors: as in ``GenaiRuntime``."""
+        fitting = fit_adapter(self._artifact, artifact)
+        onnxruntime = require("onnxruntime", extra="onnx", needed_for="running an ONNX adapter")
+        loaded = onnxruntime.LoraAdapter()
+        loaded.Load(str(fitting.file))
+        self._adapters[name] = fitting, loaded
+
+    def use_adapter(self, name: str | None) -> None:
+        """Go on with another adapter, or with the base alone; what was computed with the former is forgotten."""
+        require_loaded(name, self.adapters)
+        self.adapter = name
+        self.reset()
 
     @property
     def features(self) -> str:
@@ -175,9 +208,18 @@ class OnnxRuntime:
         logits: NDArray[np.float32] = found["logits"][0].astype(np.float32, copy=False)
         return logits
 
+    def _options(self) -> Any | None:
+        """Options of a run: the adapter in use."""
+        if self.adapter is None:
+            return None
+        onnxruntime = require("onnxruntime", extra="onnx", needed_for="running an ONNX adapter")
+        options = onnxruntime.RunOptions()
+        options.add_active_adapter(self._adapters[self.adapter][1])
+        return options
+
     def _run(self, names: Sequence[str], feed: Mapping[str, Any]) -> list[Any]:
         try:
-            outputs: list[Any] = self._session.run(names, feed)
+            outputs: list[Any] = self._session.run(names, feed, self._options())
         except Exception as error:  # its exceptions have no common base
             self.reset()
             raise ArtifactError(
@@ -190,6 +232,7 @@ def _session(graph: Path, threads: int) -> Any:
     onnxruntime = require("onnxruntime", extra="onnx", needed_for="running an ONNX folder")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS  # it would warn of each place for an adapter
     try:
         return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base

@@ -12,7 +12,7 @@ from edgetune.errors import ArtifactError
 from edgetune.evaluation.report import run_of
 from edgetune.run import Run, is_run, open_run
 from edgetune.runtimes.choosing import require_artifact
-from edgetune.runtimes.pairing import bases_beside, on_base
+from edgetune.runtimes.pairing import bases_beside, export_command, on_base
 from edgetune.verification.record import Verification
 from edgetune.verification.text import to_text
 from edgetune.verification.verify import Verifier, verify_portable
@@ -62,7 +62,9 @@ def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification
     bases = [artifact for artifact in artifacts if artifact.is_base]
     subjects = [artifact for artifact in artifacts if not artifact.is_base]
     if alone := [one for one in subjects if one.is_adapter and not (bases or bases_beside(one))]:
-        console.note(f"{alone[0].path} is not verified: it needs its base (--with-base q8_0 writes it)")
+        kind = alone[0].manifest.format if alone[0].manifest else "gguf"
+        command = export_command(kind, str(run.folder))
+        console.note(f"{alone[0].path} is not verified: it needs its base ({command} writes it)")
         subjects = [one for one in subjects if one not in alone]
     if not subjects:
         return []

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgetune import console, files
-from edgetune.adapters.canonical import CanonicalLora, Factors, LoraModule, canonical_lora
+from edgetune.adapters.canonical import CanonicalLora, Factors, LoraModule, canonical_lora, missing_note
 from edgetune.adapters.merging import HEAD
 from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
@@ -71,18 +71,13 @@ def plan(model: TunedModel, precision: str) -> ExportPlan:
     found = plan_file(model, precision)
     kind = found.precision.upper()
     size = sum(int(np.prod(shape)) for shape in found.shapes()) * (2 if kind == "F16" else 4)
-    approximated = [module for module in found.lora.modules.values() if not module.exact]
-    notes: tuple[str, ...] = ()
-    if approximated:
-        ranks = max(module.rank for module in approximated)
-        notes = (f"DoRA has no low rank: {len(approximated)} modules are approximated, with at most {ranks} ranks",)
     return ExportPlan(
         precision=found.precision,
         tensor_types={kind: 2 * len(found.lora.modules)},
         fallbacks={},
         size_bytes=size + _HEAD_BYTES,
         peak_memory_bytes=2 * 4 * size,
-        notes=notes,
+        notes=found.lora.notes,
     )
 
 
@@ -94,7 +89,7 @@ def export(model: TunedModel, precision: str, folder: Path) -> Artifact:
     size = data_bytes(prepared.tensors, prepared.choices) + _HEAD_BYTES
     files.require_disk(folder.parent, int(size * 1.01), "the adapter")
     if missing:
-        console.note(f"note: {_missing_note(missing)}")
+        console.note(f"note: {missing_note(missing)}")
     with files.atomic_path(folder) as temporary:
         temporary.mkdir()
         file = temporary / f"{model.name}-adapter-{found.precision}.gguf"
@@ -176,15 +171,6 @@ def _pair(name: str, module: LoraModule, factors: Factors, found: AdapterPlan) -
         a, b = np.ascontiguousarray(b.T), np.ascontiguousarray(a.T)
     order = row_order(module.weight, found.base.architecture, found.base.config)
     return {name + A: a, name + B: order(b) if order else b}
-
-
-def _missing_note(missing: Mapping[str, float]) -> str:
-    """What approximations left out, in a line."""
-    shares = sorted(missing.values())
-    return (
-        f"DoRA approximated in {len(shares)} modules: {shares[len(shares) // 2]:.1%} of a module's change is missing "
-        f"(median), {shares[-1]:.1%} at most"
-    )
 
 
 def adapter_metadata(found: AdapterPlan) -> GGUFWriter:

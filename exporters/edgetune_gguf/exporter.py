@@ -72,6 +72,18 @@ class GgufExporter:
         architecture, config = understand(model)
         write_imatrix(file, found, file_names(architecture, config))
 
+    def plan_base(self, model: TunedModel, precision: str) -> ExportPlan:
+        """As :meth:`plan`: llama.cpp puts adapters on any model."""
+        return self.plan(model, precision)
+
+    def export_base(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
+        """As :meth:`export`."""
+        return self.export(model, precision, folder)
+
+    def without_places(self, base: Artifact, folder: Path) -> Artifact:  # noqa: ARG002  # nothing has to be written
+        """The base itself."""
+        return base
+
     @property
     def adapter_precisions(self) -> Sequence[str]:
         """The default first."""

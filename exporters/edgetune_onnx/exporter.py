@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edgetune import __version__, files
-from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
-from edgetune.exporters import ExportPlan, TensorPair, TunedModel, public_name
+from edgetune import files
+from edgetune.adapters.tuned import base_alone
+from edgetune.artifact import MANIFEST, Artifact, write_manifest
+from edgetune.exporters import ExportPlan, TensorPair, TunedModel
 from edgetune.memory import require_memory
-from edgetune.models import hash_template, load_tokenizer
-from edgetune_onnx import layout, reading_back
+from edgetune_onnx import adapter, adapter_reading, layout, reading_back
 from edgetune_onnx.building import build
 from edgetune_onnx.folders import write_merged, write_surroundings
 from edgetune_onnx.graph import name_head_size, save, share_table, stamp
+from edgetune_onnx.manifest import build_manifest
 from edgetune_onnx.metadata_check import problems
+from edgetune_onnx.places import add_places, remove_places
 from edgetune_onnx.precision import NAMES, parse_precision
 from edgetune_onnx.prepared import Prepared, prepare
 
@@ -53,11 +54,38 @@ class OnnxExporter:
 
     def export(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
         """Write graph, tokenizer, configurations and manifest into ``folder``."""
-        prepared = prepare(model, precision)
+        return self._export(prepare(model, precision), folder)
+
+    def plan_base(self, model: TunedModel, precision: str) -> ExportPlan:
+        """As :meth:`plan`, with places for adapters in the graph."""
+        return build_plan(prepare(model, precision, places=True))
+
+    def export_base(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
+        """As :meth:`export`, with places for adapters in the graph."""
+        return self._export(prepare(model, precision, places=True), folder)
+
+    def without_places(self, base: Artifact, folder: Path) -> Artifact:
+        """A copy of a base whose graph takes no adapters."""
+        return without_places(base, folder)
+
+    @property
+    def adapter_precisions(self) -> Sequence[str]:
+        """The one there is."""
+        return adapter.PRECISIONS
+
+    def plan_adapter(self, model: TunedModel, precision: str) -> ExportPlan:
+        """Check that the places of a base can hold the adapter, and predict the file."""
+        return adapter.plan(model, precision)
+
+    def export_adapter(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
+        """Write ``NAME-adapter-fp32.onnx_adapter`` and its manifest into ``folder``."""
+        return adapter.export(model, precision, folder)
+
+    def _export(self, prepared: Prepared, folder: Path) -> Artifact:
         plan = build_plan(prepared)
         # Beside the result, for as long as it is built: the merged weights in float32 and the builder's own graph.
         files.require_disk(folder.parent, 2 * plan.size_bytes + prepared.float_bytes, f"the {plan.precision} folder")
-        require_memory(plan.peak_memory_bytes, f"exporting {model.name}")
+        require_memory(plan.peak_memory_bytes, f"exporting {prepared.model.name}")
         with files.atomic_path(folder) as temporary:
             temporary.mkdir()
             graph = _write(prepared, temporary)
@@ -68,14 +96,22 @@ class OnnxExporter:
     def tensor_pairs(self, model: TunedModel, artifact: Artifact, tuned: Mapping[str, Any]) -> Iterator[TensorPair]:
         """Every tensor that the artifact has or should have."""
         assert artifact.manifest is not None, "verified artifacts have one"
+        if artifact.beneath is not None:
+            return adapter_reading.adapter_pairs(prepare(model, _precision(artifact.beneath)), artifact, tuned)
         prepared = prepare(model, artifact.manifest.precision)
         file = reading_back.GraphFile(artifact.main_file, prepared.head_rows)
         return reading_back.tensor_pairs(file, prepared.weights, tuned, tied=prepared.tied)
 
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
         """What configurations, tokenizer, graph and manifest say that is not so for the model."""
+        if artifact.beneath is None:
+            return self._problems(model, artifact)
+        found = self._problems(base_alone(model), artifact.beneath, places=True)
+        return [*adapter_reading.metadata_problems(model, artifact), *(f"base: {problem}" for problem in found)]
+
+    def _problems(self, model: TunedModel, artifact: Artifact, *, places: bool = False) -> list[str]:
         assert artifact.manifest is not None, "verified artifacts have one"
-        prepared = prepare(model, artifact.manifest.precision)
+        prepared = prepare(model, artifact.manifest.precision, places=places)
         file = reading_back.GraphFile(artifact.main_file, prepared.head_rows)
         expected = build_manifest(prepared, artifact.path, artifact.manifest.main_file, self.format, RUNTIME)
         return problems(prepared, artifact, file, expected)
@@ -109,6 +145,9 @@ def _write(prepared: Prepared, folder: Path) -> str:
     name_head_size(graph, config.head_dim)
     if precision.kind == "int8" and prepared.tied:
         share_table(graph, precision.block)
+    if prepared.places:
+        shapes = {name: prepared.weights.tensors[name].shape for name in prepared.names}
+        add_places(graph, shapes, half=precision.kind == "fp16")
     stamp(graph, prepared.facts)
     (folder / layout.GRAPHS).mkdir()
     names = save(graph, folder / layout.GRAPHS / precision.file_name)
@@ -119,33 +158,21 @@ def _write(prepared: Prepared, folder: Path) -> str:
     return names[0]
 
 
-def build_manifest(prepared: Prepared, folder: Path, graph: str, format: str, runtime: str) -> ArtifactManifest:
-    """What a written folder is."""
-    model, config = prepared.model, prepared.config
-    hashes = dict(files.sha256_files(folder))
-    return ArtifactManifest(
-        name=f"{model.name}-{prepared.precision.name}",
-        format=format,
-        precision=prepared.precision.name,
-        runtime=runtime,
-        main_file=graph,
-        weights="merged" if model.adapter_folder else "whole" if model.run else "base",
-        architecture=config.architecture,
-        base_source=public_name(model.base_source),
-        base_sha256=model.base_sha256,
-        merged_into=model.trained_against or "none",
-        chat_template_sha256=hash_template(load_tokenizer(model.tokenizer_folder)),
-        stop_ids=prepared.stop_ids,
-        system=model.system,
-        context_length=config.context,
-        parameters=sum(prepared.weights.tensors[name].elements for name in prepared.names),
-        tensor_types=prepared.tensor_types,
-        fallbacks={},
-        sha256=hashes,
-        size_bytes=sum((folder / name).stat().st_size for name in hashes),
-        edgetune=__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        licence=model.licence,
-        run=model.run,
-        adapter_base=None if model.adapter_folder or model.run else model.adapter_base,
-    )
+def without_places(base: Artifact, folder: Path) -> Artifact:
+    """A copy of a base in ``folder`` whose graph takes no adapters; its manifest has no hashes."""
+    import onnx
+
+    assert base.manifest is not None, "exported bases have one"
+    graphs = base.main_file.parent
+    shutil.copytree(base.path, folder, ignore=lambda *_: [MANIFEST, graphs.name])
+    graph = onnx.load(base.main_file)
+    remove_places(graph)
+    (folder / graphs.name).mkdir()
+    save(graph, folder / base.manifest.main_file)
+    changes = {"adapter_inputs": False, "sha256": {}, "size_bytes": 0}
+    return Artifact(folder, base.manifest.model_copy(update=changes))
+
+
+def _precision(artifact: Artifact) -> str:
+    assert artifact.manifest is not None, "bases of adapters have one"
+    return artifact.manifest.precision

@@ -34,6 +34,6 @@ def write_surroundings(prepared: Prepared, folder: Path, names: Sequence[str]) -
     config = layout.config_json(prepared.config, prepared.model.base_folder, tied=prepared.tied)
     config["transformers.js_config"] = layout.javascript_json(prepared.precision, names)
     generation = layout.generation_json(prepared.config, prepared.stop_ids)
-    genai = layout.genai_json(prepared.config, prepared.stop_ids, f"{layout.GRAPHS}/{names[0]}")
+    genai = layout.genai_json(prepared.config, prepared.stop_ids, f"{layout.GRAPHS}/{names[0]}", places=prepared.places)
     layout.write_configs(folder, config, generation, genai)
     layout.write_tokenizer(prepared.model.tokenizer_folder, folder)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Protobuf reads no message of 2 GiB; larger weights go into a file of their own.
 SINGLE_FILE_BYTES = 2_000_000_000
+#: Layers whose matrices the builder may write as one, in this order.
+PACKED = ("q_proj", "k_proj", "v_proj")
 HEAD_NODE, TABLE_NODE = "/lm_head/MatMul", "/model/embed_tokens/Gather"
 _CACHE_PREFIXES = ("past_key_values.", "present.")
 

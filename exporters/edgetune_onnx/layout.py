@@ -23,6 +23,8 @@ from edgetune_onnx.precision import Precision
 
 CONFIG, GENERATION, GENAI = "config.json", "generation_config.json", "genai_config.json"
 GRAPHS = "onnx"
+#: ONNX Runtime's level of logging that shows errors and no warnings.
+_ERRORS = 3
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 #: What transformers notes about where a tokenizer was loaded from; no property of the tokenizer.
 _LOADED_FROM = ("backend", "is_local", "local_files_only", "name_or_path")
@@ -52,8 +54,12 @@ def javascript_json(precision: Precision, names: Sequence[str]) -> dict[str, Any
     return found
 
 
-def genai_json(config: ModelConfig, stop_ids: Sequence[int], graph: str) -> dict[str, Any]:
-    """What genai_config.json must say under ``model``; the builder's own file says more."""
+def genai_json(config: ModelConfig, stop_ids: Sequence[int], graph: str, *, places: bool = False) -> dict[str, Any]:
+    """What genai_config.json must say under ``model``; the builder's own file says more.
+
+    With ``places`` for adapters ONNX Runtime would warn of each of them, at every start.
+    """
+    quiet = {"session_options": {"log_severity_level": _ERRORS}} if places else {}
     return {
         "context_length": config.context,
         "eos_token_id": list(stop_ids),
@@ -65,6 +71,7 @@ def genai_json(config: ModelConfig, stop_ids: Sequence[int], graph: str) -> dict
             "num_attention_heads": config.heads,
             "num_hidden_layers": config.layers,
             "num_key_value_heads": config.kv_heads,
+            **quiet,
         },
     }
 
@@ -90,8 +97,9 @@ def write_configs(
     files.write_json(folder / GENERATION, generation)
     path = folder / GENAI
     written = json.loads(path.read_text(encoding="utf-8"))
-    decoder = written["model"]["decoder"] | genai["decoder"]
-    decoder["session_options"]["provider_options"] = []  # whoever runs it chooses; else a processor could not
+    options = written["model"]["decoder"]["session_options"] | genai["decoder"].get("session_options", {})
+    # Whoever runs it chooses a provider; else a processor could not.
+    decoder = written["model"]["decoder"] | genai["decoder"] | {"session_options": options | {"provider_options": []}}
     written["model"] |= {**genai, "decoder": decoder}
     written["search"] |= {"max_length": genai["context_length"]}
     files.write_json(path, written)

@@ -12,6 +12,7 @@ from edgetune import files
 from edgetune.artifact import Artifact, ArtifactManifest
 from edgetune.differences import manifest_problems, setting_problems
 from edgetune_onnx import layout
+from edgetune_onnx.places import has_place, inputs_of
 from edgetune_onnx.prepared import Prepared
 from edgetune_onnx.reading_back import GraphFile
 
@@ -22,7 +23,7 @@ def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: 
     folder, names = artifact.path, _graph_files(artifact)
     config = layout.config_json(prepared.config, prepared.model.base_folder, tied=prepared.tied)
     config["transformers.js_config"] = layout.javascript_json(prepared.precision, names)
-    genai = layout.genai_json(prepared.config, prepared.stop_ids, artifact.manifest.main_file)
+    genai = layout.genai_json(prepared.config, prepared.stop_ids, artifact.manifest.main_file, places=prepared.places)
     # Which edgetune wrote it is no fault of the file.
     facts = {f"edgetune.{key}": value for key, value in prepared.facts.items() if key != "version"}
     return [
@@ -32,6 +33,7 @@ def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: 
         *_tokenizer_problems(prepared.model.tokenizer_folder, folder),
         *(f"{artifact.main_file.name}: {problem}" for problem in setting_problems(file.facts, facts)),
         *_type_problems(prepared, file),
+        *_place_problems(prepared, file),
         *manifest_problems(artifact.manifest, expected),
     ]
 
@@ -84,3 +86,11 @@ def _type_problems(prepared: Prepared, file: GraphFile) -> list[str]:
         if found is not None and found.type != prepared.types[name]
     )
     return [f"{count} tensors are {found} where {asked} was asked for" for (found, asked), count in others.items()]
+
+
+def _place_problems(prepared: Prepared, file: GraphFile) -> list[str]:
+    """Linear layers without a place for an adapter, in a base that is to have them."""
+    if not prepared.places:
+        return []
+    wanted = {name for weight in prepared.names if has_place(weight) for name in inputs_of(weight)}
+    return [f"the graph has no input {name}" for name in sorted(wanted - file.places)]

@@ -21,12 +21,21 @@ _ITEM_BYTES = {"fp32": 4, "fp16": 2}
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that can be exported, with every decision made and nothing written."""
+    """A model that can be exported, with every decision made and nothing written.
+
+    Attributes:
+        model: to export.
+        precision: of its weights.
+        config: its config.json.
+        weights: its weights, an adapter merged.
+        places: the graph gets inputs for adapters.
+    """
 
     model: TunedModel
     precision: Precision
     config: ModelConfig
     weights: MergedWeights
+    places: bool = False
 
     @cached_property
     def tied(self) -> bool:
@@ -97,12 +106,18 @@ class Prepared:
             "merged_into": model.trained_against or "none",
             "system": model.system,
             "licence": model.licence,
+            "adapter_base": model.adapter_base if self.places else None,
         }
         return {key: value for key, value in found.items() if value}
 
 
-def prepare(model: TunedModel, precision: str) -> Prepared:
+def prepare(model: TunedModel, precision: str, *, places: bool = False) -> Prepared:
     """Check everything that can be checked without writing.
+
+    Args:
+        model: to export.
+        precision: of its weights.
+        places: with inputs for adapters.
 
     Raises:
         ExportError: an unknown precision or family, or a model that the builder cannot write.
@@ -121,7 +136,7 @@ def prepare(model: TunedModel, precision: str) -> Prepared:
     )
     if HEAD not in weights.tensors and not config.tied:
         raise ExportError("lm_head.weight is missing", hint="the base is damaged: fetch it again")
-    prepared = Prepared(model, chosen, config, weights)
+    prepared = Prepared(model, chosen, config, weights, places)
     _require_even_blocks(prepared)
     return prepared
 

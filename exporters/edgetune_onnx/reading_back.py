@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights
 from edgetune.errors import ArtifactError
 from edgetune.exporters import TensorPair, Trained, Values
-from edgetune_onnx.graph import HEAD_NODE, TABLE_NODE
+from edgetune_onnx.graph import HEAD_NODE, PACKED, TABLE_NODE
+from edgetune_onnx.places import place_inputs
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
-_PACKED = ("q_proj", "k_proj", "v_proj")
 #: Tables of the rotary positions: computed from config.json, not trained.
 _COMPUTED = frozenset({"cos_cache", "sin_cache"})
 _FLOATS = {1: "F32", 10: "F16", 16: "BF16"}
@@ -69,6 +69,11 @@ class GraphFile:
     def facts(self) -> dict[str, str]:
         """Metadata of the graph."""
         return {entry.key: entry.value for entry in self._model.metadata_props}
+
+    @cached_property
+    def places(self) -> frozenset[str]:
+        """Inputs that an adapter can give."""
+        return frozenset(place_inputs(self._model))
 
     @cached_property
     def _nodes(self) -> dict[str, NodeProto]:
@@ -146,9 +151,9 @@ class GraphFile:
 
     def _slice(self, packed: Stored | None, module: str) -> Stored | None:
         """Rows of one of q, k and v."""
-        if packed is None or module not in _PACKED:
+        if packed is None or module not in PACKED:
             return None
-        before = _PACKED[: _PACKED.index(module)]
+        before = PACKED[: PACKED.index(module)]
         start = sum(self._heads[one] for one in before)
         rows = slice(start, start + self._heads[module])
         shape = (self._heads[module], *packed.shape[1:])

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgetune_onnx import layout
-from edgetune_onnx.exporter import build_manifest, build_plan
+from edgetune_onnx.exporter import build_plan
 from edgetune_onnx.folders import write_merged, write_surroundings
 from edgetune_onnx.graph import name_head_size, save, stamp
+from edgetune_onnx.manifest import build_manifest
 from edgetune_onnx.prepared import Prepared, prepare
 
 from edgetune import files

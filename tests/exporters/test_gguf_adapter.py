@@ -6,57 +6,17 @@ import json
 import gguf
 import numpy as np
 import pytest
-import torch
 from edgetune_gguf import GgufExporter
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
+from tinyexports import randomise
 
 from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import open_artifact
 from edgetune.errors import ArtifactError, ExportError
-from edgetune.models.nf4 import nf4_round_trip
 from edgetune.runtimes import adapters_of, open_runtime
 from edgetune.runtimes.pairing import on_base
 
 TOKENS = [258, 40, 41, 250, 7, 99, 120, 3, 200]
-
-
-def randomise(model, part, size, seed):
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if part in name:
-            parameter.data = parameter.data + size * torch.randn(parameter.shape, generator=generator)
-
-
-@pytest.fixture
-def make(tiny, tmp_path):
-    """``make(family, seed, **LoRA settings)``: the tuned model for the exporter, and the same in torch."""
-
-    def build(family="Llama", seed=1, base=None, nf4=False, model_settings=None, **settings):
-        folder = tmp_path / f"base-{family}"
-        model = tiny.save_model(folder, family, **(model_settings or {})) if base is None else copy.deepcopy(base)
-        quantised = tuple(n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head")
-        for name in quantised if nf4 else ():
-            weight = model.get_submodule(name).weight
-            weight.data = nf4_round_trip(weight.data)
-        plain = copy.deepcopy(model)
-        settings = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", **settings}
-        tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings))
-        randomise(tuned, "lora_B", 0.1, seed)
-        randomise(tuned, "lora_embedding", 0.2, seed)
-        randomise(tuned, "modules_to_save", 0.2, seed)
-        adapter = tmp_path / f"adapter-{family}-{seed}"
-        tuned.save_pretrained(adapter, save_embedding_layers=False)
-        exported = tiny.tuned(
-            folder,
-            name=f"tiny{seed}",
-            adapter_folder=adapter,
-            trained_against="nf4" if nf4 else "base",
-            quantised_modules=quantised if nf4 else (),
-            run=f"run-{seed}",
-        )
-        return exported, tuned.eval(), plain
-
-    return build
 
 
 def separate(model, folder, precision="f32", base="f32"):

@@ -18,9 +18,11 @@ import safetensors.torch
 import torch
 
 from edgetune import files
+from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import Artifact, write_manifest
 from edgetune.exporters import TunedModel
 from edgetune.exporting import export_model
+from edgetune.run import Run
 
 #: Tensor name, values (float32, rows first) and type → what to write in their place; None leaves the tensor out.
 Edit = Callable[[str, np.ndarray, str], tuple[np.ndarray, str] | None]
@@ -116,3 +118,19 @@ def flip_a_byte(artifact: Artifact) -> Artifact:
     data[-100] ^= 0x40
     artifact.main_file.write_bytes(data)
     return artifact
+
+
+def tame_magnitudes(run: Run) -> None:
+    """Magnitudes near those of the base, as training leaves them; random ones have no low rank."""
+    base = safetensors.torch.load_file(tuned_model(run).base_folder / "model.safetensors")
+
+    def change(settings, tensors):
+        for name in tensors:
+            if "magnitude" in name:
+                module = name.removeprefix("base_model.model.").split(".lora_magnitude_vector")[0]
+                norm = base[f"{module}.weight"].norm(dim=1)
+                tensors[name] = norm * (1 + 0.01 * torch.randn(norm.shape))
+
+    folder = other_adapter(tuned_model(run), run.folder / "tame", change)
+    shutil.rmtree(run.adapter_folder)
+    folder.rename(run.adapter_folder)

@@ -75,3 +75,11 @@ def tuned(folder: Path, **changes: Any) -> TunedModel:
         "base_sha256": "0" * 64,
     }
     return TunedModel(**{**facts, **changes})
+
+
+def randomise(model: torch.nn.Module, part: str, size: float, seed: int) -> None:
+    """Add noise to the parameters with ``part`` in their names."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if part in name:
+            parameter.data = parameter.data + size * torch.randn(parameter.shape, generator=generator)

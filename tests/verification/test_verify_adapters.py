@@ -6,10 +6,9 @@ import json
 import shutil
 
 import pytest
-import safetensors.torch
 import torch
 from click.testing import CliRunner
-from faults import flip_a_byte, other_adapter, rewrite
+from faults import flip_a_byte, other_adapter, rewrite, tame_magnitudes
 
 from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import open_artifact
@@ -30,22 +29,6 @@ def separate(run, base="f32", precision="f16"):
     parts = find_source(str(run.folder)).parts(Wanted("gguf", (precision,), separate=True, with_base=base))
     below, adapter = (part.write() for part in parts)
     return below, on_base(adapter, below)
-
-
-def tame_magnitudes(run):
-    """Magnitudes near those of the base, as training leaves them; random ones have no low rank."""
-    base = safetensors.torch.load_file(tuned_model(run).base_folder / "model.safetensors")
-
-    def change(settings, tensors):
-        for name in tensors:
-            if "magnitude" in name:
-                module = name.removeprefix("base_model.model.").split(".lora_magnitude_vector")[0]
-                norm = base[f"{module}.weight"].norm(dim=1)
-                tensors[name] = norm * (1 + 0.01 * torch.randn(norm.shape))
-
-    folder = other_adapter(tuned_model(run), run.folder / "tame", change)
-    shutil.rmtree(run.adapter_folder)
-    folder.rename(run.adapter_folder)
 
 
 def failed(run, adapter):
