@@ -51,6 +51,42 @@ _PARTS = re.compile(
 
 
 @dataclass(frozen=True)
+class LoadedChange:
+    """A change in memory, laid out as the weight is.
+
+    Attributes:
+        left: (rows of the weight, r), float32.
+        right: (r, columns of the weight), float32.
+        scale: factor of their product.
+        magnitude: with DoRA, of each output feature.
+        axis: of the weight along which DoRA's norms are taken: 1, or 0 where output features are columns.
+    """
+
+    left: torch.Tensor
+    right: torch.Tensor
+    scale: float
+    magnitude: torch.Tensor | None
+    axis: int
+
+    def apply(self, weight: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """Change ``weight`` (float32) in place and return it.
+
+        Args:
+            weight: whole, or some of its rows where :attr:`Change.by_rows` allows that.
+            start: the first of these rows.
+        """
+        import torch
+
+        rows = slice(start, start + len(weight))
+        weight.addmm_(self.left[rows], self.right, alpha=self.scale)
+        if self.magnitude is not None:
+            norm = torch.linalg.vector_norm(weight, dim=self.axis, keepdim=True)
+            magnitude = self.magnitude[rows].reshape(-1, 1) if self.axis == 1 else self.magnitude.reshape(1, -1)
+            weight.mul_(magnitude / norm)
+        return weight
+
+
+@dataclass(frozen=True)
 class Change:
     """What an adapter does to one weight.
 
@@ -73,22 +109,30 @@ class Change:
         out, into = self.parts["b"][1].shape[0], self.parts["a"][1].shape[1]
         return (into, out) if self.embedding or self.transposed else (out, into)
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether each row of the weight changes by itself; not where DoRA's norms run down the columns."""
+        return "magnitude" not in self.parts or not self._flipped
+
+    def load(self) -> LoadedChange:
+        """Read it."""
+        a, b = self.matrices()
+        left, right = (a.T, b.T) if self._flipped else (b, a)
+        magnitude = self._read("magnitude").reshape(-1) if "magnitude" in self.parts else None
+        return LoadedChange(left, right, self.scale, magnitude, 0 if self._flipped else 1)
+
     def apply(self, weight: torch.Tensor) -> torch.Tensor:
         """Change ``weight`` (float32, of :attr:`shape`) in place and return it."""
-        import torch
-
-        a, b = self.matrices()
-        flipped = self.embedding or self.transposed
-        target = weight.T if flipped else weight
-        target.addmm_(b, a, alpha=self.scale)
-        if "magnitude" in self.parts:
-            norm = torch.linalg.vector_norm(target, dim=1, keepdim=True)
-            target.mul_(self._read("magnitude").reshape(-1, 1) / norm)
-        return weight
+        return self.load().apply(weight)
 
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
         """``a`` and ``b`` in float32; :attr:`scale` is not in them."""
         return self._read("a"), self._read("b")
+
+    @property
+    def _flipped(self) -> bool:
+        """Whether output features are the weight's columns."""
+        return self.embedding or self.transposed
 
     def _read(self, part: str) -> torch.Tensor:
         name, info = self.parts[part]

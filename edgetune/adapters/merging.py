@@ -6,7 +6,7 @@ base, because the adapter has learnt to make up for that rounding.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.adapters.lora import Adapter, read_adapter
-from edgetune.adapters.tensors import list_tensors, read_tensor, stored_bytes
+from edgetune.adapters.tensors import list_tensors, read_rows, read_tensor, stored_bytes
 from edgetune.errors import ModelError
 from edgetune.exporters import Trained, TunedModel
 from edgetune.models.weights import StoredTensor
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
+#: Reads rows from a first to before a last one: float32.
+RowReader = Callable[[int, int], NDArray[np.float32]]
 
 
 class MergedWeights:
@@ -111,6 +113,33 @@ class MergedWeights:
             return _as_numpy(read_tensor(*self._sources[name]))
         weight = self._trained_on(name)
         return _as_numpy(change.apply(weight) if change else weight)
+
+    def reads_rows(self, name: str) -> bool:
+        """Whether some rows can be had without the others; rounding to NF4 shares scales between rows."""
+        change = self._adapter.changes.get(name)
+        whole = self._is_rounded(name) or (change is not None and not change.by_rows)
+        return len(self.tensors[name].shape) == 2 and not whole
+
+    def open_rows(self, name: str) -> RowReader:
+        """What reads rows of one tensor, of those that :meth:`reads_rows` allows; several threads may share it.
+
+        Raises:
+            ModelError: a file is damaged; so does the reader.
+        """
+        stored = (self._adapter.replacements.get(name) or self._sources[name])[1]
+        change = self._adapter.changes.get(name)
+        loaded = change.load() if change else None
+
+        def read(start: int, stop: int) -> NDArray[np.float32]:
+            rows = read_rows(stored, start, stop).float()
+            return _as_numpy(loaded.apply(rows, start) if loaded else rows)
+
+        return read
+
+    def row_bytes(self, name: str) -> int:
+        """Memory that a row needs while it is read, the result included."""
+        info = self.tensors[name]
+        return (stored_bytes(info) + (0 if info.dtype == "F32" else 4 * info.elements)) // info.shape[0]
 
     def change(self, name: str) -> NDArray[np.float32]:
         """What the adapter adds to one tensor of those it was trained on top of, float32.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgetune.errors import ModelError
 from edgetune.extras import require
 from edgetune.models.weights import ITEM_BYTES, StoredTensor, tensor_shapes
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 #: Types that hold plain numbers.
 PLAIN_TYPES = ("F64", "F32", "F16", "BF16")
+_TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def list_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -48,6 +51,31 @@ def read_tensor(name: str, stored: StoredTensor) -> torch.Tensor:
             return tensor
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(f"cannot read {stored.file}: {error}", hint="fetch the model, or train, again") from error
+
+
+def read_rows(stored: StoredTensor, start: int, stop: int) -> torch.Tensor:
+    """Some rows of a tensor, as stored, in memory of their own.
+
+    Read, not mapped: pages of a mapped file count as memory of the process as long as the map lasts.
+
+    Raises:
+        ModelError: the file is gone or damaged.
+    """
+    require("torch", extra="train", needed_for="reading model weights")
+    import torch
+
+    width = stored_bytes(stored) // stored.shape[0]
+    data = np.empty((stop - start) * width, dtype=np.uint8)
+    try:
+        with stored.file.open("rb", buffering=0) as handle:
+            handle.seek(stored.start + start * width)
+            read = handle.readinto(data.data)
+    except OSError as error:
+        raise ModelError(f"cannot read {stored.file}: {error}", hint="fetch the model, or train, again") from error
+    if read != data.nbytes:
+        raise ModelError(f"{stored.file} is truncated", hint="fetch the model, or train, again")
+    rows = torch.from_numpy(data).view(getattr(torch, _TORCH_NAMES[stored.dtype]))
+    return rows.reshape(stop - start, *stored.shape[1:])
 
 
 def stored_bytes(stored: StoredTensor) -> int:

@@ -32,11 +32,13 @@ class StoredTensor:
         file: the file it lies in.
         dtype: safetensors' name: ``F32``, ``BF16``, ….
         shape: rows first.
+        start: where its first byte lies in the file.
     """
 
     file: Path
     dtype: str
     shape: tuple[int, ...]
+    start: int
 
     @property
     def elements(self) -> int:
@@ -112,8 +114,12 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
         try:
             entries: dict[str, Any] = json.loads(handle.read(length))
             entries.pop("__metadata__", None)
-            needed = 8 + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-            found = {name: StoredTensor(file, entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+            data = 8 + length
+            needed = data + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+            found = {
+                name: StoredTensor(file, entry["dtype"], tuple(entry["shape"]), data + int(entry["data_offsets"][0]))
+                for name, entry in entries.items()
+            }
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise ModelError(f"{file.name}: its header is damaged") from error
     if size < needed:

@@ -1,6 +1,8 @@
 """llama.cpp's own quantiser, from the library that llama-cpp-python ships.
 
-Rows are independent, so a small pool of threads shares them: ctypes lets go of Python's lock.
+Rows are independent, so a small pool of threads shares them: ctypes lets go of Python's lock. A task makes its rows
+and encodes them while they are in the processor's cache, and neither the values of a tensor nor its bytes are ever
+in memory whole.
 """
 
 from __future__ import annotations
@@ -8,8 +10,12 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,53 +25,108 @@ from numpy.typing import NDArray
 from edgetune.errors import ExportError, MissingExtra
 from edgetune_gguf.mixture import row_bytes
 
-#: Values that one task quantises: small enough to share well, large enough not to matter.
-TASK_VALUES = 1 << 16
+#: Values that one task makes and quantises: few enough for a processor's cache, enough for its own costs not to matter.
+TASK_VALUES = 1 << 18
+#: Tasks for each thread that have been handed out and whose bytes have not been taken.
+AHEAD = 2
 
 #: Biggest finite half float: F16 values and the scales of blocks would be infinite beyond it.
 _HALF_MAX = 65504.0
 
 
-def quantise(
-    name: str, values: NDArray[np.float32], kind: str, threads: int, importance: NDArray[np.float32] | None = None
-) -> NDArray[np.uint8]:
-    """Encode a tensor.
+@dataclass(frozen=True)
+class Matrix:
+    """Values to encode.
 
-    Args:
+    Attributes:
         name: of the tensor, for messages.
-        values: float32, rows last-axis contiguous; columns a multiple of the type's block.
-        kind: ggml's name of the type.
-        threads: that share the rows.
-        importance: (columns,) weights of the squared errors; None: all alike.
-
-    Returns:
-        The bytes as they stand in the file.
-
-    Raises:
-        ExportError: the values are not finite, or too large for the type.
+        shape: (rows, columns); columns are a multiple of the type's block.
+        rows: makes some of the rows: float32.
+        unit: rows are made in multiples of it.
+        importance: (columns,) float32, weights of the squared errors; None: all alike.
     """
-    columns = values.shape[-1]
-    flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, columns)
-    _require_finite(name, flat, kind)
+
+    name: str
+    shape: tuple[int, int]
+    rows: Callable[[int, int], NDArray[np.float32]]
+    unit: int = 1
+    importance: NDArray[np.float32] | None = None
+
+    @property
+    def step(self) -> int:
+        """Rows that one task makes."""
+        return max(1, TASK_VALUES // self.shape[1] // self.unit) * self.unit
+
+
+class Workers:
+    """Threads that encode. Made by :func:`workers`."""
+
+    def __init__(self, pool: ThreadPoolExecutor, threads: int) -> None:
+        self._pool = pool
+        self._ahead = AHEAD * threads
+
+    def quantise(self, matrix: Matrix, kind: str) -> Iterator[NDArray[np.uint8]]:
+        """Encode a matrix.
+
+        Args:
+            matrix: its values.
+            kind: ggml's name of the type.
+
+        Yields:
+            The bytes as they stand in the file, part by part.
+
+        Raises:
+            ExportError: the values are not finite, or too large for the type.
+        """
+        waiting: deque[Future[NDArray[np.uint8]]] = deque()
+        for start in range(0, matrix.shape[0], matrix.step):
+            if len(waiting) == self._ahead:
+                yield waiting.popleft().result()
+            waiting.append(self._pool.submit(_encode, matrix, start, kind))
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def workers(threads: int) -> Iterator[Workers]:
+    """A pool of ``threads``; torch's operators use one thread in each of them."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    with ThreadPoolExecutor(max(1, threads), initializer=_alone) as pool:
+        try:
+            yield Workers(pool, max(1, threads))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            if torch:
+                torch.set_num_threads(before)
+
+
+def _alone() -> None:
+    # A thread of its own for each task and several for each operator would be more than there are processors.
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+def _encode(matrix: Matrix, start: int, kind: str) -> NDArray[np.uint8]:
+    stop, columns = min(matrix.shape[0], start + matrix.step), matrix.shape[1]
+    rows = np.ascontiguousarray(matrix.rows(start, stop), dtype=np.float32)
+    _require_finite(matrix.name, rows, kind)
     if kind == "F32":
-        return flat.reshape(-1).view(np.uint8)
-    size = row_bytes(kind, columns)
-    encoded = np.empty((flat.shape[0], size), dtype=np.uint8)
-    step = max(1, TASK_VALUES // columns)
-    number = _type_number(kind)
-    weights = None if importance is None else np.ascontiguousarray(importance, np.float32)
-    assert weights is None or weights.shape == (columns,), f"{name}: importance of {len(weights)} inputs"
-
-    def task(start: int) -> int:
-        rows, target = flat[start : start + step], encoded[start:].ctypes.data
-        aim = None if weights is None else weights.ctypes.data
-        return _quantise_chunk()(number, rows.ctypes.data, target, 0, len(rows), columns, aim)
-
-    starts = range(0, len(flat), step)
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        written = sum(pool.map(task, starts))
-    assert written == encoded.nbytes, f"{name}: {written} bytes where {encoded.nbytes} were expected"
-    return encoded.reshape(-1)
+        return rows.reshape(-1).view(np.uint8)
+    encoded = np.empty((stop - start) * row_bytes(kind, columns), dtype=np.uint8)
+    aim = matrix.importance
+    assert aim is None or (aim.shape == (columns,) and aim.dtype == np.float32), f"{matrix.name}: importance"
+    written = _quantise_chunk()(
+        _type_number(kind),
+        rows.ctypes.data,
+        encoded.ctypes.data,
+        0,
+        stop - start,
+        columns,
+        None if aim is None else aim.ctypes.data,
+    )
+    assert written == encoded.nbytes, f"{matrix.name}: {written} bytes where {encoded.nbytes} were expected"
+    return encoded
 
 
 def default_threads() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights
+from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights, RowReader
 from edgetune.errors import ExportError
 from edgetune.exporters import Trained
 from edgetune.models.text_config import ModelConfig
@@ -19,6 +19,21 @@ from edgetune_gguf.rope import rope_tensors
 
 Values = NDArray[np.float32]
 FINAL_NORM = "model.norm.weight"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A matrix that can be made a few rows at a time.
+
+    Attributes:
+        open: gives what makes rows; called when the tensor's turn comes.
+        unit: rows come in multiples of it.
+        working_bytes: memory that a row needs while it is made, the result included.
+    """
+
+    open: Callable[[], RowReader]
+    unit: int
+    working_bytes: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class FileTensor:
         working_bytes: memory that :attr:`make` needs at its peak, its result included.
         parts: from the tensors of a trained model, what this one should hold and what that is made of, transformed
             alike; None: the tensor is not one of the model's own.
+        rows: the same values a few rows at a time; None: all at once only.
     """
 
     name: str
@@ -39,6 +55,7 @@ class FileTensor:
     make: Callable[[], Values]
     working_bytes: int
     parts: Callable[[Mapping[str, Any]], Trained] | None = None
+    rows: Rows | None = None
 
     @property
     def elements(self) -> int:
@@ -206,7 +223,20 @@ def _tensor(name: str, source: str, shape: tuple[int, ...], maker: _Maker) -> Fi
         rest = (None if values is None else transform(values) for values in (found.beneath, found.unrounded))
         return Trained(transform(found.tuned), *rest)
 
-    return FileTensor(name, shape, make, working, parts)
+    return FileTensor(name, shape, make, working, parts, _rows(source, maker))
+
+
+def _rows(source: str, maker: _Maker) -> Rows | None:
+    weights, width = maker.weights, _head_rows(source, maker.architecture, maker.config)
+    if not weights.reads_rows(source):
+        return None
+
+    def opened() -> RowReader:
+        read = weights.open_rows(source)
+        return (lambda start, stop: _interleave(read(start, stop), width)) if width else read
+
+    columns = weights.tensors[source].shape[1]
+    return Rows(opened, width or 1, weights.row_bytes(source) + (4 * columns if width else 0))
 
 
 def _transform(source: str, architecture: Architecture, config: ModelConfig) -> Callable[[Values], Values] | None:
@@ -217,18 +247,21 @@ def _transform(source: str, architecture: Architecture, config: ModelConfig) -> 
 
 def row_order(source: str, architecture: Architecture, config: ModelConfig) -> Callable[[Values], Values] | None:
     """What puts the rows of a weight into llama.cpp's order; None where they stay."""
-    module = source.rpartition(".")[0]
-    if architecture.permuted and module.endswith(("q_proj", "k_proj")):
-        heads = config.heads if module.endswith("q_proj") else config.kv_heads
-        return lambda values: _interleave(values, heads)
-    return None
+    width = _head_rows(source, architecture, config)
+    return (lambda values: _interleave(values, width)) if width else None
+
+
+def _head_rows(source: str, architecture: Architecture, config: ModelConfig) -> int:
+    """Rows of a head, where llama.cpp wants them in another order; 0 where they stay."""
+    reordered = architecture.permuted and source.rpartition(".")[0].endswith(("q_proj", "k_proj"))
+    return config.head_dim if reordered else 0
 
 
 def _plus_one(values: Values) -> Values:
     return values + np.float32(1)
 
 
-def _interleave(values: Values, heads: int) -> Values:
-    """Rows of each head from (first half, second half) to pairs: llama.cpp rotates neighbours."""
-    halves = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
+def _interleave(values: Values, width: int) -> Values:
+    """Rows of each head, ``width`` of them, from (first half, second half) to pairs: llama.cpp rotates neighbours."""
+    halves = values.reshape(-1, 2, width // 2, *values.shape[1:])
     return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(values.shape)

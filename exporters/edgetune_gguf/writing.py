@@ -1,15 +1,17 @@
-"""The GGUF file: its head by the official writer, its tensors one at a time."""
+"""The GGUF file: its head by the official writer, its tensors one at a time, a few rows at a time where that can be."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgetune.adapters.merging import RowReader
 from edgetune_gguf.mixture import Choice, row_bytes
-from edgetune_gguf.quantiser import quantise
+from edgetune_gguf.quantiser import AHEAD, Matrix, default_threads, workers
 from edgetune_gguf.tensors import FileTensor, Values
 
 if TYPE_CHECKING:
@@ -32,11 +34,14 @@ def data_bytes(tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> 
 
 
 def peak_bytes(tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> int:
-    """Memory needed at the largest tensor: its values while they are made, and encoded beside them."""
+    """Memory needed at the most demanding tensor: values while they are made, and encoded beside them."""
+    threads = default_threads()
 
     def needed(tensor: FileTensor) -> int:
-        kind = choices[tensor.name].type
-        return tensor.working_bytes + (0 if kind == "F32" else encoded_bytes(tensor, choices[tensor.name]))
+        matrix = _matrix(tensor, lambda start, stop: np.empty((stop - start, 0), dtype=np.float32))
+        step = min(matrix.step, matrix.shape[0])
+        encoded = AHEAD * threads * step * row_bytes(choices[tensor.name].type, matrix.shape[1])
+        return encoded + (threads * step * tensor.rows.working_bytes if tensor.rows else tensor.working_bytes)
 
     return max(needed(tensor) for tensor in tensors)
 
@@ -51,7 +56,7 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
     importance: Mapping[str, Values] | None = None,
     on_written: Callable[[FileTensor], object],
 ) -> None:
-    """Write the file; only one tensor is in memory at a time.
+    """Write the file; at most one tensor is in memory at a time.
 
     Args:
         path: of the file; beside its final place, renamed by the caller.
@@ -68,14 +73,28 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
     """
     _write_head(path, writer, tensors, choices)
     # The data follows by plain writes: unlike numpy's tofile they report a full disk as such.
-    with path.open("ab") as handle:
+    with path.open("ab") as handle, workers(threads) as pool:
         handle.write(b"\0" * _padding(handle.tell()))
         for tensor in tensors:
-            weights = (importance or {}).get(tensor.name)
-            data = quantise(tensor.name, tensor.make(), choices[tensor.name].type, threads, weights)
-            handle.write(data.data)
-            handle.write(b"\0" * _padding(data.nbytes))
+            size = 0
+            matrix = replace(_matrix(tensor, _reader(tensor)), importance=(importance or {}).get(tensor.name))
+            for data in pool.quantise(matrix, choices[tensor.name].type):
+                size += handle.write(data.data)
+            handle.write(b"\0" * _padding(size))
             on_written(tensor)
+
+
+def _reader(tensor: FileTensor) -> RowReader:
+    if tensor.rows:
+        return tensor.rows.open()
+    values = tensor.make().reshape(-1, tensor.shape[-1])
+    return lambda start, stop: values[start:stop]
+
+
+def _matrix(tensor: FileTensor, rows: RowReader) -> Matrix:
+    """A tensor as rows; a vector is one."""
+    columns = tensor.shape[-1]
+    return Matrix(tensor.name, (tensor.elements // columns, columns), rows, tensor.rows.unit if tensor.rows else 1)
 
 
 def _write_head(path: Path, writer: GGUFWriter, tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> None:

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 from edgetune_gguf import GgufExporter, quantiser
-from edgetune_gguf.quantiser import quantise
 
 from edgetune.errors import ExportError, MissingExtra
 
@@ -40,10 +39,16 @@ def test_a_config_of_transformers_4_gives_the_same_file(tmp_path, tiny):
 def test_threads_do_not_change_the_bytes(monkeypatch):
     values = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
     monkeypatch.setattr(quantiser, "TASK_VALUES", 1024)
-    one, four = (quantise("x", values, "Q4_K", threads) for threads in (1, 4))
-    assert one.tobytes() == four.tobytes()
+    matrix = quantiser.Matrix("x", values.shape, lambda start, stop: values[start:stop])
+
+    def encoded(threads):
+        with quantiser.workers(threads) as pool:
+            return b"".join(part.tobytes() for part in pool.quantise(matrix, "Q4_K"))
+
+    one, four = encoded(1), encoded(4)
+    assert one == four
     monkeypatch.setattr(quantiser, "TASK_VALUES", 1 << 19)
-    assert quantise("x", values, "Q4_K", 1).tobytes() == one.tobytes()
+    assert encoded(1) == one
 
 
 def test_a_missing_or_bare_llama_cpp_is_one_sentence(monkeypatch, tmp_path):
