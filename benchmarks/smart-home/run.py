@@ -104,7 +104,7 @@ def page(found: dict[str, Any]) -> str:
     rows = []
     for subject, evaluation in found["scores"].items():
         scores = {s["name"]: s for s in evaluation["scores"]}
-        cells = [f"{scores[k]['value']:.3f} [{scores[k]['low']:.3f}, {scores[k]['high']:.3f}]" for k in KEYS]
+        cells = [f"{scores[k]['value']:.4f} [{scores[k]['low']:.3f}, {scores[k]['high']:.3f}]" for k in KEYS]
         rows.append([subject, str(evaluation["n"]), *cells])
     parts = [publishing.table(["", "rows", *KEYS], rows)]
     training = found["training"]
