@@ -63,7 +63,7 @@ def export(
     a run is verified against the trained model (see `edgetune verify`); exit code 9 if it fails.
     A PEFT folder that was trained elsewhere is exported as a run is, without that verification.
     """
-    from edgetune.bench.adapter_cost import adapter_costs
+    from edgetune.bench.adapter_cost import tell_costs
     from edgetune.exporting import Wanted, find_source, plan_parts
     from edgetune.exporting_text import artifact_table, json_text, plans_text
     from edgetune.verification.subjects import verify_exports
@@ -71,12 +71,10 @@ def export(
     source = find_source(subject, base)
     wanted = Wanted(f"{format}-{backend}" if backend else format, quant, adapter == "separate", with_base)
     parts = source.parts(wanted, output)
-    plans = plan_parts(parts)
-    console.note(plans_text(parts, plans))
+    console.note(plans_text(parts, plans := plan_parts(parts)))
     artifacts = [part.write() for part in (() if flags["only_plan"] else parts)]
     if artifacts or flags["as_json"]:
         console.data(json_text(plans, artifacts) if flags["as_json"] else artifact_table(artifacts))
-    for cost in adapter_costs(artifacts) if flags["cost"] else ():
-        console.note(cost.text)
+    tell_costs(artifacts if flags["cost"] else ())
     if flags["verify"] and source.run:
         require_verified(verify_exports(source.run, artifacts))
