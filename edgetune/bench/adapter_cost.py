@@ -56,11 +56,13 @@ class AdapterCost:
         return text + (f"\n  warning: the rounds differ by up to {spread:.0%}" if spread >= NOISY else "")
 
 
-def adapter_costs(artifacts: Sequence[Artifact]) -> list[AdapterCost]:
-    """The cost of each adapter among artifacts whose base is among them or beside it."""
+def tell_costs(artifacts: Sequence[Artifact]) -> None:
+    """Measure each adapter among artifacts whose base is among them or beside it, and say what it costs."""
     bases = [artifact for artifact in artifacts if artifact.is_base]
     adapters = [artifact for artifact in artifacts if artifact.is_adapter]
-    return [measure(on_base(one, next(iter(bases), None))) for one in adapters if bases or bases_beside(one)]
+    for one in adapters:
+        if bases or bases_beside(one):
+            console.note(measure(on_base(one, next(iter(bases), None))).text)
 
 
 def measure(adapter: Artifact, *, threads: int | None = None) -> AdapterCost:

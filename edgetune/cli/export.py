@@ -12,7 +12,7 @@ from edgetune import console
 from edgetune.cli.verify import require_verified
 
 if TYPE_CHECKING:
-    from edgetune.exporting import Source
+    from edgetune.exporting import Source, Wanted
 
 #: Options that say what --auto shall keep to.
 _OF_AUTO = ("max_size", "min_decode", "min_retention", "rows")
@@ -104,29 +104,39 @@ def export(
     a run is verified against the trained model (see `edgetune verify`); exit code 9 if it fails.
     A PEFT folder that was trained elsewhere is exported as a run is, without that verification.
     """
-    from edgetune.bench.adapter_cost import adapter_costs
-    from edgetune.exporting import Wanted, find_source, plan_parts, weighted
+    from edgetune.exporting import Wanted
+
+    kind = f"{format}-{backend}" if backend else format
+    source = _source(subject, base, kind, imatrix, imatrix_text)
+    if flags["auto"]:
+        _ship_smallest(source, kind, quant, flags)
+    elif any(flags[name] is not None for name in _OF_AUTO):
+        raise click.UsageError("--max-size, --min-decode, --min-retention and --rows need --auto")
+    else:
+        _write(source, Wanted(kind, quant, adapter == "separate", with_base), output, flags)
+
+
+def _source(subject: str, base: str | None, format: str, imatrix: str | None, text: Path | None) -> Source:
+    from edgetune.exporting import find_source, weighted
+
+    if text is not None and imatrix is None:
+        raise click.UsageError("--imatrix-text needs --imatrix auto")
+    source = find_source(subject, base)
+    return source if imatrix is None else weighted(source, format, imatrix, text)
+
+
+def _write(source: Source, wanted: Wanted, output: Path | None, flags: Mapping[str, Any]) -> None:
+    from edgetune.bench.adapter_cost import tell_costs
+    from edgetune.exporting import plan_parts
     from edgetune.exporting_text import artifact_table, json_text, plans_text
     from edgetune.verification.subjects import verify_exports
 
-    source = find_source(subject, base)
-    if imatrix is not None:
-        source = weighted(source, format, imatrix, imatrix_text)
-    kind = f"{format}-{backend}" if backend else format
-    if flags["auto"]:
-        _ship_smallest(source, kind, quant, flags)
-        return
-    if any(flags[name] is not None for name in _OF_AUTO):
-        raise click.UsageError("--max-size, --min-decode, --min-retention and --rows need --auto")
-    wanted = Wanted(kind, quant, adapter == "separate", with_base)
     parts = source.parts(wanted, output)
-    plans = plan_parts(parts)
-    console.note(plans_text(parts, plans))
+    console.note(plans_text(parts, plans := plan_parts(parts)))
     artifacts = [part.write() for part in (() if flags["only_plan"] else parts)]
     if artifacts or flags["as_json"]:
         console.data(json_text(plans, artifacts) if flags["as_json"] else artifact_table(artifacts))
-    for cost in adapter_costs(artifacts) if flags["cost"] else ():
-        console.note(cost.text)
+    tell_costs(artifacts if flags["cost"] else ())
     if flags["verify"] and source.run:
         require_verified(verify_exports(source.run, artifacts))
 
