@@ -20,7 +20,7 @@ from edgetune.runtimes.llama_cpp import LlamaCppRuntime
 from edgetune.verification.divergence import Distributions, Divergences, divergences, log_softmax, summarise
 
 HERE = Path(__file__).resolve().parent
-ROWS, LENGTH = 8, 128
+ROWS, LENGTH = 16, 64
 
 
 def compare(base: Path, adapter: Path, ggufs: Mapping[str, Path], work: Path) -> dict[str, Any]:

@@ -62,8 +62,8 @@ class GgufExporter:
         with files.atomic_path(folder) as temporary:
             temporary.mkdir()
             file = temporary / f"{name}.gguf"
-            stop_ids = _write(prepared, file)
-            manifest = build_manifest(prepared, name, file, stop_ids)
+            stop_ids, digest = _write(prepared, file)
+            manifest = build_manifest(prepared, name, file, stop_ids, digest)
             write_manifest(temporary, manifest)
         return Artifact(folder, manifest)
 
@@ -98,11 +98,12 @@ class GgufExporter:
         assert artifact.manifest is not None, "verified artifacts have one"
         prepared = prepare(model, artifact.manifest.precision)
         writer, check = build_metadata(model, prepared.architecture, prepared.config, prepared.precision)
-        name = f"{model.name}-{prepared.precision}"
+        name, main = f"{model.name}-{prepared.precision}", artifact.main_file
+        expected = build_manifest(prepared, name, main, check.stop_ids, files.sha256_file(main))
         return [
             *reading_back.metadata_problems(file, writer),
             *reading_back.type_problems(file, {n: c.type for n, c in prepared.choices.items()}),
-            *manifest_problems(artifact.manifest, build_manifest(prepared, name, artifact.main_file, check.stop_ids)),
+            *manifest_problems(artifact.manifest, expected),
         ]
 
 
@@ -123,14 +124,14 @@ def _head_bytes(tokenizer_folder: Path) -> int:
     return max(sizes, default=0)
 
 
-def _write(prepared: Prepared, file: Path) -> tuple[int, ...]:
-    """Write the file and return the tokens that end an answer."""
+def _write(prepared: Prepared, file: Path) -> tuple[tuple[int, ...], str]:
+    """Write the file and return the tokens that end an answer, and its SHA-256."""
     writer, check = build_metadata(prepared.model, prepared.architecture, prepared.config, prepared.precision)
     for note in check.notes:
         console.note(f"note: {note}")
     total = sum(tensor.elements for tensor in prepared.tensors)
     with console.progress(f"Writing {file.name}", total / 1e6, "M weights") as bar:
-        write_gguf(
+        digest = write_gguf(
             file,
             writer,
             prepared.tensors,
@@ -138,4 +139,4 @@ def _write(prepared: Prepared, file: Path) -> tuple[int, ...]:
             threads=default_threads(),
             on_written=lambda tensor: bar.advance(tensor.elements / 1e6),
         )
-    return check.stop_ids
+    return check.stop_ids, digest

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetune import __version__, extras, files
+from edgetune import __version__, extras
 from edgetune.adapters.merging import MergedWeights
 from edgetune.artifact import ArtifactManifest
 from edgetune.errors import ExportError
@@ -118,8 +118,10 @@ def build_metadata(
     return writer, add_vocabulary(writer, model.tokenizer_folder, architecture.name, config.vocabulary, stops)
 
 
-def build_manifest(prepared: Prepared, name: str, file: Path, stop_ids: tuple[int, ...]) -> ArtifactManifest:
-    """What a written file is."""
+def build_manifest(
+    prepared: Prepared, name: str, file: Path, stop_ids: tuple[int, ...], digest: str
+) -> ArtifactManifest:
+    """What a written file is; ``digest`` is its SHA-256."""
     model, config = prepared.model, prepared.config
     return ArtifactManifest(
         name=name,
@@ -139,7 +141,7 @@ def build_manifest(prepared: Prepared, name: str, file: Path, stop_ids: tuple[in
         parameters=sum(tensor.elements for tensor in prepared.tensors if not tensor.name.startswith("rope_")),
         tensor_types=prepared.tensor_types,
         fallbacks=prepared.fallbacks,
-        sha256={file.name: files.sha256_file(file)},
+        sha256={file.name: digest},
         size_bytes=file.stat().st_size,
         edgetune=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from edgetune.adapters.merging import RowReader
 from edgetune_gguf.mixture import Choice, row_bytes
-from edgetune_gguf.quantiser import AHEAD, Matrix, default_threads, workers
+from edgetune_gguf.quantiser import AHEAD, TASK_VALUES, Matrix, Source, default_threads, workers
 from edgetune_gguf.tensors import FileTensor
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
     *,
     threads: int,
     on_written: Callable[[FileTensor], object],
-) -> None:
+) -> str:
     """Write the file; at most one tensor is in memory at a time.
 
     Args:
@@ -64,20 +65,34 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
         threads: for quantising.
         on_written: told each tensor that is done.
 
+    Returns:
+        SHA-256 of the file: hashing what passes by saves reading it again.
+
     Raises:
         ExportError: a tensor holds values that its type cannot.
         ModelError: a weight file is damaged.
     """
     _write_head(path, writer, tensors, choices)
     # The data follows by plain writes: unlike numpy's tofile they report a full disk as such.
+    digest, waiting = sha256(path.read_bytes()), iter(tensors)
     with path.open("ab") as handle, workers(threads) as pool:
-        handle.write(b"\0" * _padding(handle.tell()))
-        for tensor in tensors:
-            size = 0
-            for data in pool.quantise(_matrix(tensor, _reader(tensor)), choices[tensor.name].type):
-                size += handle.write(data.data)
-            handle.write(b"\0" * _padding(size))
-            on_written(tensor)
+
+        def put(data: bytes | memoryview) -> None:
+            digest.update(data)
+            handle.write(data)
+
+        put(b"\0" * _padding(handle.tell()))
+        for part in pool.quantise(_source(tensor, choices[tensor.name].type) for tensor in tensors):
+            put(part.data.data)
+            if part.last:  # all of it lies at multiples of the alignment so far
+                put(b"\0" * _padding(handle.tell()))
+                on_written(next(waiting))
+    return digest.hexdigest()
+
+
+def _source(tensor: FileTensor, kind: str) -> Source:
+    large = tensor.rows is None and tensor.elements > TASK_VALUES
+    return Source(lambda: _matrix(tensor, _reader(tensor)), kind, large)
 
 
 def _reader(tensor: FileTensor) -> RowReader:
