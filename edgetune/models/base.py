@@ -35,7 +35,7 @@ from edgetune.recipe import ModelSettings
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 #: Bytes of weights that take a moment to hash, and what whoever asks for a model imports next, which takes seconds.
 LONG_TO_HASH = 200_000_000
-NEEDED_SOON = ("torch", "transformers.configuration_utils")
+NEEDED_SOON = ("torch", "transformers.configuration_utils", "transformers.activations")
 
 
 @dataclass(frozen=True)

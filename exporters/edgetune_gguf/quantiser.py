@@ -26,7 +26,7 @@ from edgetune.errors import ExportError, MissingExtra
 from edgetune_gguf.mixture import row_bytes
 
 #: Values that one task makes and quantises: few enough for a processor's cache, enough for its own costs not to matter.
-TASK_VALUES = 1 << 18
+TASK_VALUES = 1 << 19
 #: Tasks for each thread that have been handed out and whose bytes have not been taken.
 AHEAD = 2
 

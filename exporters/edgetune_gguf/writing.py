@@ -74,7 +74,9 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
     """
     _write_head(path, writer, tensors, choices)
     # The data follows by plain writes: unlike numpy's tofile they report a full disk as such.
-    digest, waiting = sha256(path.read_bytes()), iter(tensors)
+    with path.open("rb") as head:
+        digest = sha256(head.read(path.stat().st_size))
+    waiting = iter(tensors)
     with path.open("ab") as handle, workers(threads) as pool:
 
         def put(data: bytes | memoryview) -> None:
