@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
 from types import ModuleType
 
 from edgetune.errors import MissingExtra
@@ -21,3 +24,23 @@ def require(module: str, *, extra: str, needed_for: str) -> ModuleType:
         if error.name and module.split(".", maxsplit=1)[0] == error.name.split(".")[0]:
             raise MissingExtra(extra, needed_for) from error
         raise
+
+
+@contextmanager
+def imported_meanwhile(*modules: str) -> Iterator[None]:
+    """Import what will be needed soon while the body waits for the disk or computes outside of Python.
+
+    The import has ended when this has. One that fails is left to whoever needs the module: it fails there again.
+    """
+
+    def work() -> None:
+        for module in modules:
+            with suppress(Exception):
+                importlib.import_module(module)
+
+    thread = Thread(target=work, name="imports")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

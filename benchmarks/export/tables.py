@@ -71,7 +71,7 @@ def _head(result: Mapping[str, Any]) -> str:
 
 
 def _ways(result: Mapping[str, Any]) -> str:
-    head = ["", "s (each turn)", "times faster", "peak RSS, MB", "of the chain's", "anonymous, MB"]
+    head = ["", "s (each turn)", "times faster (range of turns)", "peak RSS, MB", "of the chain's", "anonymous, MB"]
     rows = []
     for target in TARGETS:
         theirs, mine = fastest(result, target), way(result, OURS, (target,))
@@ -84,11 +84,17 @@ def _figures(found: Way, other: Way | None) -> list[str]:
     turns = ", ".join(f"{seconds:.1f}" for seconds in found.seconds)
     return [
         f"{median(found.seconds):.1f} ({turns})",
-        f"{median(other.seconds) / median(found.seconds):.2f}" if other else "",
+        _times(found, other) if other else "",
         f"{found.peak / 1e6:.0f}",
         f"{found.peak / other.peak:.2f}" if other else "",
         f"{found.anonymous / 1e6:.0f}",
     ]
+
+
+def _times(found: Way, other: Way) -> str:
+    """Median over median, and the range over the turns, each against its own neighbour."""
+    turns = [theirs / mine for theirs, mine in zip(other.seconds, found.seconds, strict=True)]
+    return f"{median(other.seconds) / median(found.seconds):.2f} ({min(turns):.2f} to {max(turns):.2f})"
 
 
 def _verdicts(result: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from edgetune import console, files
+from edgetune import console, extras, files
 from edgetune.errors import ModelError
 from edgetune.models import hub
 from edgetune.models.weights import weight_files
@@ -33,6 +33,9 @@ from edgetune.recipe import ModelSettings
 
 #: Pickled weight files: reading one can run any code it holds.
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+#: Bytes of weights that take a moment to hash, and what whoever asks for a model imports next, which takes seconds.
+LONG_TO_HASH = 200_000_000
+NEEDED_SOON = ("torch", "transformers.configuration_utils", "transformers.activations")
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,11 @@ def _hash_weights(weights: list[Path]) -> str:
     """One hash over all weight files: of the lines ``NAME HASH``, sorted by name."""
     total = sum(path.stat().st_size for path in weights)
     digest = sha256()
-    with console.progress("Checking the base model", total=total / 1e6, unit="MB") as bar:
+    soon = NEEDED_SOON if total > LONG_TO_HASH else ()
+    with (
+        extras.imported_meanwhile(*soon),
+        console.progress("Checking the base model", total=total / 1e6, unit="MB") as bar,
+    ):
         for path in sorted(weights):
             digest.update(f"{path.name} {files.sha256_file(path)}\n".encode())
             bar.advance(path.stat().st_size / 1e6)

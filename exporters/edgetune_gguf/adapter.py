@@ -94,7 +94,7 @@ def export(model: TunedModel, precision: str, folder: Path) -> Artifact:
         temporary.mkdir()
         file = temporary / f"{model.name}-adapter-{found.precision}.gguf"
         threads = default_threads()
-        write_gguf(
+        digest = write_gguf(
             file,
             adapter_metadata(found),
             prepared.tensors,
@@ -102,7 +102,7 @@ def export(model: TunedModel, precision: str, folder: Path) -> Artifact:
             threads=threads,
             on_written=lambda _: None,
         )
-        manifest = adapter_manifest(prepared, file, stop_ids, missing)
+        manifest = adapter_manifest(prepared, file, stop_ids, missing, digest)
         write_manifest(temporary, manifest)
     return Artifact(folder, manifest)
 
@@ -186,11 +186,11 @@ def adapter_metadata(found: AdapterPlan) -> GGUFWriter:
 
 
 def adapter_manifest(
-    prepared: Prepared, file: Path, stop_ids: tuple[int, ...], missing: Mapping[str, float]
+    prepared: Prepared, file: Path, stop_ids: tuple[int, ...], missing: Mapping[str, float], digest: str
 ) -> ArtifactManifest:
-    """What a written adapter is."""
+    """What a written adapter is; ``digest`` is the file's SHA-256."""
     model = prepared.model
-    found = build_manifest(prepared, file, stop_ids)
+    found = build_manifest(prepared, file, stop_ids, digest)
     changes = {
         "name": f"{model.name}-adapter-{prepared.precision}",
         "merged_into": model.trained_against or "base",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgetune import files
 from edgetune.artifact import Artifact
 from edgetune.differences import manifest_problems
 from edgetune.errors import ArtifactError
@@ -32,7 +33,8 @@ def metadata_problems(model: TunedModel, artifact: Artifact) -> list[str]:
     stop_ids = build_metadata(base)[1].stop_ids
     # What an approximation left out is computed with it: the weights tell whether that is so.
     prepared = replace(base, model=model, precision=found.precision, choices={})
-    expected = adapter_manifest(prepared, artifact.main_file, stop_ids, written.missing)
+    digest = files.sha256_file(artifact.main_file)
+    expected = adapter_manifest(prepared, artifact.main_file, stop_ids, written.missing, digest)
     same = {field: getattr(written, field) for field in ("parameters", "tensor_types")}
     return [
         *reading_back.metadata_problems(file, adapter_metadata(found)),

@@ -62,8 +62,8 @@ class GgufExporter:
         with files.atomic_path(folder) as temporary:
             temporary.mkdir()
             file = temporary / f"{prepared.stem}.gguf"
-            stop_ids = _write(prepared, file)
-            manifest = build_manifest(prepared, file, stop_ids)
+            stop_ids, digest = _write(prepared, file)
+            manifest = build_manifest(prepared, file, stop_ids, digest)
             write_manifest(temporary, manifest)
         return Artifact(folder, manifest)
 
@@ -117,10 +117,12 @@ class GgufExporter:
             return ["the imatrix it was quantised with is not in the run any more, so its types cannot be told"]
         prepared = prepare(model, artifact.manifest.precision)
         writer, check = build_metadata(prepared)
+        main = artifact.main_file
+        expected = build_manifest(prepared, main, check.stop_ids, files.sha256_file(main))
         return [
             *reading_back.metadata_problems(file, writer),
             *reading_back.type_problems(file, {n: c.type for n, c in prepared.choices.items()}),
-            *manifest_problems(artifact.manifest, build_manifest(prepared, artifact.main_file, check.stop_ids)),
+            *manifest_problems(artifact.manifest, expected),
         ]
 
 
@@ -142,14 +144,14 @@ def _head_bytes(tokenizer_folder: Path) -> int:
     return max(sizes, default=0)
 
 
-def _write(prepared: Prepared, file: Path) -> tuple[int, ...]:
-    """Write the file and return the tokens that end an answer."""
+def _write(prepared: Prepared, file: Path) -> tuple[tuple[int, ...], str]:
+    """Write the file and return the tokens that end an answer, and its SHA-256."""
     writer, check = build_metadata(prepared)
     for note in check.notes:
         console.note(f"note: {note}")
     total = sum(tensor.elements for tensor in prepared.tensors)
     with console.progress(f"Writing {file.name}", total / 1e6, "M weights") as bar:
-        write_gguf(
+        digest = write_gguf(
             file,
             writer,
             prepared.tensors,
@@ -158,4 +160,4 @@ def _write(prepared: Prepared, file: Path) -> tuple[int, ...]:
             importance=prepared.imatrix.means if prepared.imatrix else None,
             on_written=lambda tensor: bar.advance(tensor.elements / 1e6),
         )
-    return check.stop_ids
+    return check.stop_ids, digest

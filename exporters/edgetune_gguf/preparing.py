@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetune import __version__, extras, files
+from edgetune import __version__, extras
 from edgetune.adapters.merging import MergedWeights
 from edgetune.artifact import ArtifactManifest
 from edgetune.errors import ExportError
@@ -132,8 +132,8 @@ def build_metadata(prepared: Prepared) -> tuple[GGUFWriter, VocabularyCheck]:
     return writer, add_vocabulary(writer, model.tokenizer_folder, architecture.name, config.vocabulary, stops)
 
 
-def build_manifest(prepared: Prepared, file: Path, stop_ids: tuple[int, ...]) -> ArtifactManifest:
-    """What a written file is."""
+def build_manifest(prepared: Prepared, file: Path, stop_ids: tuple[int, ...], digest: str) -> ArtifactManifest:
+    """What a written file is; ``digest`` is its SHA-256."""
     model, config = prepared.model, prepared.config
     return ArtifactManifest(
         name=prepared.stem,
@@ -153,7 +153,7 @@ def build_manifest(prepared: Prepared, file: Path, stop_ids: tuple[int, ...]) ->
         parameters=sum(tensor.elements for tensor in prepared.tensors if not tensor.name.startswith("rope_")),
         tensor_types=prepared.tensor_types,
         fallbacks=prepared.fallbacks,
-        sha256={file.name: files.sha256_file(file)},
+        sha256={file.name: digest},
         size_bytes=file.stat().st_size,
         edgetune=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from edgetune.errors import ExportError, MissingExtra
 from edgetune_gguf.mixture import row_bytes
 
 #: Values that one task makes and quantises: few enough for a processor's cache, enough for its own costs not to matter.
-TASK_VALUES = 1 << 18
+TASK_VALUES = 1 << 19
 #: Tasks for each thread that have been handed out and whose bytes have not been taken.
 AHEAD = 2
 
@@ -58,6 +58,34 @@ class Matrix:
         return max(1, TASK_VALUES // self.shape[1] // self.unit) * self.unit
 
 
+@dataclass(frozen=True)
+class Source:
+    """A matrix that is opened when its turn comes.
+
+    Attributes:
+        open: gives the matrix.
+        kind: ggml's name of the type to encode it in.
+        large: it comes whole, so those before it are done with first.
+    """
+
+    open: Callable[[], Matrix]
+    kind: str
+    large: bool = False
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Some rows.
+
+    Attributes:
+        data: as they stand in the file.
+        last: of their matrix.
+    """
+
+    data: NDArray[np.uint8]
+    last: bool
+
+
 class Workers:
     """Threads that encode. Made by :func:`workers`."""
 
@@ -65,24 +93,21 @@ class Workers:
         self._pool = pool
         self._ahead = AHEAD * threads
 
-    def quantise(self, matrix: Matrix, kind: str) -> Iterator[NDArray[np.uint8]]:
-        """Encode a matrix.
-
-        Args:
-            matrix: its values.
-            kind: ggml's name of the type.
-
-        Yields:
-            The bytes as they stand in the file, part by part.
+    def quantise(self, sources: Iterable[Source]) -> Iterator[Encoded]:
+        """Encode matrices in order, without a pause between one and the next.
 
         Raises:
-            ExportError: the values are not finite, or too large for the type.
+            ExportError: values are not finite, or too large for the type.
         """
-        waiting: deque[Future[NDArray[np.uint8]]] = deque()
-        for start in range(0, matrix.shape[0], matrix.step):
-            if len(waiting) == self._ahead:
+        waiting: deque[Future[Encoded]] = deque()
+        for source in sources:
+            while source.large and waiting:
                 yield waiting.popleft().result()
-            waiting.append(self._pool.submit(_encode, matrix, start, kind))
+            matrix = source.open()
+            for start in range(0, matrix.shape[0], matrix.step):
+                if len(waiting) == self._ahead:
+                    yield waiting.popleft().result()
+                waiting.append(self._pool.submit(_encode, matrix, start, source.kind))
         while waiting:
             yield waiting.popleft().result()
 
@@ -107,12 +132,12 @@ def _alone() -> None:
         torch.set_num_threads(1)
 
 
-def _encode(matrix: Matrix, start: int, kind: str) -> NDArray[np.uint8]:
+def _encode(matrix: Matrix, start: int, kind: str) -> Encoded:
     stop, columns = min(matrix.shape[0], start + matrix.step), matrix.shape[1]
     rows = np.ascontiguousarray(matrix.rows(start, stop), dtype=np.float32)
     _require_finite(matrix.name, rows, kind)
     if kind == "F32":
-        return rows.reshape(-1).view(np.uint8)
+        return Encoded(rows.reshape(-1).view(np.uint8), stop == matrix.shape[0])
     encoded = np.empty((stop - start) * row_bytes(kind, columns), dtype=np.uint8)
     aim = matrix.importance
     assert aim is None or (aim.shape == (columns,) and aim.dtype == np.float32), f"{matrix.name}: importance"
@@ -126,7 +151,7 @@ def _encode(matrix: Matrix, start: int, kind: str) -> NDArray[np.uint8]:
         None if aim is None else aim.ctypes.data,
     )
     assert written == encoded.nbytes, f"{matrix.name}: {written} bytes where {encoded.nbytes} were expected"
-    return encoded
+    return Encoded(encoded, stop == matrix.shape[0])
 
 
 def default_threads() -> int:

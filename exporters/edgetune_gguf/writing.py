@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from edgetune.adapters.merging import RowReader
 from edgetune_gguf.mixture import Choice, row_bytes
-from edgetune_gguf.quantiser import AHEAD, Matrix, default_threads, workers
+from edgetune_gguf.quantiser import AHEAD, TASK_VALUES, Matrix, Source, default_threads, workers
 from edgetune_gguf.tensors import FileTensor, Values
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
     threads: int,
     importance: Mapping[str, Values] | None = None,
     on_written: Callable[[FileTensor], object],
-) -> None:
+) -> str:
     """Write the file; at most one tensor is in memory at a time.
 
     Args:
@@ -67,21 +68,38 @@ def write_gguf(  # noqa: PLR0913 - one call with everything the file is made of
         importance: of the inputs of some tensors.
         on_written: told each tensor that is done.
 
+    Returns:
+        SHA-256 of the file: hashing what passes by saves reading it again.
+
     Raises:
         ExportError: a tensor holds values that its type cannot.
         ModelError: a weight file is damaged.
     """
     _write_head(path, writer, tensors, choices)
     # The data follows by plain writes: unlike numpy's tofile they report a full disk as such.
+    with path.open("rb") as head:
+        digest = sha256(head.read(path.stat().st_size))
+    waiting = iter(tensors)
     with path.open("ab") as handle, workers(threads) as pool:
-        handle.write(b"\0" * _padding(handle.tell()))
-        for tensor in tensors:
-            size = 0
-            matrix = replace(_matrix(tensor, _reader(tensor)), importance=(importance or {}).get(tensor.name))
-            for data in pool.quantise(matrix, choices[tensor.name].type):
-                size += handle.write(data.data)
-            handle.write(b"\0" * _padding(size))
-            on_written(tensor)
+
+        def put(data: bytes | memoryview) -> None:
+            digest.update(data)
+            handle.write(data)
+
+        put(b"\0" * _padding(handle.tell()))
+        for part in pool.quantise(
+            _source(tensor, choices[tensor.name].type, (importance or {}).get(tensor.name)) for tensor in tensors
+        ):
+            put(part.data.data)
+            if part.last:  # all of it lies at multiples of the alignment so far
+                put(b"\0" * _padding(handle.tell()))
+                on_written(next(waiting))
+    return digest.hexdigest()
+
+
+def _source(tensor: FileTensor, kind: str, importance: Values | None) -> Source:
+    large = tensor.rows is None and tensor.elements > TASK_VALUES
+    return Source(lambda: replace(_matrix(tensor, _reader(tensor)), importance=importance), kind, large)
 
 
 def _reader(tensor: FileTensor) -> RowReader:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from edgetune.adapters.merging import HEAD, MergedWeights
+from edgetune.adapters.tensors import read_rows
 from edgetune.errors import ModelError
 from edgetune.models.nf4 import nf4_round_trip
 
@@ -40,6 +41,43 @@ def test_merged_weights_equal_those_of_peft(tmp_path, tiny, settings):
         assert values.shape == info.shape
         assert values.dtype == np.float32
         np.testing.assert_allclose(values, expected[name].numpy(), atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_rows_are_those_of_the_whole(tmp_path, tiny, settings):
+    base = tiny.save_base(tmp_path / "base")
+    tiny.save_adapter(base, tmp_path / "adapter", **settings)
+    merged = MergedWeights(base, tmp_path / "adapter", "base")
+    matrices = {name for name, info in merged.tensors.items() if len(info.shape) == 2}
+    by_rows = {name for name in matrices if merged.reads_rows(name)}
+    # DoRA's norms of an embedding run over all tokens.
+    columns = {"model.embed_tokens.weight"} if settings is SETTINGS["dora-embedding"] else set()
+    assert by_rows == matrices - columns
+    for name in by_rows:
+        read, whole = merged.open_rows(name), merged.read(name)
+        parts = [read(start, min(start + 5, len(whole))) for start in range(0, len(whole), 5)]
+        np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_a_matrix_rounded_to_nf4_is_not_read_by_rows(tmp_path, tiny):
+    base = tiny.save_base(tmp_path / "base")
+    tiny.save_adapter(base, tmp_path / "adapter")
+    module = "model.layers.0.self_attn.q_proj"
+    merged = MergedWeights(base, tmp_path / "adapter", "nf4", [module])
+    assert not merged.reads_rows(f"{module}.weight")
+    assert merged.reads_rows("model.layers.1.self_attn.q_proj.weight")
+
+
+def test_a_file_that_was_cut_short_while_it_is_read_is_named(tmp_path, tiny):
+    base = tiny.save_base(tmp_path / "base")
+    merged = MergedWeights(base)
+    name = max(merged.tensors, key=lambda name: merged.tensors[name].start)
+    info = merged.tensors[name]
+    read = merged.open_rows(name) if merged.reads_rows(name) else lambda *_: read_rows(info, 0, info.shape[0])
+    with info.file.open("r+b") as handle:
+        handle.truncate(info.start + 1)
+    with pytest.raises(ModelError, match="truncated"):
+        read(0, 1)
 
 
 @pytest.mark.parametrize("bias", ["all", "lora_only"])

@@ -40,10 +40,13 @@ def test_threads_do_not_change_the_bytes(monkeypatch):
     values = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
     monkeypatch.setattr(quantiser, "TASK_VALUES", 1024)
     matrix = quantiser.Matrix("x", values.shape, lambda start, stop: values[start:stop])
+    sources = [quantiser.Source(lambda: matrix, "Q4_K", large) for large in (False, True, False)]
 
     def encoded(threads):
         with quantiser.workers(threads) as pool:
-            return b"".join(part.tobytes() for part in pool.quantise(matrix, "Q4_K"))
+            parts = list(pool.quantise(sources))
+            assert sum(part.last for part in parts) == len(sources)
+            return b"".join(part.data.tobytes() for part in parts)
 
     one, four = encoded(1), encoded(4)
     assert one == four

@@ -293,13 +293,22 @@ def test_a_read_only_folder_is_one_message(tmp_path, tiny, base, monkeypatch):
         GgufExporter().export(tiny.tuned(base), "q8_0", tmp_path / "export")
 
 
+@pytest.mark.parametrize("precision", ["f16", "q8_0"])
+def test_the_size_of_a_task_does_not_change_the_file(tmp_path, tiny, base, monkeypatch, precision):
+    large = GgufExporter().export(tiny.tuned(base), precision, tmp_path / "large")
+    monkeypatch.setattr("edgetune_gguf.quantiser.TASK_VALUES", 1)  # a row, or a head where heads are reordered
+    small = GgufExporter().export(tiny.tuned(base), precision, tmp_path / "small")
+    assert small.sha256 == large.sha256
+    assert open_artifact(small.path, check_hashes=True).sha256 == small.sha256
+
+
 def test_an_interrupted_export_keeps_the_former_artifact(tmp_path, tiny, base, monkeypatch):
     former = GgufExporter().export(tiny.tuned(base), "q8_0", tmp_path / "export")
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgetune_gguf.writing.quantise", interrupted)
+    monkeypatch.setattr("edgetune_gguf.quantiser.Workers.quantise", interrupted)
     with pytest.raises(KeyboardInterrupt):
         GgufExporter().export(tiny.tuned(base, name="other"), "q8_0", tmp_path / "export")
     assert open_artifact(tmp_path / "export", check_hashes=True).manifest == former.manifest

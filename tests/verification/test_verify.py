@@ -20,7 +20,7 @@ from faults import (
 )
 from tinyexports import TEMPLATE
 
-from edgetune.adapters.lora import Change
+from edgetune.adapters.lora import LoadedChange
 from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import open_artifact, write_manifest
 from edgetune.errors import ArtifactError
@@ -29,7 +29,7 @@ from edgetune.verification.record import FILE, load, warning
 from edgetune.verification.reference import PORTABLE
 from edgetune.verification.verify import Verifier, verify_portable
 
-APPLY = Change.apply
+APPLY = LoadedChange.apply
 EOS, BOS = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.add_bos_token"
 
 
@@ -231,7 +231,8 @@ def test_a_quick_look_does_not_replace_a_thorough_one(make_run):
 
 def test_a_wrong_merge_of_our_own_is_seen(make_run, monkeypatch):
     run = make_run()
-    monkeypatch.setattr(Change, "apply", lambda self, weight: APPLY(replace(self, scale=0.8 * self.scale), weight))
+    weaker = lambda self, *given: APPLY(replace(self, scale=0.8 * self.scale), *given)  # noqa: E731
+    monkeypatch.setattr(LoadedChange, "apply", weaker)
     artifact = export(run, "gguf", "q8_0")
     assert "weights" in failed(run, artifact)
 
