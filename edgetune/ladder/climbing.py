@@ -84,7 +84,10 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
     """
     run = source.run
     if run is None:
-        raise ExportError("--auto needs a run: nothing else has a trained model and held-out rows to verify with")
+        raise ExportError(
+            "--auto needs a run: nothing else has a trained model and held-out rows to verify with",
+            hint="choose a precision: --quant q8_0",
+        )
     candidates = _candidates(source, format, precisions)
     verifiers = (Verifier(run, quick=True), Verifier(run, depth=_depth(run, limits)))
     rungs: list[Rung] = []

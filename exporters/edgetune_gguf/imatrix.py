@@ -73,7 +73,7 @@ def read_imatrix(path: Path) -> Imatrix:
     Raises:
         ExportError: there is none, it is damaged or no importance matrix, or a value is negative or not finite.
     """
-    hint = "give a file of `llama-imatrix --output-format gguf`, or --imatrix auto"
+    hint = "give a GGUF file that llama-imatrix wrote, or --imatrix auto"
     if not path.is_file():
         raise ExportError(f"no such imatrix: {path}", hint=hint)
     try:
