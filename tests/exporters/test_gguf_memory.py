@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -44,8 +45,9 @@ def test_the_peak_is_near_the_largest_tensor(tmp_path, tiny):
     largest = max(tensor.numel() * 4 for tensor in weights.values())
     assert total > 30 * largest
     command = [sys.executable, "-c", MEASURE, tmp_path / "base", tmp_path / "small", tmp_path, "q8_0"]
-    found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    # Freed memory goes back at once, so that what is held is measured and not what the allocator of each thread keeps.
+    held = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "500000"}
+    found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True, env=held).stdout)
     assert largest < found["planned"] < 3 * largest
-    # The vocabulary's check and the allocator's spare pages come on top of the tensor.
-    assert found["peak"] < found["planned"] + 24e6
+    assert found["peak"] < found["planned"] + 8e6  # the vocabulary's check comes on top of the tensor
     assert found["peak"] < total / 3
