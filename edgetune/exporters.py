@@ -250,6 +250,7 @@ class TensorPair:
         trained: reads what it should hold.
         problem: what is wrong with the tensor as a whole, in words; then there is nothing to read.
         missing: ‖missing‖ / ‖fine-tune‖, what the format cannot hold of a fine-tune, as said when it was written.
+        searched: scales were searched for with the importance of inputs, whatever the type does by itself.
     """
 
     name: str
@@ -258,6 +259,7 @@ class TensorPair:
     trained: Callable[[], Trained] | None = None
     problem: str | None = None
     missing: float = 0.0
+    searched: bool = False
 
 
 @runtime_checkable

@@ -91,6 +91,8 @@ TYPES = {
     "INT4": TypeLimits(0.13, 0.10),
     "UINT4": TypeLimits(0.13, 0.45),
 }
+#: Share of types whose scales were searched for with an importance matrix: like those of K and IQ types, which search.
+SEARCHED = 0.45
 #: Of a type that is not in the table.
 ANY_TYPE = TypeLimits(0.45, 0.60)
 #: Standard errors that rounding may move a share by, where those are wider than the type's limit: the errors of a
@@ -101,6 +103,16 @@ DEVIATIONS = 8.0
 GAIN = 0.06
 #: A share that may be further off says nothing.
 BLURRED = 0.7
+
+
+def type_limits(kind: str, *, searched: bool = False) -> TypeLimits:
+    """What rounding to a type may do; ``searched``: the importance of inputs was minded.
+
+    >>> type_limits("Q4_0").share, type_limits("Q4_0", searched=True).share
+    (0.1, 0.45)
+    """
+    found = TYPES.get(kind, ANY_TYPE)
+    return TypeLimits(found.error, max(found.share, SEARCHED)) if searched else found
 
 
 def limits_for(precision: str, settings: VerifySettings) -> Limits:

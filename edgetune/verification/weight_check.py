@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from edgetune.verification.limits import ANY_TYPE, BLURRED, DEVIATIONS, GAIN, TYPES
+from edgetune.verification.limits import BLURRED, DEVIATIONS, GAIN, TypeLimits, type_limits
 from edgetune.verification.record import Check
 from edgetune.verification.weights import Share, TensorFinding
 
@@ -33,7 +33,7 @@ def _problems(finding: TensorFinding) -> list[str]:
     if finding.problem:
         return [finding.problem]
     problems = []
-    limit = TYPES.get(finding.type, ANY_TYPE).error
+    limit = _limits(finding).error
     if finding.error is not None and finding.error > limit + finding.allowed:
         problems.append(f"{finding.error:.2%} away from the trained weights; {finding.type} may be {limit:.2%}")
     if _lost(finding):
@@ -45,8 +45,8 @@ def _problems(finding: TensorFinding) -> list[str]:
 
 def _together(kind: str, findings: Sequence[TensorFinding]) -> list[str]:
     """The shares of all tensors of a type as one, which tells smaller differences."""
-    limit = TYPES.get(kind, ANY_TYPE).share / 2
     own = [f for f in findings if f.type == kind]
+    limit = max(_limits(f).share for f in own) / 2
     kept, residue = (_pooled(shares) for shares in ([f.kept for f in own], [f.residue for f in own]))
     problems = []
     if kept and _off(kept, 1.0, limit):
@@ -66,12 +66,16 @@ def _pooled(shares: Sequence[Share | None]) -> Share | None:
     return Share(value=mean, error=1 / math.sqrt(sum(weights)), blur=median(share.blur for share in known))
 
 
+def _limits(finding: TensorFinding) -> TypeLimits:
+    return type_limits(finding.type, searched=finding.searched)
+
+
 def _lost(finding: TensorFinding) -> bool:
-    return finding.kept is not None and _off(finding.kept, 1.0, TYPES.get(finding.type, ANY_TYPE).share)
+    return finding.kept is not None and _off(finding.kept, 1.0, _limits(finding).share)
 
 
 def _based(finding: TensorFinding) -> bool:
-    return finding.residue is not None and _off(finding.residue, 0.0, TYPES.get(finding.type, ANY_TYPE).share)
+    return finding.residue is not None and _off(finding.residue, 0.0, _limits(finding).share)
 
 
 def _off(share: Share, origin: float, limit: float) -> bool:

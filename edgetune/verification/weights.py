@@ -46,6 +46,8 @@ class TensorFinding(Stored):
     residue: Share | None = None
     allowed: float = 0.0
     """Of ``error``, what the format said it cannot hold."""
+    searched: bool = False
+    """Scales were searched for with the importance of inputs."""
 
 
 def compare_tensors(pair: TensorPair) -> TensorFinding:
@@ -67,7 +69,15 @@ def compare_tensors(pair: TensorPair) -> TensorFinding:
             residue = _share(difference, trained.unrounded - trained.beneath, origin=0.0)
     error = _norm(difference) / size if size else float(_norm(difference) > 0)
     allowed = lost / size if size else 0.0
-    return TensorFinding(name=pair.name, type=pair.type, error=error, kept=kept, residue=residue, allowed=allowed)
+    return TensorFinding(
+        name=pair.name,
+        type=pair.type,
+        error=error,
+        kept=kept,
+        residue=residue,
+        allowed=allowed,
+        searched=pair.searched,
+    )
 
 
 def _share(difference: Values, direction: Values, *, origin: float) -> Share | None:

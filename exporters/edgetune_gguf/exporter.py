@@ -103,7 +103,8 @@ class GgufExporter:
         tensors = file_tensors(architecture, config, tuned_weights(model))
         if artifact.is_adapter:
             return adapter_reading.tensor_pairs(tensors, artifact, tuned)
-        return reading_back.tensor_pairs(tensors, reading_back.open_file(artifact), tuned)
+        weighted = artifact.manifest is not None and artifact.manifest.importance_sha256 is not None
+        return reading_back.tensor_pairs(tensors, reading_back.open_file(artifact), tuned, weighted=weighted)
 
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
         """Keys of the file that do not have the value that would be written now, and types that were not asked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from edgetune.differences import setting_problems
 from edgetune.errors import ArtifactError, ModelError
 from edgetune.exporters import TensorPair, Trained
 from edgetune.models.gguf_file import GgufFile, read_gguf
+from edgetune_gguf.mixture import UNWEIGHTED
 from edgetune_gguf.tensors import FileTensor
 
 if TYPE_CHECKING:
@@ -30,17 +32,21 @@ def open_file(artifact: Artifact) -> GgufFile:
         raise ArtifactError(error.message, hint="export it again") from error
 
 
-def tensor_pairs(tensors: Sequence[FileTensor], file: GgufFile, tuned: Mapping[str, Any]) -> Iterator[TensorPair]:
+def tensor_pairs(
+    tensors: Sequence[FileTensor], file: GgufFile, tuned: Mapping[str, Any], *, weighted: bool = False
+) -> Iterator[TensorPair]:
     """Every tensor that the file has or should have, in the file's order.
 
     Args:
         tensors: those that the file should have.
         file: the artifact's.
         tuned: the trained model's.
+        weighted: an importance matrix was used.
     """
     wanted = {tensor.name: tensor for tensor in tensors}
     for name in dict.fromkeys([*file.tensors, *wanted]):
-        yield _pair(name, file, wanted.get(name), tuned)
+        pair = _pair(name, file, wanted.get(name), tuned)
+        yield replace(pair, searched=weighted and pair.type not in UNWEIGHTED)
 
 
 def metadata_problems(file: GgufFile, writer: GGUFWriter) -> list[str]:

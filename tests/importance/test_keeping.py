@@ -67,6 +67,29 @@ def test_the_rows_and_the_text_have_the_same_share(run, monkeypatch):
     assert 256 in seen["lengths"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("precision", ["q4_0", "q4_1", "q5_0", "iq4_nl", "q3_k_m"])
+def test_what_searching_takes_away_is_no_alarm(make_run, seed, precision):
+    run = make_run(seed, "qlora")
+    write_rows(run.train_file)
+    (part,) = merged(weighted(find_source(str(run.folder)), "gguf", "auto"), precision)
+    checks = {check.name: check for check in Verifier(run, quick=True).verify(part.write()).checks}
+    assert checks["metadata"].passed, checks["metadata"].problems
+    assert checks["weights"].passed, checks["weights"].problems
+
+
+def test_a_layer_without_its_adapter_is_seen_all_the_same(run):
+    source = weighted(find_source(str(run.folder)), "gguf", "auto")
+    weights = run.adapter_folder / "adapter_model.safetensors"
+    sound = load_file(weights)
+    save_file({name: 0 * t if "layers.1.mlp.up_proj.lora_B" in name else t for name, t in sound.items()}, weights)
+    artifact = merged(source, "q4_0")[0].write()
+    save_file(sound, weights)
+    checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
+    assert not checks["weights"].passed
+    assert any("blk.1.ffn_up.weight: holds" in problem for problem in checks["weights"].problems)
+
+
 def test_an_artifact_that_minds_it_is_verified(run):
     source = weighted(find_source(str(run.folder)), "gguf", "auto")
     (part,) = merged(source, "q4_k_m")
