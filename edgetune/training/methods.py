@@ -188,6 +188,9 @@ def _packed_layer(layer: torch.nn.Linear) -> torch.nn.Module:
         module=packed,
     )
     packed.bias = layer.bias
+    # On processors with AVX-512 BF16 the first evaluation would repack the weight in place, with scales rounded to
+    # bfloat16: training would go on over another base than the one it began with.
+    packed.support_avx512bf16_for_cpu = False
     moved: torch.nn.Module = packed.to(layer.weight.device)  # this is where bitsandbytes quantises
     return moved
 

@@ -156,7 +156,7 @@ def test_ctrl_c_twice_says_what_is_kept_too(tmp_path, resolved, monkeypatch):
 def test_ctrl_c_in_the_pipeline_names_the_pipeline(resolved, monkeypatch, capsys, late):
     if late:
         monkeypatch.setattr(pipeline.training, "train", lambda *_, **__: SimpleNamespace(recipe=None))
-        monkeypatch.setattr(pipeline, "tuned_model", ctrl_c)
+        monkeypatch.setattr(pipeline, "recipe_parts", lambda _: ctrl_c())
     else:
         monkeypatch.setattr("edgetune.training.preparing.load_rows", ctrl_c)
     assert main(["run", str(resolved.path), "--output", "x"]) == 130
