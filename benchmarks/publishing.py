@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import itertools
 import json
 import re
@@ -50,6 +51,19 @@ def _commit() -> str | None:
 
     commit, changes = ask("rev-parse", "--short=12", "HEAD"), ask("status", "--porcelain", "--untracked-files=no")
     return commit and commit + ("+changes" if changes else "")
+
+
+def smart_home_run() -> Path:
+    """The run named on the command line, else the newest of the smart-home recipe, which is run if there is none."""
+    if len(sys.argv) > 1:
+        return Path(sys.argv[1])
+    spec = importlib.util.spec_from_file_location("smart_home", REPOSITORY / "benchmarks" / "smart-home" / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Path = module.newest_run()
+    return found
 
 
 def now() -> str:

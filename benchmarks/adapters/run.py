@@ -6,14 +6,12 @@ trained runs/smart-home-*. The Spanish adapter is trained for three minutes if t
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +38,7 @@ TURNS = 3
 
 def main() -> None:
     """Train what is missing, export, measure in turns, publish."""
-    english = open_run(Path(sys.argv[1]) if len(sys.argv) > 1 else _smart_home().newest_run())
+    english = open_run(publishing.smart_home_run())
     runs = {"en": english, "es": _spanish()}
     machine = publishing.describe_machine(("llama-cpp-python", "gguf"))
     questions = {name: _questions(run) for name, run in runs.items()}
@@ -56,16 +54,6 @@ def main() -> None:
     result = {"created": publishing.now(), "machine": machine, "size_bytes": sizes, "samples": found}
     publishing.write_results(HERE / "results", result, machine["cpu"])
     publishing.put_into_readme(HERE / "README.md", page(result))
-
-
-def _smart_home() -> ModuleType:
-    """The benchmark beside this one, which knows where the quickstart's run is."""
-    spec = importlib.util.spec_from_file_location("smart_home", HERE.parent / "smart-home" / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _spanish() -> Run:

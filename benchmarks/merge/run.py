@@ -5,10 +5,8 @@ Usage: python benchmarks/merge/run.py [RUN]; default: the newest trained runs/sm
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -31,22 +29,12 @@ TITLES = {
 
 def main() -> None:
     """Evaluate, store and publish."""
-    run = open_run(Path(sys.argv[1]) if len(sys.argv) > 1 else _smart_home().newest_run())
+    run = open_run(publishing.smart_home_run())
     record = edgetune.merge(run, rows=ROWS, write=False)
     machine = publishing.describe_machine(("torch", "transformers", "peft"))
     found = {"created": publishing.now(), "machine": machine, "record": record.model_dump(mode="json")}
     publishing.write_results(HERE / "results", found, machine["cpu"])
     publishing.put_into_readme(HERE / "README.md", page(found))
-
-
-def _smart_home() -> ModuleType:
-    """The benchmark beside this one, which knows where the quickstart's run is."""
-    spec = importlib.util.spec_from_file_location("smart_home", HERE.parent / "smart-home" / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def page(found: dict[str, Any]) -> str:

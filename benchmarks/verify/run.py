@@ -5,11 +5,9 @@ Usage: python benchmarks/verify/run.py [RUN]; default: the newest trained runs/s
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 HERE = Path(__file__).resolve().parent
@@ -42,7 +40,7 @@ DEPTH = Depth(rows=64, answers=240)
 
 def main() -> None:
     """Export, verify, store and publish."""
-    run = open_run(Path(sys.argv[1]) if len(sys.argv) > 1 else _smart_home().newest_run())
+    run = open_run(publishing.smart_home_run())
     machine = publishing.describe_machine(
         ("llama-cpp-python", "gguf", "onnxruntime", "onnxruntime-genai", "torch", "transformers", "peft")
     )
@@ -54,16 +52,6 @@ def main() -> None:
             found["artifacts"].append({"way": way, "precision": precision, **_verified(verifier, artifact)})
     publishing.write_results(HERE / "results", found, machine["cpu"])
     publishing.put_into_readme(HERE / "README.md", page(found))
-
-
-def _smart_home() -> ModuleType:
-    """The benchmark beside this one, which knows where the quickstart's run is."""
-    spec = importlib.util.spec_from_file_location("smart_home", HERE.parent / "smart-home" / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _variants() -> list[tuple[Way, str, str]]:

@@ -19,7 +19,7 @@ from edgetune.run import Run
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Tokens of the training rows, and as many of general text: more changed little (docs/decisions/0009).
+#: Tokens of the training rows, and as many of general text (docs/decisions/0009-few-bits.md).
 TOKENS = 10_000
 #: Longest row where the recipe does not say.
 _LONGEST = 2048
