@@ -7,7 +7,6 @@ rsLoRA (2312.03732). Adapters are PEFT's.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgetune import extras
 from edgetune.errors import RecipeError
 from edgetune.models.nf4 import BLOCK_SIZE, nf4_round_trip
+from edgetune.models.peft_library import load_peft, renamed_names_allowed
 from edgetune.training.devices import Choice
 
 if TYPE_CHECKING:
@@ -68,15 +68,14 @@ def default_learning_rate(method: MethodSettings) -> float:
 
 
 def _adapt(model: PreTrainedModel, method: MethodSettings) -> Adapted:
-    from peft import LoraConfig, get_peft_model
-
+    peft = load_peft("training an adapter")
     choices: dict[str, str] = {}
     quantised: tuple[str, ...] = ()
     if method.kind == "qlora":
         storage = choose_storage(model, method.base_storage)
         choices["base_storage"] = str(storage)
         quantised = quantise(model, packed=storage.value == "4bit")
-    config = LoraConfig(
+    config = peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=method.rank,
         lora_alpha=method.effective_alpha,  # PEFT declares an int; its scaling takes a float
@@ -86,9 +85,8 @@ def _adapt(model: PreTrainedModel, method: MethodSettings) -> Adapted:
         use_dora=method.kind == "dora",
         use_rslora=method.kind == "rslora",
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by names that it has renamed
-        peft_model = get_peft_model(model, config)
+    with renamed_names_allowed():
+        peft_model = peft.get_peft_model(model, config)
     return Adapted(peft_model, "nf4" if quantised else "base", quantised, choices)
 
 
