@@ -19,7 +19,8 @@ from edgetune_onnx.families import FAMILIES
 from edgetune_onnx.precision import ACCURACIES, BLOCKS, NAMES
 
 from edgetune import errors
-from edgetune.bench.summary import DEFINITIONS
+from edgetune.bench.definitions import AT, DEFINITIONS, SUSTAINED
+from edgetune.bench.schema import bench_schema
 from edgetune.cli import edgetune
 from edgetune.cli.options import Setting, flag, recipe_options, variable
 from edgetune.evaluation.metrics import LOSS_DEFINITION, METRICS
@@ -54,6 +55,7 @@ def generated() -> dict[Path, Callable[[], str]]:
         REFERENCE / "gguf.md": gguf_reference,
         REFERENCE / "onnx.md": onnx_reference,
         REFERENCE / "errors.md": errors_reference,
+        REFERENCE / "bench.schema.json": lambda: json.dumps(bench_schema(), indent=2) + "\n",
         SCHEMA_FILE: lambda: json.dumps(recipe_schema(), indent=2) + "\n",
     }
 
@@ -152,8 +154,10 @@ def metrics_reference() -> str:
     ]
     text = "# Metrics\n\n## `edgetune eval`\n\n"
     text += "| in `task.metrics` | figure | definition |\n|---|---|---|\n"
-    timed = "\n".join(f"| `{name}` | {unit} | {meaning} |" for name, (unit, meaning) in DEFINITIONS.items())
-    bench = f"\n\n## `edgetune bench`\n\n| figure | unit | definition |\n|---|---|---|\n{timed}\n"
+    known = DEFINITIONS | {f"{name}@AXIS=VALUE": one for name, one in AT.items()} | SUSTAINED
+    timed = "\n".join(f"| `{name}` | {one.unit} | {one.better} | {one.text} |" for name, one in known.items())
+    bench = "\n\n## `edgetune bench`\n\nA stored report as a JSON Schema: [bench.schema.json](bench.schema.json).\n\n"
+    bench += f"| figure | unit | better | definition |\n|---|---|---|---|\n{timed}\n"
     return _NOTE + (text + "\n".join(rows) + bench).replace("<", "\\<")
 
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from company import Company
-
+from edgetune.bench.company import Company
 from edgetune.errors import EdgetuneError
 
 #: The kernel keeps the peak itself, so only growth in a process's last moments can be missed.

@@ -23,7 +23,6 @@ from typing import Any
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # publishing.py
 
 from as_users import RECIPE
-from company import Company
 from contenders import CONTENDERS, EVERY, PACKED, RUNGS, progress_file
 from figures import require_same_rows
 from heldout import BASE
@@ -42,6 +41,7 @@ from tables import to_markdown
 from trl_environment import TRL, trl_python
 
 from edgetune import console
+from edgetune.bench.company import Company
 from edgetune.errors import EdgetuneError
 from edgetune.models import resolve_base
 from edgetune.recipe import Recipe, resolve

@@ -1,8 +1,11 @@
 """The measured process: ``python -m edgetune.bench.child`` with a job as JSON on stdin.
 
 A fresh process each time is the only way to measure a start, and memory that earlier work did not
-leave behind. It answers on stdout with one JSON object a line; an error of ours is such an object too.
-Imports that an application would not have are left out, because their time would count.
+leave behind. It answers on stdout with one JSON object a line, ``{"kind": …, …}``; an error of ours is such an
+object too. Imports that an application would not have are left out, because their time would count.
+
+A mode is a function of the opened assistant, the job and the moment it was ready. What is not a language model
+(features in, scores out) needs a mode of its own beside these, and nothing else here.
 """
 
 from __future__ import annotations
@@ -10,98 +13,149 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgetune.artifact import Artifact, open_artifact
 from edgetune.assistant import Assistant
+from edgetune.bench.answering import answer, prompt_tokens
+from edgetune.bench.looping import at_depths, steady, through_the_loop
+from edgetune.bench.resident import resident, storage_bytes
+from edgetune.energy import EnergyMeter
 from edgetune.errors import EdgetuneError
-from edgetune.machine import peak_rss
 from edgetune.runtimes import open_runtime
-from edgetune.runtimes.protocol import Decoding, Message
+from edgetune.runtimes.pairing import on_base
+from edgetune.runtimes.protocol import Decoding, LoopsRaw, Runtime, TellsMemory
+
+Job = dict[str, Any]
+Mode = Callable[[Assistant, Job, float], None]
 
 
-def start(assistant: Assistant, job: dict[str, Any], ready: float) -> None:
+def start(assistant: Assistant, job: Job, ready: float) -> None:
     """Report when the process was ready and when its first token was visible."""
-    conversation = assistant.messages(job["prompts"][0])
-    first = answer(assistant, conversation, Decoding(max_new_tokens=1), since=job["started"])
-    seconds = first["token_s"] or [time.monotonic() - job["started"]]
-    _tell(ready_s=ready - job["started"], first_token_s=seconds[0], storage_bytes=storage_bytes())
+    scheduled = time.monotonic()
+    first = answer(assistant, assistant.messages(job["prompts"][0]), Decoding(max_new_tokens=1))
+    took = first["token_s"][0] if first["token_s"] else time.monotonic() - scheduled
+    tell(
+        "load",
+        ready_s=ready - job["started"],
+        first_token_s=scheduled + took - job["started"],
+        first_request_s=took,
+        storage_bytes=storage_bytes(),
+    )
 
 
-def requests(assistant: Assistant, job: dict[str, Any], _ready: float) -> None:
-    """Answer each prompt alone, after one that is not counted, and report each."""
+def one_round(assistant: Assistant, job: Job, ready: float) -> None:
+    """A start, every prompt answered alone and again in the runtime's own loop, and both rates at each depth."""
+    start(assistant, job, ready)
     decoding = Decoding(max_new_tokens=job["new_tokens"])
-    answer(assistant, assistant.messages(job["prompts"][0]), decoding)
-    for prompt in job["prompts"]:
-        _tell(**answer(assistant, assistant.messages(prompt), decoding))
-    _tell(features=getattr(assistant.runtime, "features", ""))
+    runtime = assistant.runtime
+    answer(assistant, assistant.messages(job["prompts"][0]), decoding)  # warms up, not counted
+    loop = runtime if isinstance(runtime, LoopsRaw) else None
+    energy, joules, tokens = EnergyMeter(), 0.0, 0
+    for number, prompt in enumerate(job["prompts"]):
+        before = energy.joules() or 0.0
+        conversation = assistant.messages(prompt)
+        found = answer(assistant, conversation, decoding)
+        joules += (energy.joules() or 0.0) - before
+        tokens += len(found["token_s"])
+        text = found.pop("tokens")
+        tell("request", prompt=number, **found)
+        if loop and text:
+            tell("raw", prompt=number, **through_the_loop(loop, prompt_tokens(assistant, conversation), text))
+    tell("energy", joules=None if energy.missing else joules, tokens=tokens, reason=energy.missing)
+    if loop:
+        for found in at_depths(assistant, job, job["depths"]):
+            tell("depth", **found)
+    tell("told", **told(runtime))
 
 
-def memory(assistant: Assistant, job: dict[str, Any], _ready: float) -> None:
-    """Answer the longest prompt and report what the process holds and held at most."""
+def memory(assistant: Assistant, job: Job, _ready: float) -> None:
+    """Answer the longest prompt and report what the process holds and held at most, and for what."""
     decoding = Decoding(max_new_tokens=job["new_tokens"])
     longest = max(job["prompts"], key=lambda prompt: sum(len(str(message["content"])) for message in prompt))
     answer(assistant, assistant.messages(longest), decoding)
-    _tell(**resident(), python_only=job["python_only"])
+    found = resident()
+    parts: dict[str, Any] = {"reasons": dict.fromkeys(("weights", "kv", "compute"), "the runtime does not say")}
+    if isinstance(assistant.runtime, TellsMemory):
+        known = assistant.runtime.memory_parts()
+        parts = {
+            "weights": known.weights,
+            "kv": known.kv,
+            "compute": known.compute,
+            "reasons": dict(known.reasons),
+        }
+    tell("memory", **found, python_only=job["python_only"], **parts)
 
 
-MODES = {"start": start, "requests": requests, "memory": memory}
+def axis(assistant: Assistant, job: Job, _ready: float) -> None:
+    """Both rates at one depth, with one setting varied, and the memory that it takes."""
+    runtime = assistant.runtime
+    for found in at_depths(assistant, job, job["depths"]):
+        peak = resident()["peak_rss"]
+        cache = runtime.memory_parts().kv if isinstance(runtime, TellsMemory) else None
+        tell("axis", axis=job["axis"], value=job["value"], peak_rss=peak, kv=cache, **found)
 
 
-def answer(
-    assistant: Assistant, conversation: Sequence[Message], decoding: Decoding, since: float | None = None
-) -> dict[str, Any]:
-    """Answer one conversation with nothing kept from the last.
+def sustained(assistant: Assistant, job: Job, _ready: float) -> None:
+    """Decode without a pause and report tokens a second."""
+    energy = EnergyMeter()
+    for second, count in enumerate(steady(assistant, job, seconds=60 * job["minutes"])):
+        if second % 10 == 0:
+            energy.joules()  # its counters wrap
+        tell("second", tokens=count)
+    tell("sustained", minutes=job["minutes"], joules=energy.joules(), reason=energy.missing)
 
-    Returns:
-        The fields of :class:`~edgetune.bench.schema.RequestSample`; seconds count from ``since``, else from now.
+
+MODES: dict[str, Mode] = {
+    "start": start,
+    "round": one_round,
+    "memory": memory,
+    "axis": axis,
+    "sustained": sustained,
+}
+
+
+def told(runtime: Runtime) -> dict[str, Any]:
+    """What the runtime says of itself."""
+    names = ("threads", "prefill_threads", "batch")
+    known = {name: getattr(runtime, name, None) for name in names}
+    return {"features": getattr(runtime, "features", ""), "context": runtime.context_length, **known}
+
+
+def tell(kind: str, **values: Any) -> None:
+    """Report one object."""
+    print(json.dumps({"kind": kind, **values}), flush=True)
+
+
+def open_job(job: Job) -> Runtime:
+    """The runtime that a job wants, opened as it wants.
+
+    Raises:
+        EdgetuneError: it cannot be opened, or has no such setting.
     """
-    runtime, tokenizer = assistant.runtime, assistant.runtime.tokenizer
-    runtime.reset()
-    scheduled = time.monotonic() if since is None else since
-    prompt = tokenizer.encode(tokenizer.render(conversation))
-    tokenised = time.monotonic() - scheduled
-    seconds = []
-    for token in runtime.stream(prompt, decoding):
-        tokenizer.decode([token])  # a token is visible when it is text
-        seconds.append(time.monotonic() - scheduled)
-    finish = "length" if len(seconds) == decoding.max_new_tokens else "stop"
-    return {"prompt_tokens": len(prompt), "tokenised_s": tokenised, "token_s": seconds, "finish": finish}
+    if job.get("torch"):
+        from edgetune.bench.torch_reference import open_reference
+
+        return open_reference(Path(job["artifact"]), job)
+    artifact = open_artifact(Path(job["artifact"]))
+    if job.get("base"):
+        artifact = on_base(artifact, open_artifact(Path(job["base"])))
+    return open_runtime(
+        _in_runtime(artifact, job.get("runtime")),
+        threads=job.get("decode_threads"),
+        context=job.get("context"),
+        kv_cache=job.get("kv_type") or "f16",
+        prefill_threads=job.get("prefill_threads"),
+        batch=job.get("batch"),
+    )
 
 
-def resident(proc: Path = Path("/proc/self")) -> dict[str, int | None]:
-    """Peak and present memory of this process in bytes; only the peak where there is no ``/proc``."""
-    status, rollup = _kilobytes(proc / "status"), _kilobytes(proc / "smaps_rollup")
-    return {
-        "peak_rss": peak_rss(proc),
-        "anonymous": status.get("RssAnon"),
-        "file_backed": status.get("RssFile"),
-        "pss": rollup.get("Pss"),
-    }
+def _in_runtime(artifact: Artifact, runtime: str | None) -> Artifact:
+    from edgetune.bench.subjects import in_runtime
 
-
-def storage_bytes(proc: Path = Path("/proc/self")) -> int | None:
-    """Bytes that this process made the kernel fetch from storage; None where that is not counted."""
-    try:
-        lines = (proc / "io").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes:")), None)
-
-
-def _kilobytes(path: Path) -> dict[str, int]:
-    """``Name:  123 kB`` lines as bytes."""
-    try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return {}
-    words = [line.split() for line in lines if line.endswith(" kB")]
-    return {name.rstrip(":"): int(count) * 1024 for name, count, _ in (word for word in words if len(word) == 3)}
-
-
-def _tell(**values: Any) -> None:
-    print(json.dumps(values), flush=True)
+    return artifact if runtime is None or runtime == artifact.runtime else in_runtime(artifact, runtime)
 
 
 def main() -> int:
@@ -109,12 +163,12 @@ def main() -> int:
     job = json.load(sys.stdin)
     job["python_only"] = resident()["peak_rss"]
     try:
-        runtime = open_runtime(Path(job["artifact"]), threads=job["threads"])
+        runtime = open_job(job)
         ready = time.monotonic()
         with Assistant(runtime) as assistant:
             MODES[job["mode"]](assistant, job, ready)
     except EdgetuneError as error:
-        _tell(error=type(error).__name__, message=error.message, hint=error.hint, problems=error.problems)
+        tell("error", error=type(error).__name__, message=error.message, hint=error.hint, problems=error.problems)
         return error.exit_code
     return 0
 

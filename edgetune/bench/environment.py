@@ -8,10 +8,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgetune.bench.schema import Environment
+from edgetune.machine import this_machine
 from edgetune.runtimes.threads import cgroup_quota
 
 #: Packages whose version moves the figures.
-PACKAGES = ("edgetune", "llama-cpp-python", "numpy", "jinja2")
+PACKAGES = (
+    "edgetune",
+    "llama-cpp-python",
+    "onnxruntime",
+    "onnxruntime-genai",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "numpy",
+    "jinja2",
+)
 #: Where the processor's name is, by architecture: x86 in cpuinfo, boards in the device tree.
 _CPU_KEYS = ("model name", "Model", "Hardware", "cpu model")
 _DEVICE_TREE = Path("/proc/device-tree/model")
@@ -28,11 +39,13 @@ def environment(features: str) -> Environment:
     return Environment(
         cpu=_cpu_name(),
         architecture=platform.machine(),
+        cpu_features=this_machine().features,
         features=features,
         virtual=_is_virtual(),
         logical_cpus=os.cpu_count() or 1,
         usable_cpus=len(usable),
         cgroup_cpus=cgroup_quota(),
+        cgroup_memory_bytes=this_machine().memory_limit,
         governor=_read(_GOVERNOR),
         memory_bytes=_memory(),
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

@@ -20,7 +20,7 @@ def measure(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Run one job in a fresh process and yield its reports as they come.
 
     Args:
-        job: ``mode``, ``artifact``, ``threads``, ``prompts``, ``new_tokens``; see :mod:`edgetune.bench.child`.
+        job: ``mode``, ``artifact``, ``prompts``, ``new_tokens`` and more; see :mod:`edgetune.bench.child`.
 
     Raises:
         EdgetuneError: of the class that the process raised, or that it died.
@@ -37,7 +37,7 @@ def measure(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             child.stdin.close()
             for line in child.stdout:
                 report = json.loads(line)
-                if "error" in report:
+                if report.get("kind") == "error":
                     raise _revive(report)
                 yield report
             if child.wait() != 0:

@@ -12,6 +12,7 @@ from typing import Any
 from edgetune.artifact import Artifact
 from edgetune.data.conversation import Conversation
 from edgetune.data.reading import load_rows
+from edgetune.files import sha256_text
 from edgetune.run import Run, is_run
 
 
@@ -22,15 +23,20 @@ class Prompts:
     conversations: tuple[list[dict[str, Any]], ...]
     source: str
 
+    @property
+    def sha256(self) -> str:
+        """Of the conversations: two runs with the same asked the same."""
+        return sha256_text(json.dumps(self.conversations, sort_keys=True))
 
-def prompts_for(artifact: Artifact, count: int) -> Prompts:
+
+def prompts_for(artifact: Artifact | Path, count: int) -> Prompts:
     """Prompts to time an artifact with.
 
     Args:
-        artifact: when it lies in a run folder, that run's held-out rows are used.
+        artifact: when it lies in a run folder, that run's held-out rows are used. Also a path.
         count: how many; fewer come back only where a run has fewer.
     """
-    run = _run_of(artifact.path)
+    run = _run_of(artifact.path if isinstance(artifact, Artifact) else artifact)
     if run is not None and run.heldout_file.is_file():
         rows = load_rows(run.heldout_file).raise_on_problems().rows
         questions = [question for row in rows if (question := _question(row))]
@@ -45,7 +51,8 @@ def prompts_for(artifact: Artifact, count: int) -> Prompts:
 
 def _run_of(path: Path) -> Run | None:
     """The run that an artifact (or a file in it) was exported into."""
-    return next((Run(folder) for folder in path.resolve().parents if is_run(folder)), None)
+    where = path.resolve()
+    return next((Run(folder) for folder in (where, *where.parents) if is_run(folder)), None)
 
 
 def _question(row: Conversation) -> list[dict[str, Any]]:

@@ -3,85 +3,66 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from edgetune import files
+from edgetune.bench.samples import (
+    AxisSample,
+    DepthSample,
+    EnergySample,
+    Loads,
+    LoadSample,
+    MemorySample,
+    Part,
+    RawSample,
+    RequestSample,
+    Sustained,
+)
+
+__all__ = ["BenchReport", "Environment", "Figure", "LoadSample", "Loads", "MemorySample", "RequestSample", "Settings"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LoadSample(_Part):
-    """One start of one fresh process. Seconds since that process was started."""
-
-    ready_s: float
-    first_token_s: float
-    storage_bytes: int | None = None
-    """Read from storage by then, as the kernel counts it: evidence that a cold start was cold."""
-
-
-class Loads(_Part):
-    """Starts with the file in the page cache (warm) and without (cold)."""
-
-    warm: tuple[LoadSample, ...]
-    cold: tuple[LoadSample, ...]
-    cold_reason: str | None = None
-    """Why there are no cold starts."""
-
-
-class RequestSample(_Part):
-    """One prompt answered alone. Seconds since the request was scheduled."""
-
-    prompt_tokens: int
-    tokenised_s: float
-    token_s: tuple[float, ...]
-    """When each output token was visible."""
-    finish: Literal["stop", "length"]
-
-
-class MemorySample(_Part):
-    """Memory of one process that loaded the model and answered, in bytes."""
-
-    peak_rss: int
-    anonymous: int | None
-    file_backed: int | None
-    pss: int | None
-    python_only: int
-    """Peak RSS of the same process before the model was loaded."""
-
-
-class Environment(_Part):
+class Environment(Part):
     """The machine and the software, as far as they move the figures."""
 
     cpu: str
     architecture: str
+    cpu_features: tuple[str, ...] = ()
+    """Instruction sets that the kernel reports."""
     features: str
-    """As llama.cpp reports them."""
+    """What the runtime itself says it uses of the processor."""
     virtual: bool | None = None
     """Whether this is a virtual machine, whose host may keep dropped pages in its own memory."""
     logical_cpus: int
     usable_cpus: int
     cgroup_cpus: float | None
+    cgroup_memory_bytes: int | None = None
     governor: str | None
     memory_bytes: int | None
     load_average: float | None
     """One-minute load when the benchmark began."""
+    steal_share: float | None = None
+    """Share of the CPUs' time that the host of a virtual machine gave to others while it was measured."""
+    others_share: float | None = None
+    """Share of the CPUs' time that other processes of this machine used while it was measured."""
     system: str
     versions: dict[str, str]
 
 
-class Subject(_Part):
+class Subject(Part):
     """What was measured."""
 
     name: str
     path: str
     """Name of the file that the runtime opens, without the folders of this machine: reports are given to others."""
     sha256: str
-    """Of that file."""
+    """Of that file; of a trained model in torch: of its adapter or weights."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Hash of every file that runs, those of the base beneath an adapter included."""
     size_bytes: int
+    """Of all files together."""
     precision: str | None
 
     @field_validator("path")
@@ -90,41 +71,79 @@ class Subject(_Part):
         return Path(path).name
 
 
-class Settings(_Part):
+class Settings(Part):
     """How it was measured."""
 
     runtime: str
     threads: int
+    """For single tokens."""
+    prefill_threads: int | None = None
+    """For prompts; null: the runtime has one number of threads for both."""
+    kv_type: str | None = None
+    """Of the key-value cache; null: the artifact says."""
+    batch: int | None = None
+    """Most tokens of a prompt computed in one go; null: the runtime decides."""
+    context: int | None = None
+    """Tokens that the runtime was opened for."""
     prompts: int
     """Those there were, at most as many as wanted."""
     prompts_wanted: int | None = None
     prompt_source: str
+    prompts_sha256: str | None = None
     new_tokens: int
+    rounds: int = 1
+    """Fresh processes that answered all prompts."""
     starts: int
+    """Fresh processes of cold starts."""
+    depths: tuple[int, ...] = ()
+    depth_prefill: int = 0
+    """Tokens computed at each depth for the prefill rate."""
+    depth_decode: int = 0
+    """Tokens computed one by one at each depth for the decode rate."""
+    axis_depth: int = 0
+    """Depth at which settings are varied."""
+    memory_budget_mb: float | None = None
+    session: str | None = None
+    """Reports of one session were measured in turns: their rounds pair up."""
     seed: int = 0
 
 
-class Figure(_Part):
+class Figure(Part):
     """One metric with its definition; never one without the other."""
 
     name: str
+    """Metric, and where something was varied ``metric@axis=value``."""
     unit: str
     definition: str
+    better: Literal["lower", "higher"] = "lower"
     median: float | None
     mad: float | None = None
     interval: tuple[float, float] | None = None
-    """95 % interval of the median."""
+    """95 % interval of the median: whole rounds are drawn again."""
     samples: int
-    percentiles: dict[str, float | None] = {}
-    reasons: dict[str, str] = {}
-    """Why a figure is null: percentile or ``median`` → reason."""
+    rounds: tuple[float, ...] = ()
+    """Median of each round, which is what runs are compared by."""
+    percentiles: dict[str, float | None] = Field(default_factory=dict)
+    reasons: dict[str, str] = Field(default_factory=dict)
+    """Why a figure is null: percentile, ``interval`` or ``median`` → reason."""
+
+    @property
+    def metric(self) -> str:
+        """The name without what was varied."""
+        return self.name.partition("@")[0]
+
+    @property
+    def place(self) -> tuple[str, str] | None:
+        """What was varied, and its value: ``("depth", "512")``."""
+        axis, found, value = self.name.partition("@")[2].partition("=")
+        return (axis, value) if found else None
 
 
-class BenchReport(_Part):
+class BenchReport(Part):
     """A whole benchmark of one artifact."""
 
     kind: Literal["edgetune-bench"] = "edgetune-bench"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     created: str
     """UTC, ISO 8601."""
     scenario: Literal["single stream"] = "single stream"
@@ -134,14 +153,37 @@ class BenchReport(_Part):
     environment: Environment
     loads: Loads
     requests: tuple[RequestSample, ...]
-    memory: MemorySample
+    raw: tuple[RawSample, ...] = ()
+    raw_reason: str | None = None
+    """Why nothing is measured in the runtime's own loop."""
+    depths: tuple[DepthSample, ...] = ()
+    axes: tuple[AxisSample, ...] = ()
+    memory: tuple[MemorySample, ...]
+    energy: tuple[EnergySample, ...] = ()
+    sustained: Sustained | None = None
     figures: tuple[Figure, ...]
     """Derived from the samples above."""
     warnings: tuple[str, ...]
 
     def figure(self, name: str) -> Figure:
-        """The figure of that name."""
-        return next(figure for figure in self.figures if figure.name == name)
+        """The figure of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        found = self.find(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def find(self, name: str) -> Figure | None:
+        """The figure of that name, or None."""
+        return next((figure for figure in self.figures if figure.name == name), None)
+
+    def curve(self, metric: str, axis: str) -> list[tuple[str, Figure]]:
+        """Value of what was varied → figure, in the order measured: ``curve("decode", "depth")``."""
+        found = [(figure.place, figure) for figure in self.figures if figure.metric == metric]
+        return [(place[1], figure) for place, figure in found if place and place[0] == axis]
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -154,3 +196,13 @@ class BenchReport(_Part):
     def write(self, path: Path) -> None:
         """Store the report as JSON, whole or not at all."""
         files.write_text(path, self.model_dump_json(indent=2) + "\n")
+
+
+def bench_schema() -> dict[str, Any]:
+    """The JSON Schema of a stored report, as plain values."""
+    schema = BenchReport.model_json_schema(mode="validation")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": f"edgetune bench report, version {BenchReport.model_fields['schema_version'].default}",
+    }

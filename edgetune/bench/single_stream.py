@@ -1,119 +1,238 @@
-"""A first benchmark of an artifact: start, latency, speed and memory for one user at a time."""
+"""Start, latency, speed and memory for one user at a time: of one artifact, or of several in turns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
-from edgetune import console, files
+from edgetune import console
 from edgetune.artifact import Artifact
 from edgetune.bench import pagecache
+from edgetune.bench.company import Company
 from edgetune.bench.environment import environment
+from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
-from edgetune.bench.prompts import prompts_for
-from edgetune.bench.schema import BenchReport, Loads, LoadSample, MemorySample, RequestSample, Settings, Subject
-from edgetune.bench.summary import figures, warnings
+from edgetune.bench.prompts import Prompts, prompts_for
+from edgetune.bench.samples import (
+    AxisSample,
+    DepthSample,
+    EnergySample,
+    Loads,
+    LoadSample,
+    MemorySample,
+    RawSample,
+    RequestSample,
+    Sustained,
+    Told,
+)
+from edgetune.bench.schema import BenchReport, Environment, Settings
+from edgetune.bench.subjects import Measured, artifact_subject
+from edgetune.bench.summary import Samples, figures, warnings
 from edgetune.runtimes.threads import default_threads
 
-#: Fresh processes for each of cold and warm.
-STARTS = 3
-
 Job = dict[str, Any]
+Step = Callable[[], None]
 
 
-def bench_artifact(
-    artifact: Artifact, *, prompts: int = 20, new_tokens: int = 64, threads: int | None = None
-) -> BenchReport:
+def bench_artifact(artifact: Artifact, plan: Plan | None = None, **settings: Any) -> BenchReport:
     """Measure an artifact in fresh processes, one request after another.
 
     Args:
         artifact: what to measure.
-        prompts: how many requests to time.
-        new_tokens: longest answer; an answer ends earlier where the model stops.
-        threads: default: the physical cores this process may use.
+        plan: how.
+        settings: or fields of :class:`~edgetune.bench.plan.Plan`: ``prompts``, ``new_tokens``, ``threads``, ``rounds``…
 
     Raises:
         ArtifactError: damaged; MissingExtra: its runtime is not installed; EdgetuneError: a measured process died.
     """
-    asked = prompts_for(artifact, prompts)
-    settings = Settings(
-        runtime=artifact.runtime,
-        threads=threads or default_threads(),
-        prompts=len(asked.conversations),
-        prompts_wanted=prompts,
-        prompt_source=asked.source,
-        new_tokens=new_tokens,
-        starts=STARTS,
-    )
-    before = environment("")
-    job: Job = {
-        "artifact": str(artifact.path),
-        "threads": settings.threads,
-        "prompts": asked.conversations,
-        "new_tokens": new_tokens,
-    }
-    total = 2 * STARTS + 1 + len(asked.conversations) + 1
-    with console.progress(f"Measuring {artifact.name}", total=total, unit="steps") as bar:
-        loads = _loads(artifact, job, bar.advance)
-        requests, features = _requests(job, bar.advance)
-        memory = MemorySample.model_validate(next(_only(job | {"mode": "memory"})))
-        bar.advance()
-    found = figures(loads, requests, memory)
-    machine = before.model_copy(update={"features": features})
-    return BenchReport(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        subject=_subject(artifact),
-        settings=settings,
-        environment=machine,
-        loads=loads,
-        requests=requests,
-        memory=memory,
-        figures=found,
-        warnings=warnings(machine, found, requests),
-    )
+    (report,) = bench_subjects([artifact_subject(artifact)], plan or Plan(**settings))
+    return report
 
 
-def _loads(artifact: Artifact, job: Job, on_step: Callable[[], None]) -> Loads:
-    """Warm starts, then cold ones, after one start that fills the caches and is not counted."""
-    start = job | {"mode": "start", "prompts": job["prompts"][:1]}
-    next(_only(start))
-    on_step()
-    warm, cold, reason = [], [], None
-    for _ in range(STARTS):
-        warm.append(LoadSample.model_validate(next(_only(start))))
+def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport]:
+    """Measure several things in turns, each time in a fresh process: what the machine does meanwhile hits all alike.
+
+    Args:
+        subjects: what to measure, asked the prompts of the first one's run.
+        plan: how.
+
+    Returns:
+        A report of each, in their order.
+
+    Raises:
+        EdgetuneError: as :func:`bench_artifact`.
+    """
+    asked = prompts_for(subjects[0].path, plan.prompts)
+    machine = environment("")
+    company = Company()
+    jobs = [_Job(subject, plan, asked) for subject in subjects]
+    total = sum(job.steps for job in jobs)
+    with console.progress(f"Measuring {', '.join(one.name for one in subjects)}", total=total, unit="steps") as bar:
+        _all_rounds(jobs, plan, bar.advance)
+    machine = machine.model_copy(update={"steal_share": company.steal(), "others_share": company.share()})
+    session = uuid4().hex
+    return [job.report(machine, session) for job in jobs]
+
+
+def _all_rounds(jobs: Sequence[_Job], plan: Plan, on_step: Step) -> None:
+    for job in jobs:
+        job.prime(on_step)
+    for number, job in _in_turns(jobs, plan.rounds):
+        job.one_round(number, on_step)
+    for number, job in _in_turns(jobs, plan.starts):
+        job.cold_start(number, on_step)
+    for number, job in _in_turns(jobs, plan.memory_rounds):
+        job.read_memory(number, on_step)
+    for axis, value in plan.points():
+        for number, job in _in_turns(jobs, plan.rounds):
+            job.vary(axis, value, number, on_step)
+    if plan.sustained:
+        for job in jobs:
+            job.sustain(on_step)
+
+
+def _in_turns(jobs: Sequence[_Job], rounds: int) -> Iterator[tuple[int, _Job]]:
+    """Each once a round; every second round backwards, so that none always comes first."""
+    for number in range(rounds):
+        for job in jobs if number % 2 == 0 else reversed(jobs):
+            yield number, job
+
+
+@dataclass
+class _Job:
+    """One subject, and what was found of it so far."""
+
+    subject: Measured
+    plan: Plan
+    asked: Prompts
+    found: Samples = field(default_factory=Samples)
+    told: Told | None = None
+
+    @property
+    def steps(self) -> int:
+        plan = self.plan
+        rounds = plan.rounds * (1 + len(self.asked.conversations) + len(plan.depths))
+        axes = plan.rounds * len(list(plan.points()))
+        return 1 + rounds + plan.starts + plan.memory_rounds + axes + round(60 * plan.sustained)
+
+    def prime(self, on_step: Step) -> None:
+        """One start that fills the caches and is not counted."""
+        list(self._measured("start"))
         on_step()
-    for _ in range(STARTS):
-        reason = reason or pagecache.drop(artifact.main_file)
-        if reason is None:
-            cold.append(LoadSample.model_validate(next(_only(start))))
+
+    def one_round(self, number: int, on_step: Step) -> None:
+        """A warm start, all prompts, all depths."""
+        lists: dict[str, tuple[type[Any], list[Any]]] = {
+            "load": (LoadSample, self.found.warm),
+            "request": (RequestSample, self.found.requests),
+            "raw": (RawSample, self.found.raw),
+            "depth": (DepthSample, self.found.depths),
+            "energy": (EnergySample, self.found.energy),
+        }
+        for kind, report in self._measured("round", depths=self.plan.depths):
+            if kind == "told":
+                self.told = Told.model_validate(report)
+                continue
+            sample, target = lists[kind]
+            target.append(sample.model_validate({"round": number, **report}))
+            if kind in ("load", "request", "depth"):
+                on_step()
+
+    def cold_start(self, number: int, on_step: Step) -> None:
+        """A start without the files in the page cache, where they can be dropped."""
+        for path in self.subject.weights:
+            self.found.cold_reason = self.found.cold_reason or pagecache.drop(path)
+        if self.found.cold_reason is None:
+            for _, report in self._measured("start"):
+                self.found.cold.append(LoadSample.model_validate({"round": number, **report}))
         on_step()
-    return Loads(warm=tuple(warm), cold=tuple(cold), cold_reason=reason)
 
+    def read_memory(self, number: int, on_step: Step) -> None:
+        """Memory, in a process whose speed nobody looks at."""
+        for _, report in self._measured("memory"):
+            self.found.memory.append(MemorySample.model_validate({"round": number, **report}))
+        on_step()
 
-def _requests(job: Job, on_step: Callable[[], None]) -> tuple[tuple[RequestSample, ...], str]:
-    """All requests in one process, and the processor features that its runtime uses."""
-    samples, features = [], ""
-    for report in measure(job | {"mode": "requests"}):
-        if "features" in report:
-            features = str(report["features"])
-        else:
-            samples.append(RequestSample.model_validate(report))
-            on_step()
-    return tuple(samples), features
+    def vary(self, axis: str, value: int | str, number: int, on_step: Step) -> None:
+        """Both rates with one setting varied."""
+        change = {axis: value, "axis": axis, "value": value, "depths": (self.plan.axis_depth,)}
+        for _, report in self._measured("axis", **change):
+            self.found.axes.append(AxisSample.model_validate({"round": number, **report}))
+        on_step()
 
+    def sustain(self, on_step: Step) -> None:
+        """Decode without a pause."""
+        counts: list[int] = []
+        for kind, report in self._measured("sustained", minutes=self.plan.sustained):
+            if kind == "second":
+                counts.append(int(report["tokens"]))
+                on_step()
+            else:
+                self.found.sustained = Sustained.model_validate({**report, "tokens": counts})
 
-def _only(job: Job) -> Iterator[dict[str, Any]]:
-    """The reports of a process, read to its end so that a late failure is not missed."""
-    return iter(list(measure(job)))
+    def report(self, machine: Environment, session: str) -> BenchReport:
+        """The report, with all that is derived."""
+        settings = self._settings(session)
+        machine = machine.model_copy(update={"features": self.told.features if self.told else ""})
+        derived = figures(self.found, settings)
+        loads = Loads(warm=tuple(self.found.warm), cold=tuple(self.found.cold), cold_reason=self.found.cold_reason)
+        return BenchReport(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            subject=self.subject.subject,
+            settings=settings,
+            environment=machine,
+            loads=loads,
+            requests=tuple(self.found.requests),
+            raw=tuple(self.found.raw),
+            raw_reason=self.found.raw_reason,
+            depths=tuple(self.found.depths),
+            axes=tuple(self.found.axes),
+            memory=tuple(self.found.memory),
+            energy=tuple(self.found.energy),
+            sustained=self.found.sustained,
+            figures=derived,
+            warnings=warnings(machine, settings, derived, self.found.requests),
+        )
 
+    def _settings(self, session: str) -> Settings:
+        plan, told, opening = self.plan, self.told, self.plan.opening
+        return Settings(
+            runtime=self.subject.runtime,
+            threads=(told and told.threads) or opening["decode_threads"] or default_threads(),
+            prefill_threads=told.prefill_threads if told else None,
+            kv_type=(opening["kv_type"] or "f16") if self.subject.is_llama else None,
+            batch=told.batch if told else None,
+            context=told.context if told else None,
+            prompts=len(self.asked.conversations),
+            prompts_wanted=plan.prompts,
+            prompt_source=self.asked.source,
+            prompts_sha256=self.asked.sha256,
+            new_tokens=plan.new_tokens,
+            rounds=plan.rounds,
+            starts=plan.starts,
+            depths=tuple(sorted({sample.depth for sample in self.found.depths})),
+            depth_prefill=plan.depth_prefill,
+            depth_decode=plan.depth_decode,
+            axis_depth=plan.axis_depth,
+            memory_budget_mb=plan.memory_budget_mb,
+            session=session,
+        )
 
-def _subject(artifact: Artifact) -> Subject:
-    manifest = artifact.manifest
-    return Subject(
-        name=artifact.name,
-        path=artifact.main_file.name,
-        sha256=files.sha256_file(artifact.main_file),
-        size_bytes=artifact.main_file.stat().st_size,
-        precision=manifest.precision if manifest else None,
-    )
+    def _measured(self, mode: str, **changes: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Kind and content of everything that one fresh process reports, read to its end."""
+        plan = self.plan
+        job: Job = {
+            **self.subject.job,
+            **plan.opening,
+            "mode": mode,
+            "prompts": self.asked.conversations,
+            "new_tokens": plan.new_tokens,
+            "depth_prefill": plan.depth_prefill,
+            "depth_decode": plan.depth_decode,
+            **changes,
+        }
+        for report in measure(job):
+            yield report.pop("kind"), report

@@ -2,64 +2,222 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from typing import Any, TypeVar
 
-from edgetune.bench.schema import Environment, Figure, Loads, MemorySample, RequestSample
-from edgetune.bench.statistics import NOISY, mad, median, median_interval, percentile
+from edgetune.bench.definitions import AT, DEFINITIONS, RETENTION_MINUTES, SUSTAINED, Definition
+from edgetune.bench.samples import (
+    AxisSample,
+    DepthSample,
+    EnergySample,
+    LoadSample,
+    MemorySample,
+    RawSample,
+    RequestSample,
+    Sustained,
+)
+from edgetune.bench.schema import Environment, Figure, Settings
+from edgetune.bench.statistics import NOISY, mad, median, percentile, rounds_interval
+
+__all__ = ["DEFINITIONS", "Samples", "figures", "warnings"]
 
 PERCENTILES = (90, 95, 99)
-#: Metric → unit and definition, in the order in which they are printed.
-DEFINITIONS: dict[str, tuple[str, str]] = {
-    "load_cold": ("s", "process start → ready for a prompt; the model file was dropped from the page cache before"),
-    "load_warm": ("s", "process start → ready for a prompt; the model file was in the page cache"),
-    "first_answer_cold": ("s", "process start → first output token of the first answer, load_cold included"),
-    "first_answer_warm": ("s", "process start → first output token of the first answer, load_warm included"),
-    "ttft": ("ms", "first output token visible - request scheduled; template and tokenisation included"),
-    "itl": ("ms", "every gap between consecutive output tokens of one answer, all answers pooled"),
-    "itl_mean": ("ms", "of each request: (last token - first token) / (tokens - 1)"),
-    "decode": ("tokens/s", "1 / itl_mean of each request"),
-    "prefill": ("tokens/s", "prompt tokens / (first output token - prompt tokenised) of each request"),
-    "peak_rss": ("MB", "largest resident set of a process that loads and answers, mapped weights counted; own pass"),
-}
-_SECONDS_TO = {"s": 1.0, "ms": 1e3}
+#: Seconds at each end of a sustained run.
+_END = 30
+#: Shares of the CPUs' time from which a figure is doubtful.
+_STEAL, _OTHERS = 0.02, 0.10
+_SCALE = {"s": 1.0, "ms": 1e3, "MB": 1e-6, "%": 100.0}
+
+S = TypeVar("S")
+K = TypeVar("K")
+#: A value and the round it is of.
+Values = list[tuple[int, float]]
 
 
-def figures(loads: Loads, requests: Sequence[RequestSample], memory: MemorySample) -> tuple[Figure, ...]:
-    """Every metric of :data:`DEFINITIONS`, derived from the samples."""
-    longer = [request for request in requests if len(request.token_s) > 1]
-    itl_means = [(request.token_s[-1] - request.token_s[0]) / (len(request.token_s) - 1) for request in longer]
-    samples: dict[str, list[float]] = {
-        "load_cold": [start.ready_s for start in loads.cold],
-        "load_warm": [start.ready_s for start in loads.warm],
-        "first_answer_cold": [start.first_token_s for start in loads.cold],
-        "first_answer_warm": [start.first_token_s for start in loads.warm],
-        "ttft": [request.token_s[0] for request in requests if request.token_s],
-        "itl": [gap for request in longer for gap in _gaps(request)],
-        "itl_mean": itl_means,
-        "decode": [1 / mean for mean in itl_means if mean > 0],
-        "prefill": [r.prompt_tokens / seconds for r in requests if r.token_s and (seconds := _prefill_s(r)) > 0],
-        "peak_rss": [memory.peak_rss / 1e6],
-    }
-    absent = {"load_cold": loads.cold_reason, "first_answer_cold": loads.cold_reason}
-    return tuple(_figure(name, samples[name], absent.get(name)) for name in DEFINITIONS)
+@dataclass
+class Samples:
+    """All that was reported of one subject."""
+
+    warm: list[LoadSample] = field(default_factory=list)
+    cold: list[LoadSample] = field(default_factory=list)
+    cold_reason: str | None = None
+    requests: list[RequestSample] = field(default_factory=list)
+    raw: list[RawSample] = field(default_factory=list)
+    depths: list[DepthSample] = field(default_factory=list)
+    axes: list[AxisSample] = field(default_factory=list)
+    memory: list[MemorySample] = field(default_factory=list)
+    energy: list[EnergySample] = field(default_factory=list)
+    sustained: Sustained | None = None
+
+    @property
+    def raw_reason(self) -> str | None:
+        """Why nothing is measured in the runtime's own loop."""
+        return None if self.raw or not self.requests else "this runtime has no loop of its own that can be timed"
 
 
-def warnings(environment: Environment, found: Sequence[Figure], requests: Sequence[RequestSample]) -> tuple[str, ...]:
+def figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
+    """Every metric of :data:`DEFINITIONS`, then those at each depth and of each setting that was varied."""
+    values = _starts(found) | _latencies(found.requests) | _raw(found) | _memory(found.memory) | _energy(found.energy)
+    absent = _absent(found)
+    result = [_figure(name, known, values[name], absent.get(name)) for name, known in DEFINITIONS.items()]
+    result += _at_depths(found.depths, settings)
+    result += _at_axes(found.axes, settings)
+    if found.sustained:
+        result += _sustained(found.sustained)
+    return tuple(result)
+
+
+def warnings(
+    environment: Environment, settings: Settings, found: Sequence[Figure], requests: Sequence[RequestSample]
+) -> tuple[str, ...]:
     """What makes the figures doubtful."""
-    notes = []
-    busy = environment.load_average or 0.0
-    if busy > 0.5 * environment.usable_cpus:
-        notes.append(f"the machine was busy: load {busy:.1f} on {environment.usable_cpus} CPUs before the first start")
+    notes = list(_company(environment))
     if environment.virtual and any(figure.name == "load_cold" and figure.median for figure in found):
         notes.append("a virtual machine: its host may hold the dropped file in memory, so load_cold is a lower bound")
     for figure in found:
-        if figure.median and figure.mad is not None and figure.samples > 2 and figure.mad / figure.median >= NOISY:
-            share = figure.mad / figure.median
-            notes.append(f"{figure.name} is noisy: MAD is {share:.0%} of the median (10 % or more)")
+        if figure.median and figure.mad is not None and figure.samples > 2 and figure.name != "overhead_per_token":
+            share = figure.mad / abs(figure.median)
+            if share >= NOISY:
+                notes.append(f"{figure.name} is noisy: MAD is {share:.0%} of the median (10 % or more)")
     empty = sum(not request.token_s for request in requests)
     if empty:
-        notes.append(f"{empty} of {len(requests)} prompts got an empty answer and are in no latency figure")
+        notes.append(f"{empty} of {len(requests)} answers were empty and are in no latency figure")
+    peak = next((figure.median for figure in found if figure.name == "peak_rss"), None)
+    if settings.memory_budget_mb is not None and peak is not None and peak > settings.memory_budget_mb:
+        over = peak - settings.memory_budget_mb
+        notes.append(f"peak_rss is {over:.0f} MB above the budget of {settings.memory_budget_mb:.0f} MB")
     return tuple(notes)
+
+
+def _company(environment: Environment) -> Iterator[str]:
+    busy = environment.load_average or 0.0
+    if busy > 0.5 * environment.usable_cpus:
+        yield f"the machine was busy: load {busy:.1f} on {environment.usable_cpus} CPUs before the first start"
+    if (environment.others_share or 0.0) >= _OTHERS:
+        yield f"others used {environment.others_share:.0%} of the CPUs meanwhile (10 % or more)"
+    if (environment.steal_share or 0.0) >= _STEAL:
+        yield f"the host took {environment.steal_share:.0%} of the CPUs' time for others meanwhile (2 % or more)"
+
+
+def _starts(found: Samples) -> dict[str, Values]:
+    later = {(r.round, r.prompt): r.token_s[0] for r in found.requests if r.token_s}
+    first = [
+        (s.round, s.first_request_s - later[s.round, 0])
+        for s in found.warm
+        if s.first_request_s is not None and (s.round, 0) in later
+    ]
+    return {
+        "load_cold": [(start.round, start.ready_s) for start in found.cold],
+        "load_warm": [(start.round, start.ready_s) for start in found.warm],
+        "first_answer_cold": [(start.round, start.first_token_s) for start in found.cold],
+        "first_answer_warm": [(start.round, start.first_token_s) for start in found.warm],
+        "first_inference": first,
+    }
+
+
+def _latencies(requests: Sequence[RequestSample]) -> dict[str, Values]:
+    answered = [request for request in requests if request.token_s]
+    longer = [request for request in requests if len(request.token_s) > 1]
+    means = [(r.round, (r.token_s[-1] - r.token_s[0]) / (len(r.token_s) - 1)) for r in longer]
+    return {
+        "ttft": [(request.round, request.token_s[0]) for request in answered],
+        "itl": [(request.round, gap) for request in longer for gap in _gaps(request)],
+        "itl_mean": means,
+        "decode": [(number, 1 / mean) for number, mean in means if mean > 0],
+        "prefill": [(r.round, r.prompt_tokens / seconds) for r in answered if (seconds := _prefill_s(r)) > 0],
+        "e2e": [(request.round, request.token_s[-1]) for request in answered],
+    }
+
+
+def _raw(found: Samples) -> dict[str, Values]:
+    asked = {(r.round, r.prompt): r for r in found.requests if len(r.token_s) > 1}
+    stepped = [sample for sample in found.raw if sample.step_s]
+    both = [(sample, asked[key]) for sample in stepped if (key := (sample.round, sample.prompt)) in asked]
+    return {
+        "itl_raw": [(sample.round, step) for sample in stepped for step in sample.step_s],
+        "decode_raw": [(sample.round, len(sample.step_s) / sum(sample.step_s)) for sample in stepped],
+        "prefill_raw": [(s.round, s.prompt_tokens / s.prefill_s) for s in found.raw if s.prefill_s > 0],
+        "overhead_per_token": [(raw.round, median(_gaps(app)) / median(raw.step_s) - 1) for raw, app in both],
+    }
+
+
+def _memory(memory: Sequence[MemorySample]) -> dict[str, Values]:
+    fields = {"memory_weights": "weights", "memory_kv": "kv", "memory_compute": "compute"}
+    fields |= {name: name for name in ("peak_rss", "anonymous", "file_backed", "pss")}
+    return {
+        name: [(sample.round, float(value)) for sample in memory if (value := getattr(sample, key)) is not None]
+        for name, key in fields.items()
+    }
+
+
+def _energy(energy: Sequence[EnergySample]) -> dict[str, Values]:
+    known = [(s.round, s.joules / s.tokens) for s in energy if s.joules is not None and s.tokens]
+    return {"energy_per_token": known}
+
+
+def _absent(found: Samples) -> dict[str, str | None]:
+    """Why there are no samples of a figure."""
+    raw = found.raw_reason
+    parts = next(iter(found.memory), None)
+    reasons = parts.reasons if parts else {}
+    unread = "this system has no /proc to read it from"
+    return {
+        **dict.fromkeys(("load_cold", "first_answer_cold"), found.cold_reason or "no cold starts were asked for"),
+        **dict.fromkeys(("itl_raw", "decode_raw", "prefill_raw", "overhead_per_token"), raw),
+        **dict.fromkeys(("anonymous", "file_backed", "pss"), unread),
+        **{f"memory_{name}": reasons.get(name) for name in ("weights", "kv", "compute")},
+        "energy_per_token": next((sample.reason for sample in found.energy if sample.reason), None),
+        "first_inference": "the first prompt got no answer",
+        "peak_rss": "memory was not measured",
+    }
+
+
+def _at_depths(depths: Sequence[DepthSample], settings: Settings) -> Iterator[Figure]:
+    for depth, samples in _grouped(depths, lambda sample: sample.depth):
+        yield from _rates(f"depth={depth}", samples, depth, settings)
+
+
+def _at_axes(axes: Sequence[AxisSample], settings: Settings) -> Iterator[Figure]:
+    for (axis, value), samples in _grouped(axes, lambda sample: (sample.axis, str(sample.value))):
+        place = f"{axis}={value}"
+        yield from _rates(place, samples, samples[0].depth, settings)
+        yield _figure(f"peak_rss@{place}", AT["peak_rss"], [(s.round, float(s.peak_rss)) for s in samples])
+        caches = [(s.round, float(s.kv)) for s in samples if s.kv is not None]
+        yield _figure(f"memory_kv@{place}", AT["memory_kv"], caches, "the runtime does not say")
+
+
+def _grouped(samples: Sequence[S], key: Callable[[S], K]) -> list[tuple[K, list[S]]]:
+    """Samples by a key, in the order in which the keys first came."""
+    found: dict[K, list[S]] = {}
+    for sample in samples:
+        found.setdefault(key(sample), []).append(sample)
+    return list(found.items())
+
+
+def _rates(place: str, samples: Sequence[DepthSample], depth: int, settings: Settings) -> Iterator[Figure]:
+    words = {"prefill": settings.depth_prefill, "decode": settings.depth_decode, "depth": depth}
+    prefill = [(s.round, s.prefill_tokens / s.prefill_s) for s in samples if s.prefill_s > 0]
+    decode = [(s.round, 1 / median(s.step_s)) for s in samples if s.step_s]
+    for name, values in (("prefill", prefill), ("decode", decode)):
+        yield _figure(f"{name}@{place}", _filled(AT[name], words), values)
+
+
+def _sustained(run: Sustained) -> Iterator[Figure]:
+    short = run.minutes < RETENTION_MINUTES
+    note = f"; shorter than the {RETENTION_MINUTES} minutes of the published definition" if short else ""
+    known = {name: _filled(one, {"minutes": f"{run.minutes:g}", "short": note}) for name, one in SUSTAINED.items()}
+    yield _figure("decode_sustained", known["decode_sustained"], [(0, float(count)) for count in run.tokens])
+    enough = len(run.tokens) >= 2 * _END
+    first, last = sum(run.tokens[:_END]), sum(run.tokens[-_END:])
+    ends = [last / first] if enough and first else []
+    reason = f"{len(run.tokens)} seconds; two ends of {_END} are needed"
+    yield _figure("retention", known["retention"], [(0, share) for share in ends], reason)
+
+
+def _filled(definition: Definition, words: Mapping[str, object]) -> Definition:
+    return Definition(definition.unit, definition.text.format(**words), definition.better, compared=definition.compared)
 
 
 def _prefill_s(request: RequestSample) -> float:
@@ -67,29 +225,29 @@ def _prefill_s(request: RequestSample) -> float:
 
 
 def _gaps(request: RequestSample) -> list[float]:
-    return [after - before for before, after in zip(request.token_s, request.token_s[1:], strict=False)]
+    return [after - before for before, after in pairwise(request.token_s)]
 
 
-def _figure(name: str, samples: list[float], absent: str | None) -> Figure:
-    unit, definition = DEFINITIONS[name]
-    values = [sample * _SECONDS_TO.get(unit, 1.0) for sample in samples]
-    if not values:
-        reason = absent or "no answer was long enough"
-        return Figure(name=name, unit=unit, definition=definition, median=None, samples=0, reasons={"median": reason})
-    wanted = {f"p{percent}": percentile(values, percent) for percent in PERCENTILES} if _has_tail(name) else {}
+def _figure(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
+    scale = _SCALE.get(known.unit, 1.0)
+    plain: dict[str, Any] = {"name": name, "unit": known.unit, "definition": known.text, "better": known.better}
+    if not samples:
+        return Figure(**plain, median=None, samples=0, reasons={"median": absent or "no answer was long enough"})
+    ordered = sorted(samples, key=lambda pair: pair[0])
+    rounds = [[value * scale for _, value in some] for _, some in groupby(ordered, key=lambda pair: pair[0])]
+    values = [value for some in rounds for value in some]
+    wanted = {f"p{percent}": percentile(values, percent) for percent in PERCENTILES} if known.tail else {}
+    reasons = {key: found.reason for key, found in wanted.items() if found.reason}
+    interval = rounds_interval(rounds)
+    if interval is None:
+        reasons["interval"] = f"{len(rounds)} rounds; an interval needs 3"
     return Figure(
-        name=name,
-        unit=unit,
-        definition=definition,
+        **plain,
         median=median(values),
         mad=mad(values) if len(values) > 1 else None,
-        interval=median_interval(values),
+        interval=interval,
         samples=len(values),
+        rounds=tuple(median(some) for some in rounds),
         percentiles={key: found.value for key, found in wanted.items()},
-        reasons={key: found.reason for key, found in wanted.items() if found.reason},
+        reasons=reasons,
     )
-
-
-def _has_tail(name: str) -> bool:
-    """Whether users wait for the slow end of this metric."""
-    return name in ("ttft", "itl")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from edgetune.bench.schema import BenchReport, Figure
-from edgetune.bench.statistics import floor
+from collections.abc import Sequence
+
+from edgetune.bench.schema import BenchReport, Figure, Settings
+from edgetune.bench.statistics import floor, median
 
 
 def to_text(report: BenchReport) -> str:
     """The report as plain text."""
-    parts = [_head(report), "", *_rows(report), "", _memory(report)]
+    plain = [figure for figure in report.figures if figure.place is None]
+    parts = [_head(report), "", *_rows(plain)]
+    for axis in _axes(report):
+        parts += ["", *_curve(report, axis)]
+    parts += ["", _memory(report)]
     parts += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join(parts)
 
@@ -17,30 +23,68 @@ def _head(report: BenchReport) -> str:
     subject, settings, machine = report.subject, report.settings, report.environment
     cpus = f"{machine.usable_cpus} of {machine.logical_cpus} CPUs"
     limit = f", cgroup limit {machine.cgroup_cpus:g}" if machine.cgroup_cpus else ""
+    memory = f", cgroup memory {machine.cgroup_memory_bytes / 1e6:.0f} MB" if machine.cgroup_memory_bytes else ""
     governor = f", governor {machine.governor}" if machine.governor else ""
     lines = [
         f"{subject.name}  {subject.size_bytes / 1e6:.1f} MB  sha256 {subject.sha256[:12]}",
-        f"{machine.cpu} ({machine.architecture}), {cpus}{limit}{governor}",
-        f"{settings.runtime}, {_count(settings.threads, 'thread')}, {report.scenario}",
-        f"{_count(settings.prompts, 'prompt')} ({settings.prompt_source}), answers up to {settings.new_tokens} tokens",
+        f"{machine.cpu} ({machine.architecture}), {cpus}{limit}{memory}{governor}",
+        f"{settings.runtime}, {_opening(settings)}, {report.scenario}",
+        (
+            f"{_count(settings.prompts, 'prompt')} ({settings.prompt_source}), answers up to {settings.new_tokens} "
+            f"tokens, in each of {_count(settings.rounds, 'fresh process', 'fresh processes')}"
+        ),
     ]
     return "\n".join(lines)
 
 
-def _rows(report: BenchReport) -> list[str]:
+def _opening(settings: Settings) -> str:
+    parts = [_count(settings.threads, "thread")]
+    if settings.prefill_threads not in (None, settings.threads):
+        parts.append(f"{settings.prefill_threads} for prompts")
+    parts += [f"cache {settings.kv_type}"] if settings.kv_type else []
+    parts += [f"batch {settings.batch}"] if settings.batch else []
+    parts += [f"context {settings.context}"] if settings.context else []
+    return ", ".join(parts)
+
+
+def _rows(figures: Sequence[Figure]) -> list[str]:
     rows = []
-    for figure in report.figures:
+    for figure in figures:
         rows.append(f"{figure.name:<18}{_value(figure):>24}  {figure.definition}")
         if figure.percentiles:
             rows.append(f"{'':<18}{'':>24}  {_tail(figure)}")
     return rows
 
 
+def _axes(report: BenchReport) -> list[str]:
+    """What was varied, in the order measured."""
+    return list(dict.fromkeys(place[0] for figure in report.figures if (place := figure.place)))
+
+
+def _curve(report: BenchReport, axis: str) -> list[str]:
+    """A table: a row for each value, a column for each metric."""
+    metrics = list(dict.fromkeys(f.metric for f in report.figures if (place := f.place) and place[0] == axis))
+    columns = [dict(report.curve(metric, axis)) for metric in metrics]
+    units = {metric: next(iter(column.values())).unit for metric, column in zip(metrics, columns, strict=True)}
+    rows = [f"{axis:<18}" + "".join(f"{f'{metric}, {units[metric]}':>24}" for metric in metrics)]
+    for value in columns[0]:
+        cells = [_short(column[value].median) + _deviation(column[value]) for column in columns]
+        rows.append(f"{value:<18}" + "".join(f"{cell:>24}" for cell in cells))
+    first = next(iter(columns[0]))
+    rows += [f"  {metric}: {column[first].definition}" for metric, column in zip(metrics, columns, strict=True)]
+    if len(columns[0]) > 1 and axis == "depth":
+        rows.append("  and so on for the other depths")
+    return rows
+
+
+def _deviation(figure: Figure) -> str:
+    return f" ± {_short(figure.mad)}" if figure.mad is not None else ""
+
+
 def _value(figure: Figure) -> str:
     if figure.median is None:
         return f"none: {figure.reasons['median']}"
-    deviation = f" ± {_short(figure.mad)}" if figure.mad is not None else ""
-    return f"{_short(figure.median)}{deviation} {figure.unit}"
+    return f"{_short(figure.median)}{_deviation(figure)} {figure.unit}"
 
 
 def _tail(figure: Figure) -> str:
@@ -69,16 +113,19 @@ def _short(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _count(number: int, noun: str, nouns: str = "") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {nouns or f'{noun}s'}"
 
 
 def _memory(report: BenchReport) -> str:
-    memory = report.memory
-    parts = {"anonymous": memory.anonymous, "file-backed": memory.file_backed, "PSS": memory.pss}
-    known = ", ".join(f"{name} {value / 1e6:.0f} MB" for name, value in parts.items() if value is not None)
-    return (
-        f"± is the median absolute deviation; figures are medians\n"
-        f"memory when the answer had ended: {known or 'unknown'}; Python without the model: "
-        f"{memory.python_only / 1e6:.0f} MB"
-    )
+    alone = median([sample.python_only for sample in report.memory]) / 1e6 if report.memory else None
+    lines = ["± is the median absolute deviation; figures are medians"]
+    if alone is not None:
+        lines.append(f"Python without the model: {alone:.0f} MB of peak_rss")
+    if report.memory and report.memory[0].reasons:
+        lines += [f"memory_{name}: {reason}" for name, reason in report.memory[0].reasons.items()]
+    budget, peak = report.settings.memory_budget_mb, report.find("peak_rss")
+    if budget is not None and peak and peak.median is not None:
+        verdict = "kept" if peak.median <= budget else "exceeded"
+        lines.append(f"memory budget of {budget:.0f} MB: {verdict}, peak_rss is {peak.median:.0f} MB")
+    return "\n".join(lines)

@@ -1,43 +1,56 @@
-"""``edgetune bench``: start, latency, speed and memory of an artifact on this machine."""
+"""``edgetune bench``: start, latency, speed and memory of artifacts on this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgetune import console
+from edgetune.cli.lists import INTEGERS, WORDS
 
 
 @click.command("bench")
-@click.argument("subject", type=click.Path(path_type=Path), metavar="ARTIFACT|RUN")
-@click.option("--artifact", metavar="NAME", help="With a run: which export. Default: the largest.")
-@click.option("--prompts", type=click.IntRange(1), default=20, show_default=True, help="Requests to time.")
+@click.argument("subjects", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ARTIFACT|RUN...")
+@click.option("--artifact", "names", metavar="NAME", multiple=True, help="Of a run: this export. Default: the largest.")
+@click.option("--base", type=click.Path(path_type=Path), help="Of adapters: measure them on this base.")
+@click.option(
+    "--runtime", metavar="NAME", help="Of ONNX folders: onnxruntime or onnxruntime-genai. Default: their own."
+)
+@click.option("--torch", is_flag=True, help="Of a run: measure its trained model in torch too.")
+@click.option("--prompts", type=click.IntRange(1), default=20, show_default=True, help="Requests to time in a round.")
 @click.option("--new-tokens", type=click.IntRange(2), default=64, show_default=True, help="Longest answer.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Fresh processes, taken in turns.")
 @click.option("--threads", type=click.IntRange(1), help="Default: the physical cores this process may use.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report, raw samples included, as JSON.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Also store the JSON report here.")
-def bench(
-    subject: Path,
-    *,
-    artifact: str | None,
-    prompts: int,
-    new_tokens: int,
-    threads: int | None,
-    as_json: bool,
-    output: Path | None,
-) -> None:
-    """Measure ARTIFACT, a .gguf file, or an export of RUN, in fresh processes on this machine.
+@click.option("--depths", type=INTEGERS, help="Tokens held before those timed. Default: 0,128,512,1024,2048.")
+@click.option("--prefill-threads", type=INTEGERS, default="", help="Threads for prompts; several: try each.")
+@click.option("--decode-threads", type=INTEGERS, default="", help="Threads for single tokens; several: try each.")
+@click.option(
+    "--kv-type", "kv_types", type=WORDS, default="", help="Of the key-value cache: f16,q8_0; several: try each."
+)
+@click.option("--batch", "batches", type=INTEGERS, default="", help="Most tokens in one go; several: try each.")
+@click.option("--context", "contexts", type=INTEGERS, default="", help="Tokens to open it for; several: try each.")
+@click.option(
+    "--sustained", type=click.FloatRange(0), default=0, metavar="MINUTES", help="Decode without a pause, too."
+)
+@click.option("--memory-budget", "memory_budget_mb", type=click.FloatRange(0), metavar="MB", help="Exit 9 above it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole reports, raw samples included, as JSON.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Store the JSON report here; of several artifacts: NAME.json in it.",
+)
+def bench(subjects: tuple[Path, ...], as_json: bool, output: Path | None, **options: Any) -> None:
+    """Measure artifacts, .gguf files, or exports of a RUN in fresh processes on this machine.
 
-    Prompts are the run's held-out rows where the artifact lies in a run, else a built-in handful. Nothing
-    else should run meanwhile.
+    Several are measured in turns and compared round by round. Prompts are the held-out rows of the first one's
+    run, else a built-in handful. Nothing else should run meanwhile.
     """
-    from edgetune.bench.single_stream import bench_artifact
-    from edgetune.bench.text import to_text
-    from edgetune.runtimes.choosing import require_artifact
+    from edgetune.bench.command import Words, bench_words, printed, require_budget, store
 
-    chosen = require_artifact(subject, artifact)
-    report = bench_artifact(chosen, prompts=prompts, new_tokens=new_tokens, threads=threads)
+    reports = bench_words(Words(subjects, **options))
     if output:
-        report.write(output)
-    console.data(report.model_dump_json(indent=2) if as_json else to_text(report))
+        store(reports, output)
+    console.data(printed(reports, as_json=as_json))
+    require_budget(reports)

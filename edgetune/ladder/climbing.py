@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from edgetune import __version__, console, files
 from edgetune.artifact import Artifact
+from edgetune.bench.plan import Plan
 from edgetune.bench.single_stream import bench_artifact
 from edgetune.errors import CheckFailed, ExportError
 from edgetune.exporters import ExportPlan, find_exporter
@@ -26,8 +27,8 @@ from edgetune.verification.verify import QUICK, Verifier
 
 #: The file in a run.
 FILE = "ladder.json"
-#: Requests that are timed where there is a limit of speed.
-_TIMED = 10
+#: What is timed where there is a limit of speed.
+_SPEED = Plan(prompts=10, rounds=3, starts=0, memory_rounds=0, depths=())
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _judge(candidate: _Candidate, artifact: Artifact, verifiers: tuple[Verifier,
         return _rung(candidate, "too little left", f"{left:.3f} of the gain is left", artifact, found)
     decode = None
     if limits.min_decode is not None:
-        decode = bench_artifact(artifact, prompts=_TIMED).figure("decode").median
+        decode = bench_artifact(artifact, _SPEED).figure("decode").median
         if decode is None or decode < limits.min_decode:
             slow = "its speed could not be measured" if decode is None else f"{decode:.0f} tokens/s"
             return _rung(candidate, "too slow", slow, artifact, found, decode)

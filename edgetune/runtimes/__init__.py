@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from edgetune.artifact import Artifact, open_artifact
 from edgetune.errors import ArtifactError
 from edgetune.runtimes.pairing import export_command, on_base
-from edgetune.runtimes.protocol import Runtime, SwitchesAdapters
+from edgetune.runtimes.protocol import KvCache, Runtime, SwitchesAdapters
 
 GROUP = "edgetune.runtimes"
 
@@ -25,7 +26,8 @@ def open_runtime(
     *,
     threads: int | None = None,
     context: int | None = None,
-    kv_cache: Literal["f16", "f32"] = "f16",
+    kv_cache: KvCache = "f16",
+    **tuning: int | None,
 ) -> Runtime:
     """Load an artifact into the runtime that its manifest names.
 
@@ -35,7 +37,8 @@ def open_runtime(
         artifact: an artifact, its folder, or a bare model file.
         threads: default: the physical cores this process may use.
         context: longest prompt plus answer, in tokens; default: the model's own, within reason.
-        kv_cache: ``f32`` computes attention exactly, for comparisons.
+        kv_cache: ``f32`` computes attention exactly, for comparisons; quantised ones save memory, in llama.cpp only.
+        tuning: what only some runtimes can be told: ``prefill_threads``, ``batch``.
 
     Raises:
         ArtifactError: it is damaged, or no installed runtime runs it.
@@ -44,10 +47,12 @@ def open_runtime(
     opened = on_base(artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact)))
     if opened.beneath is not None:
         one = {opened.name: opened}
-        return open_with_adapters(opened.beneath, one, threads=threads, context=context, kv_cache=kv_cache)
+        return open_with_adapters(opened.beneath, one, threads=threads, context=context, kv_cache=kv_cache, **tuning)
     for point in entry_points(group=GROUP):
         if point.name == opened.runtime:
-            loaded: Runtime = point.load()(opened, threads=threads, context=context, kv_cache=kv_cache)
+            kind = point.load()
+            extra = _known_to(kind, {name: value for name, value in tuning.items() if value is not None})
+            loaded: Runtime = kind(opened, threads=threads, context=context, kv_cache=kv_cache, **extra)
             return loaded
     raise ArtifactError(
         f"no runtime '{opened.runtime}' is installed to run {opened.path}",
@@ -61,14 +66,15 @@ def open_with_adapters(
     *,
     threads: int | None = None,
     context: int | None = None,
-    kv_cache: Literal["f16", "f32"] = "f16",
+    kv_cache: KvCache = "f16",
+    **tuning: int | None,
 ) -> Runtime:
     """Load a base once and adapters beside it; the first is in use. Arguments as for :func:`open_runtime`.
 
     Raises:
         ArtifactError: also where an adapter belongs to another base, or the runtime keeps none apart.
     """
-    runtime = open_runtime(base, threads=threads, context=context, kv_cache=kv_cache)
+    runtime = open_runtime(base, threads=threads, context=context, kv_cache=kv_cache, **tuning)
     try:
         for name, adapter in adapters.items():
             _require_one_runtime(base, adapter)
@@ -79,6 +85,21 @@ def open_with_adapters(
         runtime.close()
         raise
     return runtime
+
+
+def _known_to(kind: Any, tuning: dict[str, int]) -> dict[str, int]:
+    """The same, if this runtime can be told all of it.
+
+    Raises:
+        ArtifactError: it cannot.
+    """
+    unknown = sorted(set(tuning) - set(inspect.signature(kind).parameters))
+    if unknown:
+        raise ArtifactError(
+            f"the runtime {kind.name} has no setting for {' and '.join(name.replace('_', ' ') for name in unknown)}",
+            hint="leave it out; llama.cpp has both",
+        )
+    return tuning
 
 
 def _require_one_runtime(base: Artifact, adapter: Artifact) -> None:

@@ -13,10 +13,20 @@ from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.gguf_header import GgufHeader, check_file
 from edgetune.runtimes.llama_adapters import SYSTEM_KEY, LlamaAdapter, load_adapter, require_model
 from edgetune.runtimes.llama_batching import Work, answer_all, common_prefix
-from edgetune.runtimes.llama_native import MICRO_BATCH, Batch, Context, ContextSize, KvCache, Model, system_info
+from edgetune.runtimes.llama_native import (
+    MICRO_BATCH,
+    Batch,
+    Context,
+    ContextSize,
+    Model,
+    Threads,
+    system_info,
+    take_buffers,
+)
+from edgetune.runtimes.llama_raw import LlamaLoop
 from edgetune.runtimes.llama_tokenizer import LlamaTokenizer
 from edgetune.runtimes.pairing import require_loaded
-from edgetune.runtimes.protocol import Completion, Decoding
+from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.threads import default_threads
 
@@ -34,10 +44,14 @@ class LlamaCppRuntime:
         threads: default: the physical cores this process may use.
         context: longest prompt plus answer in tokens; default: the model's own, at most 4096.
         kv_cache: ``f32`` also computes attention exactly, for comparisons.
+        prefill_threads: for prompts; default: as many as for single tokens.
+        batch: most tokens computed in one go.
 
     Attributes:
         tokenizer: the one in the file.
-        threads: in use.
+        threads: in use for single tokens.
+        prefill_threads: in use for prompts.
+        batch: most tokens computed in one go.
         context_length: longest prompt plus answer, in tokens.
         adapters: names of those loaded, in the order they were added.
         adapter: the one in use; None: the base alone.
@@ -49,22 +63,28 @@ class LlamaCppRuntime:
 
     name = "llama.cpp"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a runtime can be told
         self,
         artifact: Artifact,
         *,
         threads: int | None = None,
         context: int | None = None,
         kv_cache: KvCache = "f16",
+        prefill_threads: int | None = None,
+        batch: int | None = None,
     ) -> None:
         header = check_file(artifact.main_file)
         require_model(artifact.main_file, header)
         self._file = artifact.main_file
         self._adapters: dict[str, LlamaAdapter] = {}
         self.adapter: str | None = None
+        take_buffers()
         self._model = Model(artifact.main_file)
+        self._weights = take_buffers()
         self.tokenizer = LlamaTokenizer(self._model)
         self.threads = threads or default_threads()
+        self.prefill_threads = prefill_threads or self.threads
+        self.batch = batch or MICRO_BATCH
         self._long_rope = _long_rope_from(header)
         default = min(self._model.trained_context, DEFAULT_CONTEXT, self._long_rope or DEFAULT_CONTEXT)
         self.context_length = context or default
@@ -72,6 +92,7 @@ class LlamaCppRuntime:
         self._system = own or self._model.metadata(SYSTEM_KEY)
         self._kv_cache: KvCache = kv_cache
         self._open: Context | None = None
+        self._one = Batch(1)
         self._held: list[int] = []
 
     @property
@@ -201,12 +222,30 @@ class LlamaCppRuntime:
         self._close_context()
         self._model.close()
 
+    def raw_loop(self, capacity: int) -> LlamaLoop:
+        """llama.cpp's own loop, as llama-bench runs it; what was held is forgotten."""
+        assert capacity <= self.context_length
+        self._held = []
+        return LlamaLoop(self._single(outputs=1))
+
+    def memory_parts(self) -> MemoryParts:
+        """What llama.cpp's log says of its buffers, once something was computed."""
+        self._close_context()
+        take_buffers()
+        self._single(outputs=1)
+        found = take_buffers()
+        return MemoryParts(
+            weights=sum(self._weights.values()),
+            kv=sum(size for kind, size in found.items() if kind not in ("compute", "output")),
+            compute=found.get("compute", 0) + found.get("output", 0),
+        )
+
     @property
     def _handle(self) -> Any | None:
         return self._adapters[self.adapter].handle if self.adapter else None
 
     def _new_context(self, size: ContextSize) -> Context:
-        context = Context(self._model, size, self.threads, self._kv_cache)
+        context = Context(self._model, size, Threads(self.threads, self.prefill_threads), self._kv_cache)
         context.use(self._handle)
         return context
 
@@ -228,14 +267,16 @@ class LlamaCppRuntime:
         if self._open and self._open.size.outputs < outputs:
             self._close_context()
         if self._open is None:
-            self._open = self._new_context(ContextSize(self.context_length, 1, MICRO_BATCH, outputs))
+            size = ContextSize(self.context_length, 1, max(MICRO_BATCH, self.batch), outputs, self.batch)
+            self._open = self._new_context(size)
         return self._open
 
     def _next_logits(self, tokens: list[int]) -> NDArray[np.float32]:
         """Logits after the last of ``tokens``, shape (vocabulary,); what the cache already holds is not computed."""
         context = self._single(outputs=1)
         keep = self._reusable(context, tokens)
-        batch = Batch(min(MICRO_BATCH, len(tokens) - keep))
+        new = len(tokens) - keep
+        batch = self._one if new == 1 else Batch(min(context.size.batch, new))
         logits = np.empty((0, 0), np.float32)
         for start in range(keep, len(tokens), batch.capacity):
             part = tokens[start : start + batch.capacity]

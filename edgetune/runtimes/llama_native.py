@@ -7,6 +7,7 @@ llama-cpp-python's high-level class decodes one sequence at a time and writes to
 from __future__ import annotations
 
 import ctypes
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,18 +20,23 @@ from numpy.typing import NDArray
 
 from edgetune.errors import ArtifactError, EdgetuneError, ResourceError
 from edgetune.extras import require
+from edgetune.runtimes.protocol import KvCache
 
-KvCache = Literal["f16", "f32"]
 #: Tokens computed in one go; llama.cpp's own default for n_ubatch.
 MICRO_BATCH = 512
-#: ggml_type of the two cache types that are offered.
-_GGML_TYPES: dict[KvCache, int] = {"f32": 0, "f16": 1}
+#: ggml_type of the cache types that are offered, and bytes of 32 values of each.
+_GGML_TYPES: dict[KvCache, int] = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8}
+_BLOCK_BYTES: dict[KvCache, int] = {"f32": 128, "f16": 64, "q4_0": 18, "q4_1": 20, "q5_0": 22, "q5_1": 24, "q8_0": 34}
 #: GGML_LOG_LEVEL_WARN and GGML_LOG_LEVEL_ERROR of ggml.h.
 _KEPT_LOG_LEVELS = (3, 4)
 _FLASH_ATTENTION_OFF = 0
 
 #: llama.cpp's last warnings and errors. Its log is one for the process, so this is too.
 _log: deque[str] = deque(maxlen=20)
+#: "CPU_Mapped model buffer size =   136.40 MiB": what llama.cpp says of the memory that it takes.
+_BUFFER = re.compile(r"(\w+) buffer size = +([\d.]+) MiB")
+#: Which (model, KV, compute, output) → bytes, since the last call of :func:`take_buffers`.
+_buffers: list[tuple[str, int]] = []
 #: The callback must outlive every call into llama.cpp.
 _callbacks: list[Any] = []
 
@@ -54,6 +60,17 @@ def _keep(level: int, text: bytes, _user_data: object) -> None:
     line = text.decode("utf-8", errors="replace").strip()
     if level in _KEPT_LOG_LEVELS and line:
         _log.append(line)
+    elif found := _BUFFER.search(line):
+        _buffers.append((found[1], round(float(found[2]) * 2**20)))
+
+
+def take_buffers() -> dict[str, int]:
+    """Bytes of the buffers that llama.cpp told of since this was last called, by its word for them."""
+    found: dict[str, int] = {}
+    for kind, size in _buffers:
+        found[kind] = found.get(kind, 0) + size
+    _buffers.clear()
+    return found
 
 
 def _last_words() -> str:
@@ -93,8 +110,7 @@ class Model:
         """Memory of the key-value cache for ``cells`` tokens (head size taken as width / heads)."""
         heads = max(1, self._lib.llama_model_n_head(self.handle))
         width = self._lib.llama_model_n_embd(self.handle) // heads * self._lib.llama_model_n_head_kv(self.handle)
-        bytes_each = 4 if kv_cache == "f32" else 2
-        return 2 * int(self._lib.llama_model_n_layer(self.handle)) * int(width) * bytes_each * cells
+        return 2 * int(self._lib.llama_model_n_layer(self.handle)) * int(width) * _BLOCK_BYTES[kv_cache] * cells // 32
 
     def metadata(self, key: str) -> str | None:
         """A metadata value as text, or None."""
@@ -142,12 +158,22 @@ class ContextSize:
         batch: most tokens in one :meth:`Context.decode`.
         outputs: most rows of logits in one :meth:`Context.decode`, at least ``sequences``; llama.cpp ends the
             process when there are more. Each costs 4 bytes a vocabulary entry.
+        micro_batch: most tokens that are computed in one go.
     """
 
     cells: int
     sequences: int
     batch: int
     outputs: int
+    micro_batch: int = MICRO_BATCH
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many threads compute single tokens, and how many compute prompts."""
+
+    decode: int
+    prefill: int
 
 
 class Context:
@@ -159,15 +185,15 @@ class Context:
         ResourceError: there is not enough memory.
     """
 
-    def __init__(self, model: Model, size: ContextSize, threads: int, kv_cache: KvCache) -> None:
+    def __init__(self, model: Model, size: ContextSize, threads: Threads, kv_cache: KvCache) -> None:
         self._lib = library()
         self._model = model
         self.size = size
         parameters = self._lib.llama_context_default_params()
         parameters.n_ctx, parameters.n_seq_max = size.cells, size.sequences
-        parameters.n_batch, parameters.n_ubatch = size.batch, min(size.batch, MICRO_BATCH)
+        parameters.n_batch, parameters.n_ubatch = size.batch, min(size.batch, size.micro_batch)
         parameters.n_outputs_max = size.outputs
-        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.n_threads, parameters.n_threads_batch = threads.decode, threads.prefill
         parameters.type_k = parameters.type_v = _GGML_TYPES[kv_cache]
         parameters.kv_unified = True
         if kv_cache == "f32":  # the exact path: flash attention sums in half precision
@@ -178,10 +204,14 @@ class Context:
             megabytes = model.cache_bytes(size.cells, kv_cache) / 1e6
             raise ResourceError(
                 f"llama.cpp cannot make a context of {size.cells} tokens (cache: {megabytes:.0f} MB)",
-                hint="use a smaller context",
+                hint="use a smaller context"
+                if kv_cache in ("f16", "f32")
+                else "use a smaller context, or a cache of f16",
                 problems=tuple(_log),
             )
         self._memory = self._lib.llama_get_memory(self.handle)
+        self._place = (0, 0)
+        self._view = np.empty((0, model.vocabulary), np.float32)
 
     def use(self, adapter: Any | None) -> None:
         """Put one adapter on the model for what this context computes from now on; None: the base alone.
@@ -202,6 +232,22 @@ class Context:
         Raises:
             EdgetuneError: llama.cpp failed; the message carries its own words.
         """
+        self.compute(batch)
+        if not batch.wanted:
+            return np.empty((0, self._model.vocabulary), np.float32)
+        pointer = self._lib.llama_get_logits(self.handle)
+        place = (ctypes.addressof(pointer.contents), batch.wanted)
+        if place != self._place:  # making the view costs more than choosing a token
+            self._place = place
+            self._view = np.ctypeslib.as_array(pointer, shape=(batch.wanted, self._model.vocabulary))
+        return self._view
+
+    def compute(self, batch: Batch) -> None:
+        """Compute a batch, and leave its logits where llama.cpp keeps them.
+
+        Raises:
+            EdgetuneError: llama.cpp failed; the message carries its own words.
+        """
         assert batch.wanted <= self.size.outputs
         _log.clear()
         status = self._lib.llama_decode(self.handle, batch.native)
@@ -211,10 +257,7 @@ class Context:
                 f"llama.cpp cannot compute {batch.count} tokens (status {status}): {reason}",
                 hint="use a longer context or a shorter prompt",
             )
-        if not batch.wanted:
-            return np.empty((0, self._model.vocabulary), np.float32)
-        pointer = self._lib.llama_get_logits(self.handle)
-        return np.ctypeslib.as_array(pointer, shape=(batch.wanted, self._model.vocabulary))
+        self._lib.llama_synchronize(self.handle)
 
     def lend(self, source: int, target: int) -> None:
         """Let sequence ``target`` begin with all that ``source`` holds, without computing it again."""

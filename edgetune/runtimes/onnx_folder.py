@@ -11,7 +11,7 @@ from typing import Any
 
 from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
-from edgetune.runtimes.protocol import Message
+from edgetune.runtimes.protocol import KvCache, MemoryParts, Message
 from edgetune.runtimes.template import render, with_fixed_date
 
 #: Context unless asked otherwise, as in llama.cpp's runtime.
@@ -114,6 +114,45 @@ def open_folder(artifact: Artifact) -> OnnxFolder:
     if not graph.is_file():
         raise ArtifactError(f"{path / GENAI} names the graph {graph.name}, which is not there", hint="export it again")
     return found
+
+
+def require_own_cache(kv_cache: KvCache, runtime: str) -> None:
+    """Check that no other type of cache is asked for: the graph says what its cache is of.
+
+    Raises:
+        ArtifactError: one is.
+    """
+    if kv_cache not in ("f16", "f32"):  # what exact comparisons ask of every runtime
+        raise ArtifactError(
+            f"{runtime} has no key-value cache of {kv_cache}: the graph says what its cache is of",
+            hint="leave the type of the cache out; llama.cpp has quantised ones",
+        )
+
+
+def stored_parts(folder: OnnxFolder, cells: int, each: int) -> MemoryParts:
+    """What is known of an ONNX model's memory: the stored weights, and the cache by its shape.
+
+    Args:
+        folder: of the model.
+        cells: tokens that the cache has place for.
+        each: bytes of a value in it.
+    """
+    data = [folder.graph, *folder.path.glob(f"{folder.graph.name}*.data")]
+    reasons = {
+        "weights": "as stored in the files; onnxruntime does not say how it packs them",
+        "compute": "onnxruntime does not say",
+    }
+    decoder = folder.genai["model"]["decoder"]
+    try:
+        width = int(decoder["head_size"]) * int(decoder["num_key_value_heads"]) * int(decoder["num_hidden_layers"])
+    except KeyError as error:
+        return MemoryParts(_bytes(data), None, None, {**reasons, "kv": f"{GENAI} lacks {error}"})
+    reasons["kv"] = f"by its shape for {cells} tokens, {each} bytes a value"
+    return MemoryParts(_bytes(data), 2 * width * each * cells, None, reasons)
+
+
+def _bytes(paths: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)
 
 
 def _read(path: Path) -> dict[str, Any]:

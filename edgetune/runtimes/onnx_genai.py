@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from edgetune.extras import require
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.llama_batching import common_prefix
 from edgetune.runtimes.onnx_adapters import OnnxAdapter, fit_adapter
-from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder
+from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder, require_own_cache, stored_parts
+from edgetune.runtimes.onnx_raw import GenaiLoop
 from edgetune.runtimes.pairing import require_loaded
-from edgetune.runtimes.protocol import Completion, Decoding, Message
+from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts, Message
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.threads import default_threads
 
@@ -93,12 +94,13 @@ class GenaiRuntime:
         *,
         threads: int | None = None,
         context: int | None = None,
-        kv_cache: Literal["f16", "f32"] = "f16",
+        kv_cache: KvCache = "f16",
     ) -> None:
-        del kv_cache
+        require_own_cache(kv_cache, self.name)
         self._genai: Any = require("onnxruntime_genai", extra="onnx", needed_for="running an ONNX folder")
         folder = open_folder(artifact)
         self._path = folder.path
+        self._folder = folder
         self.threads = threads or default_threads()
         self.context_length = context or folder.context_length
         self._artifact = artifact
@@ -231,6 +233,22 @@ class GenaiRuntime:
         self._generator = None
         self._loaded = None
         self._model = None
+
+    def raw_loop(self, capacity: int) -> GenaiLoop:
+        """onnxruntime-genai's own loop, which chooses its tokens itself, with a cache of its own."""
+        settings = self._genai.GeneratorParams(self._model)
+        # Without a shortest length it would refuse to go on after a stop token.
+        settings.set_search_options(max_length=capacity, min_length=capacity, do_sample=False, repetition_penalty=1.0)
+        generator = self._genai.Generator(self._model, settings)
+        if self.adapter:
+            generator.set_active_adapter(self._loaded, self.adapter)
+        return GenaiLoop(generator)
+
+    def memory_parts(self) -> MemoryParts:
+        """What follows from the files and the size of the cache."""
+        manifest = self._artifact.manifest
+        half = manifest is not None and manifest.precision.startswith("fp16")
+        return stored_parts(self._folder, self._capacity, 2 if half else 4)
 
     def _advance(self, tokens: list[int], start: int) -> Iterator[NDArray[np.float32]]:
         """Compute what of ``tokens`` is not held yet, from ``start`` at the latest; logits, part by part."""

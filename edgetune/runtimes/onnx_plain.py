@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,10 @@ from edgetune.errors import ArtifactError
 from edgetune.extras import require
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.onnx_adapters import OnnxAdapter, fit_adapter
-from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder
+from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder, require_own_cache, stored_parts
+from edgetune.runtimes.onnx_raw import SessionLoop
 from edgetune.runtimes.pairing import require_loaded
-from edgetune.runtimes.protocol import Completion, Decoding, Message
+from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts, Message
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.threads import default_threads
 
@@ -88,9 +89,9 @@ class OnnxRuntime:
         *,
         threads: int | None = None,
         context: int | None = None,
-        kv_cache: Literal["f16", "f32"] = "f16",
+        kv_cache: KvCache = "f16",
     ) -> None:
-        del kv_cache  # the graph says what its cache is of
+        require_own_cache(kv_cache, self.name)
         folder = open_folder(artifact)
         self.threads = threads or default_threads()
         self.context_length = context or folder.context_length
@@ -100,6 +101,7 @@ class OnnxRuntime:
         self.adapter: str | None = None
         self.tokenizer = FastTokenizer(folder)
         self._path = folder.path
+        self._folder = folder
         self._session: Any = _session(folder.graph, self.threads)
         self._wants_positions = "position_ids" in {value.name for value in self._session.get_inputs()}
         self._past: dict[str, Any] = {}
@@ -172,6 +174,17 @@ class OnnxRuntime:
         """Free the model."""
         self.reset()
         self._session = None
+
+    def raw_loop(self, capacity: int) -> SessionLoop:
+        """Onnxruntime's own loop over the session, the cache never leaving its memory; what was held is forgotten."""
+        del capacity  # the cache grows with every token
+        self.reset()
+        return SessionLoop(self._session, self._options(), _empty_past(self._session))
+
+    def memory_parts(self) -> MemoryParts:
+        """What follows from the files and the tokens held."""
+        past = next(iter(_empty_past(self._session).values()), np.zeros(0, np.float32))
+        return stored_parts(self._folder, len(self._held), past.itemsize)
 
     def _answer(self, prompt: Sequence[int], decoding: Decoding, sampler: Sampler) -> Iterator[int]:
         held = self._held

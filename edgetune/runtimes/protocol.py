@@ -13,6 +13,8 @@ from edgetune.artifact import Artifact
 
 #: One chat message: ``{"role": "user", "content": "…"}``; further keys as in the OpenAI format.
 Message = Mapping[str, Any]
+#: Types of the key-value cache that a runtime may offer.
+KvCache = Literal["f16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,59 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class RawLoop(Protocol):
+    """The runtime's own lowest-level loop: no template, no tokeniser, no sampler of ours, no text.
+
+    It is what a speed given for a runtime is usually measured with, so that the cost of everything around it
+    can be shown. Nothing is held at first.
+    """
+
+    def hold(self, length: int) -> bool:
+        """Keep only the first ``length`` tokens that were computed; False, with nothing kept, where that cannot be."""
+        ...
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Compute tokens of a prompt after what is held, ready for the first token of an answer."""
+        ...
+
+    def step(self, token: int) -> None:
+        """Compute one token of an answer, ready for the next. A loop that chooses its tokens itself takes its own."""
+        ...
+
+
+@runtime_checkable
+class LoopsRaw(Protocol):
+    """A runtime whose own loop can be timed."""
+
+    def raw_loop(self, capacity: int) -> RawLoop:
+        """A loop that holds up to so many tokens; what the runtime held may be forgotten."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryParts:
+    """Bytes by what they are for; None where the runtime does not tell, with the reason.
+
+    Attributes:
+        weights: of the model, as loaded.
+        kv: of the key-value cache, as allocated.
+        compute: buffers for intermediate results and logits.
+        reasons: name of a part that is None, or not exactly that → why.
+    """
+
+    weights: int | None
+    kv: int | None
+    compute: int | None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class TellsMemory(Protocol):
+    """A runtime that knows what its memory is for."""
+
+    def memory_parts(self) -> MemoryParts: ...
 
 
 @runtime_checkable

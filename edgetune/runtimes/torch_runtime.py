@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from edgetune.errors import ArtifactError, DataError
 from edgetune.runtimes.fitting import longest_answer, require_fit
-from edgetune.runtimes.protocol import Completion, Decoding, Message
+from edgetune.runtimes.protocol import Completion, Decoding, MemoryParts, Message
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.template import with_fixed_date
+from edgetune.runtimes.torch_raw import TorchLoop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -169,6 +170,17 @@ class TorchRuntime:
     def close(self) -> None:
         """Let go of the model."""
         self._model = None
+
+    def raw_loop(self, capacity: int) -> TorchLoop:
+        """The model's own forward pass, token after token."""
+        del capacity  # the cache grows
+        return TorchLoop(self._model.eval())
+
+    def memory_parts(self) -> MemoryParts:
+        """The weights as they lie in memory; torch keeps no other part apart."""
+        weights = [*self._model.parameters(), *self._model.buffers()]
+        absent = dict.fromkeys(("kv", "compute"), "torch allocates it as it goes and keeps no account of it")
+        return MemoryParts(sum(one.nbytes for one in {id(one): one for one in weights}.values()), None, None, absent)
 
     def _answer(
         self, prompts: Sequence[Sequence[int]], rows: Sequence[int], decoding: Decoding

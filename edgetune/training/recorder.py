@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from edgetune.energy import EnergyMeter
 from edgetune.errors import TrainingError
 from edgetune.training import metrics_file
-from edgetune.training.energy import EnergyMeter
 from edgetune.training.memory import peak_memory
 from edgetune.training.trainer import Parts, worked
 from edgetune.training.watch import Watch

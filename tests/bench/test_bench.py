@@ -6,16 +6,22 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from edgetune.artifact import open_artifact
-from edgetune.bench import child, pagecache, processes, single_stream
+from edgetune.bench import pagecache, processes, single_stream
 from edgetune.bench.environment import environment
+from edgetune.bench.plan import Plan
 from edgetune.bench.prompts import prompts_for
+from edgetune.bench.resident import resident, storage_bytes
 from edgetune.bench.schema import BenchReport, Subject
+from edgetune.bench.subjects import artifact_subject
 from edgetune.bench.text import to_text
 from edgetune.errors import ArtifactError, EdgetuneError, MissingExtra
+from edgetune.runtimes import _known_to
+from edgetune.runtimes.fake import FakeRuntime
 
 
 @pytest.fixture
@@ -23,10 +29,20 @@ def artifact(tiny_run):
     return open_artifact(tiny_run.exports_folder / "f32")
 
 
-def test_a_benchmark_from_start_to_report(artifact, monkeypatch, tmp_path):
-    monkeypatch.setattr(single_stream, "STARTS", 1)
+SHORT = {
+    "prompts": 3,
+    "new_tokens": 5,
+    "rounds": 1,
+    "starts": 1,
+    "memory_rounds": 1,
+    "depth_prefill": 8,
+    "depth_decode": 4,
+}
+
+
+def test_a_benchmark_from_start_to_report(artifact, tmp_path):
     began = time.monotonic()
-    report = single_stream.bench_artifact(artifact, prompts=3, new_tokens=5, threads=1)
+    report = single_stream.bench_artifact(artifact, threads=1, depths=(0, 16, 510), memory_budget_mb=1, **SHORT)
     took = time.monotonic() - began
     assert report.subject.name == "tiny-f32"
     assert report.subject.sha256 == artifact.manifest.sha256["tiny.gguf"]
@@ -40,7 +56,23 @@ def test_a_benchmark_from_start_to_report(artifact, monkeypatch, tmp_path):
         assert len(request.token_s) <= 5
     start = report.loads.warm[0]
     assert 0 < start.ready_s < start.first_token_s < took
-    assert report.memory.peak_rss >= report.memory.python_only > 1e7
+    (held,) = report.memory
+    assert held.peak_rss >= held.python_only > 1e7
+    assert held.weights > 1e5
+    # keys and values, layers, cells, heads, width, bytes; llama.cpp tells hundredths of a megabyte
+    assert held.kv == pytest.approx(2 * 2 * 512 * 2 * 16 * 2, abs=6000)
+    assert held.compute > 1e5
+    assert report.subject.files == artifact.sha256
+    assert report.settings.context == 512
+    assert report.settings.prefill_threads == 1
+    assert [sample.depth for sample in report.depths] == [0, 16], "510 leaves no room"
+    for raw in report.raw:
+        asked = next(request for request in report.requests if request.prompt == raw.prompt)
+        assert len(raw.step_s) == len(asked.token_s) - 1
+        assert raw.prompt_tokens == asked.prompt_tokens
+    assert report.figure("overhead_per_token").median is not None
+    assert [value for value, _ in report.curve("decode", "depth")] == ["0", "16"]
+    assert any("above the budget of 1 MB" in warning for warning in report.warnings)
     assert report.environment.versions["llama-cpp-python"]
     assert "CPU" in report.environment.features
     report.write(tmp_path / "report.json")
@@ -49,7 +81,57 @@ def test_a_benchmark_from_start_to_report(artifact, monkeypatch, tmp_path):
     for figure in report.figures:
         assert figure.name in text
         assert figure.definition in text
-    assert report.figure("peak_rss").median == pytest.approx(report.memory.peak_rss / 1e6)
+    assert report.figure("peak_rss").median == pytest.approx(held.peak_rss / 1e6)
+    with pytest.raises(KeyError):
+        report.figure("nonsense")
+
+
+def test_settings_are_varied_one_at_a_time(artifact):
+    plan = Plan(
+        threads=1, depths=(), axis_depth=16, kv_types=("f16", "f32"), batches=(16,), contexts=(128, 256), **SHORT
+    )
+    report = single_stream.bench_artifact(artifact, plan)
+    assert (report.settings.kv_type, report.settings.batch, report.settings.context) == ("f16", 16, 128)
+    caches = {value: figure.median for value, figure in report.curve("memory_kv", "kv_type")}
+    assert caches["f32"] == pytest.approx(caches["f16"] * 2, rel=0.2)
+    longer = {value: figure.median for value, figure in report.curve("memory_kv", "context")}
+    assert longer["256"] == pytest.approx(2 * longer["128"], rel=0.2)
+    assert report.find("decode@batch=16") is None, "one value is no sweep"
+    assert "kv_type" in to_text(report)
+
+
+def test_sustained_decoding_is_counted_by_the_second(artifact):
+    report = single_stream.bench_artifact(artifact, Plan(threads=1, depths=(), sustained=1 / 30, **SHORT))
+    assert len(report.sustained.tokens) == 2
+    assert report.figure("decode_sustained").median > 1
+    retention = report.figure("retention")
+    assert retention.median is None
+    assert "2 seconds" in retention.reasons["median"]
+    assert "shorter than the 5 minutes" in retention.definition
+
+
+def test_several_are_measured_in_turns_and_share_a_session(artifact, monkeypatch):
+    order = []
+    honest = processes.measure
+
+    def watched(job):
+        order.append((job["mode"], job["new_tokens"], job["artifact"][-4:]))
+        return honest(job)
+
+    monkeypatch.setattr(single_stream, "measure", watched)
+    one, two = artifact_subject(artifact), artifact_subject(open_artifact(artifact.main_file.with_name("tiny.gguf")))
+    two = replace(two, job={**two.job, "artifact": str(artifact.main_file), "runtime": None})
+    reports = single_stream.bench_subjects([one, two], Plan(**{**SHORT, "rounds": 2}, threads=1, depths=()))
+    assert [where for mode, _, where in order if mode == "round"] == ["/f32", "gguf", "gguf", "/f32"]
+    assert reports[0].settings.session == reports[1].settings.session
+    assert [request.round for request in reports[1].requests] == [0, 0, 0, 1, 1, 1]
+
+
+def test_what_a_runtime_cannot_be_told_is_said(artifact):
+    with pytest.raises(ArtifactError, match="cannot be run in onnxruntime"):
+        artifact_subject(artifact, "onnxruntime")
+    with pytest.raises(ArtifactError, match="fake has no setting for batch"):
+        _known_to(FakeRuntime, {"batch": 3})
 
 
 def test_prompts_are_the_runs_own_without_the_answer(artifact):
@@ -80,7 +162,7 @@ def test_elsewhere_a_built_in_handful_is_used_and_said(artifact, tmp_path):
 
 
 def job(subject, **changes):
-    return {"mode": "start", "artifact": str(subject.path), "threads": 1, "new_tokens": 2,
+    return {"mode": "start", "artifact": str(subject.path), "decode_threads": 1, "new_tokens": 2,
             "prompts": [[{"role": "user", "content": "hello"}]], **changes}  # fmt: skip
 
 
@@ -109,7 +191,9 @@ def test_leaving_early_leaves_no_process_behind(artifact, monkeypatch):
     monkeypatch.setattr(
         subprocess, "Popen", lambda *args, **options: started.append(popen(*args, **options)) or started[0]
     )
-    reports = processes.measure(job(artifact, mode="requests", prompts=[[{"role": "user", "content": "hello"}]] * 500))
+    reports = processes.measure(
+        job(artifact, mode="round", depths=[], prompts=[[{"role": "user", "content": "hello"}]] * 500)
+    )
     next(reports)
     assert started[0].poll() is None
     reports.close()
@@ -131,17 +215,17 @@ def test_a_dropped_file_is_gone_from_the_page_cache(tmp_path):
 def test_memory_is_read_from_the_kernel(tmp_path):
     (tmp_path / "status").write_text("Name:\tx\nVmHWM:\t  2000 kB\nRssAnon:\t 500 kB\nRssFile:\t 700 kB\nThreads:\t1\n")
     (tmp_path / "smaps_rollup").write_text("55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss: 1200 kB\nPss:  900 kB\n")
-    found = child.resident(tmp_path)
+    found = resident(tmp_path)
     assert found == {"peak_rss": 2048000, "anonymous": 512000, "file_backed": 716800, "pss": 921600}
-    elsewhere = child.resident(tmp_path / "nothing")
+    elsewhere = resident(tmp_path / "nothing")
     assert elsewhere["peak_rss"] > 1e7
     assert elsewhere["pss"] is None
 
 
 def test_bytes_from_storage_are_the_kernels_count(tmp_path):
     (tmp_path / "io").write_text("rchar: 5\nread_bytes: 4096\nwrite_bytes: 7\n")
-    assert child.storage_bytes(tmp_path) == 4096
-    assert child.storage_bytes(tmp_path / "nothing") is None
+    assert storage_bytes(tmp_path) == 4096
+    assert storage_bytes(tmp_path / "nothing") is None
 
 
 def test_the_environment_describes_this_machine():
@@ -149,6 +233,7 @@ def test_the_environment_describes_this_machine():
     assert machine.usable_cpus == len(os.sched_getaffinity(0))
     assert machine.cpu != "unknown"
     assert machine.memory_bytes > 1e8
+    assert machine.cpu_features
     assert "numpy" in machine.versions
 
 
@@ -162,7 +247,7 @@ def test_the_measured_process_needs_no_torch(artifact):
         [sys.executable, "-c", program], input=given, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.stderr == ""
-    assert set(json.loads(done.stdout)) == {"ready_s", "first_token_s", "storage_bytes"}
+    assert set(json.loads(done.stdout)) == {"kind", "ready_s", "first_token_s", "first_request_s", "storage_bytes"}
 
 
 def test_folders_in_a_report_of_before_are_left_behind():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgetune.bench.statistics import floor, mad, median, median_interval, percentile
+from edgetune.bench.statistics import floor, mad, median, median_interval, percentile, ratio, rounds_interval, student
 
 
 @pytest.mark.parametrize(("percent", "fewest"), [(90, 29), (95, 59), (99, 299)])
@@ -39,3 +39,58 @@ def test_the_interval_covers_the_true_median_about_as_often_as_it_says():
 
 def test_two_samples_have_no_interval():
     assert median_interval([1.0, 2.0]) is None
+
+
+def processes(random, rounds, *, between=0.01, within=0.05, centre=1.0):
+    """Medians of rounds whose processes differ by themselves, as real ones do."""
+    return [
+        float(np.median(centre * np.exp(random.normal(0, between) + random.normal(0, within, 100))))
+        for _ in range(rounds)
+    ]
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_equal_things_seldom_differ_and_five_percent_is_seen(paired):
+    random = np.random.default_rng(7)
+    alarms = seen = 0
+    for _ in range(300):
+        old, same, slow = processes(random, 5), processes(random, 5), processes(random, 5, centre=1.05)
+        alarms += ratio(old, same, paired=paired).differs
+        seen += ratio(old, slow, paired=paired).differs
+    assert alarms <= 300 * 0.08
+    assert seen >= 300 * 0.95
+
+
+def test_drawing_single_tokens_would_cry_wolf():
+    random = np.random.default_rng(3)
+    pooled = by_rounds = 0
+    for trial in range(60):
+        rounds = [(random.normal(1, 0.02) + random.normal(0, 0.01, 60)).tolist() for _ in range(5)]
+        low, high = median_interval([value for some in rounds for value in some], seed=trial)
+        pooled += low <= 1 <= high
+        low, high = rounds_interval(rounds, seed=trial)
+        by_rounds += low <= 1 <= high
+    assert pooled < 40
+    assert by_rounds >= 48
+
+
+def test_a_common_drift_does_not_hide_a_difference_of_pairs():
+    drift = np.exp(np.linspace(0, 0.3, 6))
+    old, new = drift, drift * 1.05 * np.exp([0.001, -0.001, 0.002, 0.0, -0.002, 0.001])
+    assert ratio(old.tolist(), new.tolist(), paired=True).low > 1.04
+    assert not ratio(old.tolist(), new.tolist(), paired=False).differs
+
+
+@pytest.mark.parametrize(
+    ("quantile", "freedom", "expected"), [(0.975, 4, 2.7764), (0.9995, 8, 5.0413), (0.975, 1.5, 6.0763)]
+)
+def test_students_quantiles(quantile, freedom, expected):
+    # the first two from tables; for 1.5 the distribution function is integrated afresh below
+    found = student(quantile, freedom)
+    if freedom != 1.5:
+        assert found == pytest.approx(expected, rel=1e-3)
+        return
+    grid = np.linspace(-np.pi / 2, np.arctan(found / np.sqrt(freedom)), 1_000_001)[1:]
+    whole = np.linspace(-np.pi / 2, np.pi / 2, 1_000_001)[1:-1]
+    area = np.trapezoid(np.cos(grid) ** (freedom - 1), grid) / np.trapezoid(np.cos(whole) ** (freedom - 1), whole)
+    assert area == pytest.approx(quantile, abs=1e-4)

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from edgetune.energy import EnergyMeter
 from edgetune.errors import DataError, RecipeError, ResourceError, TrainingError
 from edgetune.training import checkpoints, devices, memory, metrics_file, stopping
 from edgetune.training.batch_size import BatchSize
-from edgetune.training.energy import EnergyMeter
 from edgetune.training.plots import plot_losses
 from edgetune.training.schedule import Clock, learning_rate_factor, schedule
 

@@ -1,0 +1,102 @@
+"""What ``edgetune bench`` does with the words of its command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from edgetune.bench.plan import DEPTHS, Plan
+from edgetune.bench.schema import BenchReport
+from edgetune.bench.single_stream import bench_subjects
+from edgetune.bench.subjects import choose_subjects
+from edgetune.bench.text import to_text
+from edgetune.errors import CheckFailed, EdgetuneError
+from edgetune.runtimes.protocol import KvCache
+
+
+@dataclass(frozen=True)
+class Words:
+    """The command line: what to measure, and the fields of a plan. See :class:`~edgetune.bench.plan.Plan`."""
+
+    subjects: Sequence[Path]
+    names: Sequence[str] = ()
+    base: Path | None = None
+    runtime: str | None = None
+    torch: bool = False
+    prompts: int = 20
+    new_tokens: int = 64
+    rounds: int = 5
+    threads: int | None = None
+    depths: tuple[int, ...] | None = None
+    prefill_threads: tuple[int, ...] = ()
+    decode_threads: tuple[int, ...] = ()
+    kv_types: tuple[str, ...] = ()
+    batches: tuple[int, ...] = ()
+    contexts: tuple[int, ...] = ()
+    sustained: float = 0.0
+    memory_budget_mb: float | None = field(default=None)
+
+    def plan(self) -> Plan:
+        """How to measure.
+
+        Raises:
+            EdgetuneError: there is no such type of cache, or a number is 0.
+        """
+        kinds = get_args(KvCache)
+        for kind in self.kv_types:
+            if kind not in kinds:
+                raise EdgetuneError(
+                    f"no type of the key-value cache is called '{kind}'", hint=f"one of {', '.join(kinds)}"
+                )
+        for name in ("prefill_threads", "decode_threads", "batches", "contexts"):
+            if 0 in getattr(self, name):
+                raise EdgetuneError(f"0 is no value to try for {name.replace('_', ' ')}", hint="edgetune bench --help")
+        known = {name: value for name, value in vars(self).items() if name in Plan.__dataclass_fields__}
+        return Plan(**{**known, "depths": DEPTHS if self.depths is None else self.depths})
+
+
+def bench_words(words: Words) -> list[BenchReport]:
+    """Measure what the words say.
+
+    Raises:
+        EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`.
+    """
+    plan = words.plan()
+    chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
+    return bench_subjects(chosen, plan)
+
+
+def store(reports: Sequence[BenchReport], output: Path) -> None:
+    """One report as a file; several as ``NAME.json`` in a folder."""
+    if len(reports) == 1:
+        reports[0].write(output)
+        return
+    for report in reports:
+        report.write(output / f"{report.subject.name.replace('/', '-')}.json")
+
+
+def printed(reports: Sequence[BenchReport], *, as_json: bool) -> str:
+    """Reports for stdout: JSON (a list where there are several), or text with the differences between them."""
+    if as_json:
+        whole = [report.model_dump_json(indent=2) for report in reports]
+        return whole[0] if len(whole) == 1 else "[" + ",\n".join(whole) + "]"
+    return "\n\n".join(to_text(report) for report in reports)
+
+
+def require_budget(reports: Sequence[BenchReport]) -> None:
+    """End with exit code 9 where the peak is above the budget.
+
+    Raises:
+        CheckFailed: naming which, and by how much.
+    """
+    over = []
+    for report in reports:
+        budget, peak = report.settings.memory_budget_mb, report.figure("peak_rss").median
+        if budget is not None and peak is not None and peak > budget:
+            over.append(f"{report.subject.name}: peak_rss {peak:.0f} MB, {peak - budget:.0f} MB above {budget:.0f} MB")
+    if over:
+        raise CheckFailed(
+            "the memory budget is exceeded", hint="a smaller --context or --kv-type q8_0 takes less", problems=over
+        )

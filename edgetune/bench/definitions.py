@@ -1,0 +1,105 @@
+"""Every figure of a benchmark: its unit, which way is better, and what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a figure is.
+
+    Attributes:
+        unit: of the figure.
+        text: what it is.
+        better: whether a lower or a higher one is better.
+        tail: whether users wait for its slow end, so that percentiles are given.
+        compared: whether runs are compared by it; not where another figure says the same, or it can be negative.
+    """
+
+    unit: str
+    text: str
+    better: Literal["lower", "higher"] = "lower"
+    tail: bool = False
+    compared: bool = True
+
+
+_LOOP = "in the runtime's own loop, without template, tokeniser, sampler of ours and text"
+DEFINITIONS: dict[str, Definition] = {
+    "load_cold": Definition(
+        "s", "process start → ready for a prompt; the files were dropped from the page cache before"
+    ),
+    "load_warm": Definition("s", "process start → ready for a prompt; the files were in the page cache"),
+    "first_answer_cold": Definition(
+        "s", "process start → first output token of the first answer, load_cold included", compared=False
+    ),
+    "first_answer_warm": Definition(
+        "s", "process start → first output token of the first answer, load_warm included", compared=False
+    ),
+    "first_inference": Definition(
+        "ms", "ttft of the first answer after a start - ttft of the same prompt later in that process", compared=False
+    ),
+    "ttft": Definition(
+        "ms", "first output token visible - request scheduled; template and tokenisation included", tail=True
+    ),
+    "itl": Definition("ms", "every gap between consecutive output tokens of one answer, all answers pooled", tail=True),
+    "itl_mean": Definition("ms", "of each request: (last token - first token) / (tokens - 1)", compared=False),
+    "decode": Definition("tokens/s", "1 / itl_mean of each request", "higher"),
+    "prefill": Definition(
+        "tokens/s", "prompt tokens / (first output token - prompt tokenised) of each request", "higher"
+    ),
+    "e2e": Definition(
+        "ms",
+        "last output token visible - request scheduled; template, tokenisation, sampling and text included",
+        tail=True,
+    ),
+    "itl_raw": Definition("ms", f"every gap of the same tokens {_LOOP}", compared=False),
+    "decode_raw": Definition("tokens/s", f"1 / mean gap of the same tokens of each request {_LOOP}", "higher"),
+    "prefill_raw": Definition("tokens/s", f"prompt tokens / time to compute them, of each request {_LOOP}", "higher"),
+    "overhead_per_token": Definition(
+        "%", "of each request: (median gap - median raw gap) / median raw gap of the same tokens", compared=False
+    ),
+    "peak_rss": Definition(
+        "MB", "largest resident set of a process that loads and answers, mapped weights counted; own pass"
+    ),
+    "anonymous": Definition("MB", "resident memory that no file backs, when the answer had ended; own pass"),
+    "file_backed": Definition("MB", "resident memory that files back, such as mapped weights; own pass"),
+    "pss": Definition("MB", "resident memory, what is shared divided among those that share it; own pass"),
+    "memory_weights": Definition("MB", "weights as the runtime holds them", compared=False),
+    "memory_kv": Definition("MB", "key-value cache as allocated for the whole context", compared=False),
+    "memory_compute": Definition("MB", "buffers for intermediate results and logits", compared=False),
+    "energy_per_token": Definition(
+        "J", "energy of the processor packages while answering / output tokens, prefill included"
+    ),
+}
+#: Figures of the sweeps: ``prefill@depth=512``, ``decode@kv_type=q8_0``.
+AT: dict[str, Definition] = {
+    "prefill": Definition(
+        "tokens/s", f"{{prefill}} tokens / time to compute them after {{depth}} tokens, {_LOOP}", "higher"
+    ),
+    "decode": Definition("tokens/s", f"1 / median gap of {{decode}} tokens after {{depth}} tokens, {_LOOP}", "higher"),
+    "peak_rss": Definition("MB", "largest resident set of the process that measured it"),
+    "memory_kv": Definition("MB", "key-value cache as allocated for the whole context", compared=False),
+}
+#: Figures of sustained decoding.
+SUSTAINED: dict[str, Definition] = {
+    "decode_sustained": Definition(
+        "tokens/s", "tokens of each second over {minutes} minutes without a pause", "higher"
+    ),
+    "retention": Definition(
+        "%", "mean rate of the last 30 s / mean rate of the first 30 s, over {minutes} minutes{short}", "higher"
+    ),
+}
+#: What the published definition of retention asks for, in minutes.
+RETENTION_MINUTES = 5
+
+
+def definition_of(name: str) -> Definition:
+    """The definition of a figure by its name.
+
+    >>> definition_of("decode@depth=512").better
+    'higher'
+    """
+    metric, found, _ = name.partition("@")
+    return AT[metric] if found else (DEFINITIONS | SUSTAINED)[metric]

@@ -1,0 +1,109 @@
+"""The runtime's own loop, timed: over given tokens, after given depths, without a pause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice, pairwise
+from typing import Any
+
+from edgetune.assistant import Assistant
+from edgetune.bench.answering import prompt_tokens
+from edgetune.runtimes.protocol import LoopsRaw, RawLoop
+
+#: Tokens between two looks at the clock and the depth to which sustained decoding goes before it begins again.
+SUSTAINED_DEPTH = 512
+
+
+def through_the_loop(runtime: LoopsRaw, prompt: Sequence[int], answer: Sequence[int]) -> dict[str, Any]:
+    """The same prompt and answer through the runtime's own loop.
+
+    Returns:
+        ``prompt_tokens``, ``prefill_s``, and ``step_s`` of each token after the first.
+    """
+    loop = runtime.raw_loop(len(prompt) + len(answer) + 1)
+    start = time.monotonic()
+    loop.extend(prompt)
+    prefill = time.monotonic() - start
+    return {
+        "prompt_tokens": len(prompt),
+        "prefill_s": round(prefill, 7),
+        "step_s": _steps(loop, answer[:-1]),
+    }
+
+
+def at_depths(assistant: Assistant, job: dict[str, Any], depths: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Both rates after each depth that leaves room in the context.
+
+    Yields:
+        Fields of :class:`~edgetune.bench.samples.DepthSample`.
+    """
+    runtime, prefill, decode = assistant.runtime, int(job["depth_prefill"]), int(job["depth_decode"])
+    assert isinstance(runtime, LoopsRaw), "the caller looked"
+    fitting = [depth for depth in depths if depth + max(prefill, decode + 1) <= runtime.context_length]
+    if not fitting:
+        return
+    capacity = max(fitting) + max(prefill, decode + 1)
+    text = some_tokens(assistant, job, capacity)
+    loop = runtime.raw_loop(capacity)
+    loop.extend(text[:prefill])  # the first inference warms up
+    loop.step(text[prefill])
+    held = 0
+    for depth in fitting:
+        held = _go_to(loop, text, held, depth)
+        start = time.monotonic()
+        loop.extend(text[depth : depth + prefill])
+        took = time.monotonic() - start
+        held = _go_to(loop, text, depth + prefill, max(depth, 1))
+        steps = _steps(loop, text[held : held + decode])
+        held += decode
+        yield {
+            "depth": depth,
+            "prefill_tokens": prefill,
+            "prefill_s": round(took, 7),
+            "step_s": steps,
+        }
+
+
+def steady(assistant: Assistant, job: dict[str, Any], seconds: float) -> Iterator[int]:
+    """Decode without a pause; yields the tokens of each second."""
+    runtime = assistant.runtime
+    assert isinstance(runtime, LoopsRaw), "the caller looked"
+    deepest = min(SUSTAINED_DEPTH, runtime.context_length - 1)
+    text = some_tokens(assistant, job, deepest)
+    loop = runtime.raw_loop(deepest)
+    loop.extend(text[:1])
+    depth, count, second = 1, 0, 1
+    start = time.monotonic()
+    while second <= seconds:
+        if depth == deepest:
+            depth = _go_to(loop, text, depth, 1)
+        loop.step(text[depth])
+        depth, count = depth + 1, count + 1
+        if time.monotonic() - start >= second:
+            yield count
+            count, second = 0, second + 1
+
+
+def some_tokens(assistant: Assistant, job: dict[str, Any], count: int) -> list[int]:
+    """Tokens of the prompts, over and over."""
+    tokens = [t for prompt in job["prompts"] for t in prompt_tokens(assistant, assistant.messages(prompt))]
+    return list(islice(cycle(tokens), count))
+
+
+def _go_to(loop: RawLoop, text: Sequence[int], held: int, length: int) -> int:
+    """Hold exactly the first ``length`` tokens of ``text``."""
+    kept = min(held, length)
+    if not loop.hold(kept):
+        kept = 0
+    if kept < length:
+        loop.extend(text[kept:length])
+    return length
+
+
+def _steps(loop: RawLoop, tokens: Sequence[int]) -> list[float]:
+    times = [time.monotonic()]
+    for token in tokens:
+        loop.step(token)
+        times.append(time.monotonic())
+    return [round(after - before, 7) for before, after in pairwise(times)]
