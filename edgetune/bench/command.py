@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from edgetune.bench.comparing import compare
+from edgetune.bench.comparing_text import comparison_text
 from edgetune.bench.plan import DEPTHS, Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
@@ -82,7 +84,14 @@ def printed(reports: Sequence[BenchReport], *, as_json: bool) -> str:
     if as_json:
         whole = [report.model_dump_json(indent=2) for report in reports]
         return whole[0] if len(whole) == 1 else "[" + ",\n".join(whole) + "]"
-    return "\n\n".join(to_text(report) for report in reports)
+    first, *others = reports
+    texts = [to_text(report) for report in reports]
+    for other in others:
+        try:
+            texts.append(comparison_text(compare(first, other)))
+        except EdgetuneError as unlike:
+            texts.append("\n  ".join([f"not compared: {unlike.message}", *unlike.problems]))
+    return "\n\n".join(texts)
 
 
 def require_budget(reports: Sequence[BenchReport]) -> None:

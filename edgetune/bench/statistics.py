@@ -15,6 +15,8 @@ NOISY = 0.10
 RESAMPLES = 2000
 #: Rounds from which an interval is given.
 FEWEST_ROUNDS = 3
+#: How well the drift of whole runs is known, in degrees of freedom.
+DRIFT_FREEDOM = 20
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ class Ratio:
         return self.low > 1 or self.high < 1
 
 
-def ratio(old: Sequence[float], new: Sequence[float], *, paired: bool, confidence: float = 0.95) -> Ratio:
+def ratio(
+    old: Sequence[float], new: Sequence[float], *, paired: bool, confidence: float = 0.95, drift: float = 0.0
+) -> Ratio:
     """New over old by the mean of the logarithms of rounds, with Student's interval.
 
     Rounds are few and are what varies by itself, so neither single tokens nor a bootstrap over five values would
@@ -127,6 +131,7 @@ def ratio(old: Sequence[float], new: Sequence[float], *, paired: bool, confidenc
         new: the same.
         paired: the rounds were measured in turns.
         confidence: of the interval.
+        drift: standard deviation of the logarithm by which each run moves as a whole; for unpaired ones.
 
     >>> ratio([1.0, 2.0, 4.0], [2.0, 4.0, 8.0], paired=True)
     Ratio(value=2.0, low=2.0, high=2.0)
@@ -137,9 +142,10 @@ def ratio(old: Sequence[float], new: Sequence[float], *, paired: bool, confidenc
         centre, error, freedom = float(gains.mean()), float(gains.std(ddof=1)) / math.sqrt(len(gains)), len(gains) - 1.0
     else:
         one, two = before.var(ddof=1) / len(before), after.var(ddof=1) / len(after)
-        centre, error = float(after.mean() - before.mean()), math.sqrt(one + two)
-        parts = one**2 / (len(before) - 1) + two**2 / (len(after) - 1)
-        freedom = float((one + two) ** 2 / parts) if parts > 0 else 1.0
+        whole = one + two + 2 * drift**2
+        centre, error = float(after.mean() - before.mean()), math.sqrt(whole)
+        parts = one**2 / (len(before) - 1) + two**2 / (len(after) - 1) + (2 * drift**2) ** 2 / DRIFT_FREEDOM
+        freedom = float(whole**2 / parts) if parts > 0 else 1.0
     reach = student(0.5 + confidence / 2, freedom) * error if error > 0 else 0.0
     return Ratio(_exp(centre), _exp(centre - reach), _exp(centre + reach))
 
@@ -150,7 +156,7 @@ def student(quantile: float, freedom: float) -> float:
     >>> round(student(0.975, 8), 3), round(student(0.975, 2), 3)
     (2.306, 4.303)
     """
-    angles = np.linspace(0.0, np.pi / 2, 200_001)
+    angles = np.linspace(0.0, np.pi / 2, 20_001)
     density = np.cos(angles) ** (freedom - 1)
     area = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     angle = float(np.interp(quantile - 0.5, area / area[-1] / 2, angles))

@@ -1,0 +1,202 @@
+"""Two stored benchmarks: which figures really differ, which way and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgetune.bench.definitions import definition_of
+from edgetune.bench.schema import BenchReport, Figure
+from edgetune.bench.statistics import FEWEST_ROUNDS, Ratio, ratio
+from edgetune.errors import CheckFailed, EdgetuneError
+
+#: Chance that any figure of two equal runs is said to differ, at most.
+RISK = 0.05
+#: Runs at different times move as wholes, by this share (a standard deviation): how the machine placed them, what its
+#: host did. benchmarks/trust checks what it leads to. Runs of one session are paired and need no such allowance.
+DRIFT = 0.006
+
+Verdict = Literal["better", "worse", "same"]
+#: What must be equal before figures can be compared.
+_MACHINE = ("cpu", "architecture", "cpu_features", "usable_cpus", "cgroup_cpus", "cgroup_memory_bytes", "governor")
+_SETTINGS = (
+    "threads", "prefill_threads", "batch", "kv_type", "context", "prompts", "prompts_sha256", "new_tokens",
+    "depth_prefill", "depth_decode", "axis_depth",
+)  # fmt: skip
+
+#: What one runtime has and another has not: of two runtimes it need not be equal.
+_OF_A_RUNTIME = {"prefill_threads", "batch", "kv_type", "context"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of both runs.
+
+    Attributes:
+        name: of the figure.
+        unit: of the medians.
+        old: median of the old run.
+        new: median of the new one.
+        ratio: new over old by rounds, with an interval that holds for all figures together.
+        verdict: same where the interval leaves room for no difference.
+    """
+
+    name: str
+    unit: str
+    old: float
+    new: float
+    ratio: Ratio
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of them.
+
+    Attributes:
+        old: name of the old subject.
+        new: name of the new one.
+        paired: both were measured in turns.
+        differences: in the order of the report.
+        left_out: figure → why it is not compared.
+        notes: what else differs, such as versions.
+    """
+
+    old: str
+    new: str
+    paired: bool
+    differences: tuple[Difference, ...]
+    left_out: dict[str, str]
+    notes: tuple[str, ...]
+
+    def worse(self, tolerance: float = 0.0) -> list[Difference]:
+        """Figures that got worse, by more than a share of the old ones."""
+        return [one for one in self.differences if one.verdict == "worse" and abs(one.ratio.value - 1) > tolerance]
+
+
+def read_report(path: Path) -> BenchReport:
+    """A stored report.
+
+    Raises:
+        EdgetuneError: there is none, or it is damaged or of another version.
+    """
+    report = BenchReport.read(path)
+    if report is None:
+        raise EdgetuneError(
+            f"{path} is no benchmark report of schema version {BenchReport.model_fields['schema_version'].default}",
+            hint="edgetune bench ARTIFACT --output FILE measures again",
+        )
+    return report
+
+
+def compare(old: BenchReport, new: BenchReport) -> Comparison:
+    """Compare two runs figure by figure.
+
+    Raises:
+        EdgetuneError: they are unlike, naming everything that differs.
+    """
+    _require_alike(old, new)
+    paired = old.settings.session is not None and old.settings.session == new.settings.session
+    pairs, left_out = _comparable(old, new)
+    confidence = 1 - RISK / max(1, len(pairs))  # Bonferroni: together they are wrong that seldom
+    found = []
+    for before, after in pairs:
+        turns = paired and len(before.rounds) == len(after.rounds)
+        size = ratio(before.rounds, after.rounds, paired=turns, confidence=confidence, drift=DRIFT)
+        assert before.median is not None
+        assert after.median is not None
+        verdict = _verdict(size, after.better)
+        found.append(Difference(after.name, after.unit, before.median, after.median, size, verdict))
+    return Comparison(old.subject.name, new.subject.name, paired, tuple(found), left_out, tuple(_notes(old, new)))
+
+
+def require_no_worse(found: Comparison, tolerance: float) -> None:
+    """End with exit code 9 where something got worse.
+
+    Raises:
+        CheckFailed: naming the figures.
+    """
+    worse = found.worse(tolerance)
+    if worse:
+        raise CheckFailed(
+            f"{found.new} is worse than {found.old} in {', '.join(one.name for one in worse)}",
+            hint="--tolerance SHARE allows for a part of it",
+        )
+
+
+def _verdict(size: Ratio, better: Literal["lower", "higher"]) -> Verdict:
+    if not size.differs:
+        return "same"
+    return "better" if (size.value > 1) == (better == "higher") else "worse"
+
+
+def _comparable(old: BenchReport, new: BenchReport) -> tuple[list[tuple[Figure, Figure]], dict[str, str]]:
+    """Figures of both with enough rounds, and why the others are left out."""
+    pairs, left_out = [], {}
+    for after in new.figures:
+        before = old.find(after.name)
+        reason = _reason(before, after)
+        if reason:
+            left_out[after.name] = reason
+        elif before and definition_of(after.name).compared:
+            pairs.append((before, after))
+    left_out |= {f.name: "the new run has no such figure" for f in old.figures if new.find(f.name) is None}
+    return pairs, left_out
+
+
+def _reason(before: Figure | None, after: Figure) -> str | None:
+    if before is None:
+        return "the old run has no such figure"
+    for figure, which in ((before, "old"), (after, "new")):
+        if figure.median is None:
+            return f"the {which} run has none: {figure.reasons.get('median', 'no reason given')}"
+        if len(figure.rounds) < FEWEST_ROUNDS and definition_of(figure.name).compared:
+            return f"the {which} run has {len(figure.rounds)} rounds; {FEWEST_ROUNDS} are needed"
+        if definition_of(figure.name).compared and min(figure.rounds) <= 0:
+            return f"the {which} run has a round of 0"
+    return None
+
+
+def _require_alike(old: BenchReport, new: BenchReport) -> None:
+    same_runtime = old.settings.runtime == new.settings.runtime
+    settings = [name for name in _SETTINGS if same_runtime or name not in _OF_A_RUNTIME]
+    problems = [
+        *_unlike("machine", _MACHINE, old.environment, new.environment),
+        *_unlike("setting", settings, old.settings, new.settings),
+        *_unlike("run's", ("scenario",), old, new),
+    ]
+    for figure in new.figures:
+        before = old.find(figure.name)
+        if before and (before.definition, before.unit) != (figure.definition, figure.unit):
+            problems.append(f"definition of {figure.name}: '{before.definition}' and '{figure.definition}'")
+    if problems:
+        raise EdgetuneError(
+            f"{old.subject.name} and {new.subject.name} were measured in unlike ways and cannot be compared",
+            hint="edgetune bench OLD NEW --output FOLDER measures both alike, in turns",
+            problems=problems,
+        )
+
+
+def _unlike(what: str, names: Sequence[str], old: object, new: object) -> Iterator[str]:
+    for name in names:
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            yield f"{what} {name}: {before} and {after}"
+
+
+def _notes(old: BenchReport, new: BenchReport) -> Iterator[str]:
+    """What may be why they differ."""
+    if old.subject.files != new.subject.files:
+        yield "the files differ"
+    if old.settings.runtime != new.settings.runtime:
+        yield f"runtime {old.settings.runtime} → {new.settings.runtime}"
+    before, after = old.environment.versions, new.environment.versions
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield f"{name} {before.get(name, 'not there')} → {after.get(name, 'not there')}"
+    for report, which in ((old, "old"), (new, "new")):
+        for warning in report.warnings:
+            if "noisy" in warning or "busy" in warning or "meanwhile" in warning:
+                yield f"{which} run: {warning}"

@@ -1,0 +1,33 @@
+"""``edgetune compare``: which figures of two benchmarks really differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgetune import console
+
+_REPORT = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("compare")
+@click.argument("old", type=_REPORT)
+@click.argument("new", type=_REPORT)
+@click.option(
+    "--tolerance", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share that may get worse: 0.05."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(old: Path, new: Path, tolerance: float, as_json: bool) -> None:
+    """Compare two reports that `edgetune bench --output` stored.
+
+    Says which figures differ beyond what rounds differ by themselves, which way and by how much. Unlike runs (another
+    processor, other threads, prompts or definitions) are refused. Exit code 9 if anything got worse.
+    """
+    from edgetune.bench.comparing import compare as compared
+    from edgetune.bench.comparing import read_report, require_no_worse
+    from edgetune.bench.comparing_text import comparison_json, comparison_text
+
+    found = compared(read_report(old), read_report(new))
+    console.data(comparison_json(found) if as_json else comparison_text(found))
+    require_no_worse(found, tolerance)

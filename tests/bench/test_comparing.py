@@ -1,0 +1,137 @@
+"""Comparing two reports: what is a difference, what is refused, what the command ends with."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edgetune.bench.comparing import compare, read_report
+from edgetune.bench.schema import BenchReport, Environment, Figure, Settings, Subject
+from edgetune.bench.statistics import median
+from edgetune.cli import main
+from edgetune.errors import EdgetuneError
+
+NAMES = {
+    "load_warm": "s", "ttft": "ms", "decode": "tokens/s", "e2e": "ms", "decode_raw": "tokens/s", "peak_rss": "MB",
+    "decode@depth=0": "tokens/s", "decode@depth=512": "tokens/s", "prefill@depth=512": "tokens/s",
+}  # fmt: skip
+
+
+def report(rounds, session=None, **settings) -> BenchReport:
+    """A report with these rounds of each figure."""
+    figures = [
+        Figure(
+            name=name, unit=NAMES[name], definition=name, better="higher" if "tokens" in NAMES[name] else "lower",
+            median=median(values), samples=len(values), rounds=tuple(values),
+        )
+        for name, values in rounds.items()
+    ]  # fmt: skip
+    machine = Environment(
+        cpu="x", architecture="x", features="", logical_cpus=2, usable_cpus=2, cgroup_cpus=None, governor=None,
+        memory_bytes=1, load_average=0, system="x", versions={"llama-cpp-python": "1"},
+    )  # fmt: skip
+    given = {"runtime": "llama.cpp", "threads": 2, "prompts": 3, "prompt_source": "x", "new_tokens": 8, "starts": 1}
+    return BenchReport(
+        created="now", subject=Subject(name="a", path="a.gguf", sha256="0", size_bytes=1, precision=None),
+        settings=Settings(**{**given, "session": session, **settings}), environment=machine,
+        loads={"warm": (), "cold": ()}, requests=(), memory=(), figures=tuple(figures), warnings=(),
+    )  # fmt: skip
+
+
+def drawn(random, *, slower=1.0, drift=0.006, spread=0.01, rounds=5):
+    """A run as real ones are: a drift of its own, and processes that differ."""
+    moved = random.normal(0, drift)
+    found = {}
+    for name, unit in NAMES.items():
+        factor = 1 / slower if "tokens" in unit else 1.0 if name in ("peak_rss", "load_warm") else slower
+        found[name] = (100 * factor * np.exp(moved + random.normal(0, spread, rounds))).tolist()
+    return report(found)
+
+
+def test_equal_runs_seldom_raise_an_alarm_and_five_percent_is_found():
+    random = np.random.default_rng(11)
+    alarms = found = 0
+    for _ in range(100):
+        old = drawn(random)
+        alarms += any(one.verdict != "same" for one in compare(old, drawn(random)).differences)
+        found += bool(compare(old, drawn(random, slower=1.05)).worse())
+    assert alarms <= 10, "one in ten at most"
+    assert found >= 90
+
+
+def test_which_way_and_by_how_much():
+    old = report({"decode": [100, 101, 99, 100, 100.5], "ttft": [50, 51, 49, 50, 50], "peak_rss": [300, 300, 300]})
+    new = report({"decode": [80, 81, 79, 80, 80.5], "ttft": [25, 25.5, 24.5, 25, 25], "peak_rss": [300, 300, 300]})
+    found = compare(old, new)
+    verdicts = {one.name: one.verdict for one in found.differences}
+    assert verdicts == {"decode": "worse", "ttft": "better", "peak_rss": "same"}
+    worse = found.differences[0].ratio
+    assert worse.value == pytest.approx(0.8, rel=0.01)
+    assert worse.low < 0.8 < worse.high < 0.85
+    assert [one.name for one in found.worse(0.1)] == ["decode"]
+    assert found.worse(0.25) == []
+
+
+def test_one_percent_is_claimed_only_of_runs_measured_in_turns():
+    old, new = [100, 104, 98, 101, 97], [101.0, 105.05, 98.98, 102.02, 97.97]
+    apart = compare(report({"decode": old}), report({"decode": new}))
+    turns = compare(report({"decode": old}, session="s"), report({"decode": new}, session="s"))
+    assert apart.differences[0].verdict == "same"
+    assert turns.paired
+    assert turns.differences[0].verdict == "better"
+
+
+def test_what_cannot_be_compared_is_named():
+    found = compare(report({"decode": [1, 2], "ttft": [1, 1, 1]}), report({"decode": [1, 1, 1], "e2e": [1, 1, 1]}))
+    assert found.left_out == {
+        "decode": "the old run has 2 rounds; 3 are needed",
+        "e2e": "the old run has no such figure",
+        "ttft": "the new run has no such figure",
+    }
+    assert found.differences == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"threads": 1}, "setting threads: 2 and 1"),
+        ({"prompts_sha256": "1"}, "prompts_sha256"),
+        ({"new_tokens": 9}, "8 and 9"),
+    ],
+)
+def test_unlike_settings_are_refused(change, words):
+    rounds = {"decode": [1.0, 1.0, 1.0]}
+    with pytest.raises(EdgetuneError, match="cannot be compared") as caught:
+        compare(report(rounds), report(rounds, **change))
+    assert words in caught.value.problems[0]
+
+
+def test_another_processor_or_definition_is_refused():
+    old = report({"decode": [1.0, 1.0, 1.0]})
+    machine = old.environment.model_copy(update={"cpu": "y"})
+    other = old.model_copy(
+        update={"figures": (old.figures[0].model_copy(update={"definition": "z"}),), "environment": machine}
+    )
+    with pytest.raises(EdgetuneError) as caught:
+        compare(old, other)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["machine cpu", "definition of decode"]
+
+
+def test_the_command_ends_with_nine_when_something_got_worse(tmp_path, capsys):
+    for name, rate in (("old", 100.0), ("new", 90.0)):
+        report({"decode": [rate, rate + 0.1, rate - 0.1]}).write(tmp_path / f"{name}.json")
+    words = ["compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]
+    assert main(words) == 9
+    captured = capsys.readouterr()
+    assert "0.900" in captured.out
+    assert "worse than a in decode" in captured.err
+    assert main([*words, "--tolerance", "0.2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["differences"][0]["verdict"] == "worse"
+    assert main([words[0], *words[:0:-1]]) == 0, "the other way round it got better"
+
+
+def test_a_report_of_another_version_is_refused(tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text('{"kind": "edgetune-bench", "schema_version": 1}')
+    with pytest.raises(EdgetuneError, match="schema version 2"):
+        read_report(path)

@@ -1,0 +1,83 @@
+"""Each runtime's own loop computes what it should, can be cut back, and leaves the runtime as it was."""
+
+from __future__ import annotations
+
+import pytest
+from edgetune_onnx import OnnxExporter
+from tinymodels import tiny_model, tiny_tokenizer
+
+from edgetune.artifact import Artifact
+from edgetune.errors import ArtifactError
+from edgetune.exporters import TunedModel
+from edgetune.runtimes.llama_cpp import LlamaCppRuntime
+from edgetune.runtimes.onnx_genai import GenaiRuntime
+from edgetune.runtimes.onnx_plain import OnnxRuntime
+from edgetune.runtimes.protocol import Decoding, LoopsRaw, TellsMemory
+from edgetune.runtimes.torch_runtime import open_torch
+
+KINDS = ["llama.cpp", "onnxruntime", "onnxruntime-genai", "torch"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw")
+    tiny_model("llama", head_dim=16).save_pretrained(folder / "base")
+    tiny_tokenizer().save_pretrained(folder / "base")
+    model = TunedModel("tiny", folder / "base", None, None, (), folder / "base", "tiny", "0" * 64, system=None)
+    return folder / "base", OnnxExporter().export(model, "fp32", folder / "export")
+
+
+@pytest.fixture(params=KINDS)
+def runtime(request, made, tiny_gguf):
+    opened = {
+        "llama.cpp": lambda: LlamaCppRuntime(Artifact(tiny_gguf, None), threads=1),
+        "onnxruntime": lambda: OnnxRuntime(made[1], threads=1),
+        "onnxruntime-genai": lambda: GenaiRuntime(made[1], threads=1),
+        "torch": lambda: open_torch(made[0]),
+    }[request.param]()
+    yield opened
+    opened.close()
+
+
+def test_the_loop_leaves_answers_as_they_were(runtime):
+    prompt = runtime.tokenizer.encode("hello hello")
+    before = list(runtime.stream(prompt, Decoding(max_new_tokens=6)))
+    assert isinstance(runtime, LoopsRaw)
+    loop = runtime.raw_loop(64)
+    loop.extend(prompt)
+    for token in before:
+        loop.step(token)
+    assert loop.hold(len(prompt))
+    loop.extend(prompt)
+    loop.step(before[0])
+    assert loop.hold(0)
+    loop.extend(prompt[:1])
+    runtime.reset()
+    assert list(runtime.stream(prompt, Decoding(max_new_tokens=6))) == before
+
+
+def test_memory_is_told_or_a_reason_given(runtime):
+    list(runtime.stream(runtime.tokenizer.encode("hello"), Decoding(max_new_tokens=2)))
+    assert isinstance(runtime, TellsMemory)
+    parts = runtime.memory_parts()
+    assert parts.weights > 1000
+    for name in ("kv", "compute"):
+        value = getattr(parts, name)
+        assert (value is not None and value > 0) or parts.reasons[name]
+
+
+def test_the_cache_of_an_onnx_graph_is_its_own(made):
+    for kind in (OnnxRuntime, GenaiRuntime):
+        with pytest.raises(ArtifactError, match="no key-value cache of q8_0"):
+            kind(made[1], kv_cache="q8_0")
+
+
+def test_llama_cpp_takes_threads_apart_and_another_batch(tiny_gguf):
+    runtime = LlamaCppRuntime(Artifact(tiny_gguf, None), threads=1, prefill_threads=2, batch=8, context=128)
+    prompt = runtime.tokenizer.encode("hello " * 6)
+    plain = LlamaCppRuntime(Artifact(tiny_gguf, None), threads=1)
+    decoding = Decoding(max_new_tokens=4)
+    assert list(runtime.stream(prompt, decoding)) == list(plain.stream(prompt, decoding))
+    assert (runtime.prefill_threads, runtime.batch, plain.prefill_threads) == (2, 8, 1)
+    runtime.close()
+    plain.close()
