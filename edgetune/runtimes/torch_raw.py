@@ -23,7 +23,7 @@ class TorchLoop:
         if length == 0:
             self._clear()
         elif length < self._length:
-            self._cache.crop(length)
+            self._cache.crop(length - self._length)  # a negative number: so many are dropped
             self._length = length
         return True
 
