@@ -112,11 +112,18 @@ def _finish(figure: Figure, axes: Axes, chart: Chart) -> None:
         axes.axvline(mark.x, color=PALETTE["c6"], linewidth=1.2, linestyle=(0, (4, 2)), label=clean(mark.name))
     if chart.log_x:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_plain)
     if chart.log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(_plain)
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or chart.marks:
         figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 4), columnspacing=1.2)
+
+
+def _plain(value: float, _place: float) -> str:
+    """A tick of a logarithmic axis: matplotlib's own are formulas, which names make us switch off."""
+    return f"{value:g}"
 
 
 def _lines(axes: Axes, chart: Chart) -> None:

@@ -114,8 +114,8 @@ class Quality:
             return None
         if not {a.row for a in one.evaluation.answers} & {a.row for a in other.evaluation.answers}:
             return None
-        differences = {found.name: found for found in compare(other.evaluation, one.evaluation).differences}
-        found = differences.get(self.metric)
+        differences = compare(only(other.evaluation, self.metric), only(one.evaluation, self.metric)).differences
+        found = next(iter(differences), None)
         if found is None or not found.certain:
             return None
         return found if (found.value > 0) == self.lower_is_better else None
@@ -125,6 +125,15 @@ class Quality:
         sign = -1.0 if self.lower_is_better else 1.0
         scores = {one.label: self.score(one.label) for one in candidates}
         return max(candidates, key=lambda one: sign * found.value if (found := scores[one.label]) else float("-inf"))
+
+
+def only(evaluation: Evaluation, *names: str | None) -> Evaluation:
+    """An evaluation with some of its figures, so that no intervals are made that nobody reads."""
+    answers = tuple(
+        answer.model_copy(update={"ratios": {name: ratio for name, ratio in answer.ratios.items() if name in names}})
+        for answer in evaluation.answers
+    )
+    return evaluation.model_copy(update={"answers": answers})
 
 
 def find_score(evaluation: Evaluation, name: str | None) -> Score | None:

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from edgetune import files
@@ -23,7 +24,7 @@ from edgetune.bench.schema import (
 from edgetune.bench.summary import figures
 from edgetune.evaluation.figures import scores_of
 from edgetune.evaluation.intervals import count_groups
-from edgetune.evaluation.metrics import chosen
+from edgetune.evaluation.metrics import Score, chosen
 from edgetune.evaluation.record import Answer, Basis, Evaluation, store
 from edgetune.evaluation.subjects import artifact_opening, tuned_opening
 from edgetune.recipe import resolve
@@ -124,12 +125,8 @@ def write_evaluation(
     run: Run, subject: str, right: float, rows: int, *, weights: str = "w", tokens: int = 18, loss: float | None = None
 ) -> Evaluation:
     """An evaluation in which the first rows, in a fixed shuffled order, are right."""
-    order = list(range(rows))
-    random.Random(1).shuffle(order)
-    good = set(order[: round(right * rows)])
     nats = loss if loss is not None else 4.0 * (1 - right) ** 2 + 0.02
-    answers = tuple(_answer(row, row in good, nats, tokens) for row in range(rows))
-    metrics = chosen(("exact_match", "json"))
+    answers, scores = _scored(right, rows, nats, tokens)
     evaluation = Evaluation(
         subject=subject,
         basis=Basis(
@@ -145,11 +142,21 @@ def write_evaluation(
         created="2026-01-01T10:30:00+00:00",
         seconds={"loss": 1.0, "generation": 2.0},
         groups=count_groups([answer.group for answer in answers]),
-        scores=scores_of(answers, metrics),
+        scores=scores,
         answers=answers,
     )
     store(run.evaluation_file(subject), evaluation)
     return evaluation
+
+
+@cache
+def _scored(right: float, rows: int, nats: float, tokens: int) -> tuple[tuple[Answer, ...], tuple[Score, ...]]:
+    """Answers and their scores; intervals take time, and many tests want the same."""
+    order = list(range(rows))
+    random.Random(1).shuffle(order)
+    good = set(order[: round(right * rows)])
+    answers = tuple(_answer(row, row in good, nats, tokens) for row in range(rows))
+    return answers, scores_of(answers, chosen(("exact_match", "json")))
 
 
 def _answer(row: int, right: bool, nats: float, tokens: int) -> Answer:

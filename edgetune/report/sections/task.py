@@ -7,7 +7,7 @@ from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.text import intervals_text
 from edgetune.report.cells import NOTHING, score_cell, score_number, share_cell, text_cell
 from edgetune.report.evidence import Evidence
-from edgetune.report.quality import BASE, TUNED, Quality, find_score
+from edgetune.report.quality import BASE, TUNED, Quality, find_score, only
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
 
 
@@ -20,7 +20,7 @@ def task_section(evidence: Evidence, quality: Quality) -> Section | None:
     if len({one.n for one in everyone}) > 1 or not quality.common_rows:
         tables.append(_scores("scores-own", "Each on all the rows it was evaluated on", quality.evaluations))
     gains = _gains(evidence, quality)
-    tables += [table for table in (gains, _moves(evidence)) if table]
+    tables += [table for table in (gains, _moves(evidence, quality.metric)) if table]
     definitions = {score.name: score.definition for one in everyone for score in one.scores}
     definitions["gain kept"] = "(artifact - base) / (tuned - base) of the metric, on the rows that all three have"
     notes = [f"[ ] are 95 % intervals: {text}." for text in dict.fromkeys(intervals_text(one) for one in everyone)]
@@ -115,7 +115,7 @@ def _gains(evidence: Evidence, quality: Quality) -> Table | None:
     return Table(id="gains", caption=caption, columns=columns, rows=tuple(rows)) if rows else None
 
 
-def _moves(evidence: Evidence) -> Table | None:
+def _moves(evidence: Evidence, metric: str | None) -> Table | None:
     """Paired comparisons: what the export changed in the tuned model, what the tuning changed in the base."""
     pairs = [(BASE, evidence.base, "tuned", evidence.tuned)]
     pairs += [("tuned", evidence.tuned, one.label, one.evaluation) for one in evidence.shipped]
@@ -123,7 +123,8 @@ def _moves(evidence: Evidence) -> Table | None:
     for before_name, before, after_name, after in pairs:
         if before is None or after is None or not _share_rows(before, after):
             continue
-        rows += _moved(f"{before_name} → {after_name}", compare(before, after))
+        found = compare(only(before, "loss", metric), only(after, "loss", metric))
+        rows += _moved(f"{before_name} → {after_name}", found)
     names = ("step", "figure", "rows", "before", "after", "difference", "sure", "wrong → right", "right → wrong")
     caption = "What moved, paired by row"
     return (
@@ -139,11 +140,8 @@ def _share_rows(before: Evaluation, after: Evaluation) -> bool:
 
 
 def _moved(step: str, found: Comparison) -> list[tuple[Cell, ...]]:
-    """The loss and the first task metric of one comparison."""
-    shown = [one for one in found.differences if one.name == "loss"]
-    shown += [one for one in found.differences if one.name != "loss"][:1]
     rows: list[tuple[Cell, ...]] = []
-    for one in shown:
+    for one in found.differences:
         text = f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
         rows.append(
             (
