@@ -12,10 +12,13 @@ from edgetune.report.overview import overview
 from edgetune.report.quality import Quality
 from edgetune.report.record import Report, Section
 from edgetune.report.sections.decisions import ladder_section, merge_section
+from edgetune.report.sections.devices import devices_section
 from edgetune.report.sections.environment import environment_section
 from edgetune.report.sections.latency import latency_section
 from edgetune.report.sections.memory import memory_section
 from edgetune.report.sections.misses import misses_section
+from edgetune.report.sections.sweeps import sweeps_section
+from edgetune.report.sections.targets import targets_section
 from edgetune.report.sections.task import task_section
 from edgetune.report.sections.tradeoffs import tradeoffs_section
 from edgetune.report.sections.training import training_section
@@ -54,6 +57,9 @@ def _sections(evidence: Evidence, quality: Quality, chosen: str | None) -> tuple
         tradeoffs_section(evidence, quality),
         latency_section(evidence),
         memory_section(evidence),
+        sweeps_section(evidence),
+        targets_section(evidence),
+        devices_section(evidence),
         verification_section(evidence),
         misses_section(evidence, chosen),
         training_section(evidence),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edgetune.report.benchmark import Benchmark, find_figure
 from edgetune.report.cells import megabytes, percent, score_number, short
 from edgetune.report.evidence import Evidence, Shipped
-from edgetune.report.likeness import find_figure
 from edgetune.report.quality import BASE, Gain, Quality
 from edgetune.report.record import Candidate, Decision, KeyFigure, Recommendation
 from edgetune.verification.text import summary_line
@@ -21,7 +21,7 @@ def rule(min_retention: float) -> tuple[str, ...]:
     return (
         "Verified: `edgetune verify` passed on the files as they are now. What is unverified is never recommended.",
         f"Better than the untuned base for sure, with at least {percent(min_retention)} of the gain left.",
-        "Every target that it was measured against is met.",
+        "Every target that any artifact of the run was held to is met.",
         "Not certainly worse at the task than the best that is left (95 % interval over the same rows).",
         "Of what then remains, the smallest; of equal sizes the quicker one.",
     )
@@ -45,7 +45,8 @@ def choose(evidence: Evidence, quality: Quality) -> Recommendation:
     """Apply the rule."""
     limit = evidence.recipe.verify.min_retention
     limit = MIN_RETENTION if limit is None else limit
-    judged = [_judge(one, quality, limit) for one in evidence.shipped]
+    targets = list(dict.fromkeys(target for one in evidence.shipped for target in one.held))
+    judged = [_judge(one, quality, limit, targets) for one in evidence.shipped]
     passing = [one.shipped for one in judged if one.passes]
     if not passing:
         return _none(judged, limit)
@@ -73,19 +74,20 @@ def choose(evidence: Evidence, quality: Quality) -> Recommendation:
         else:
             candidates.append(_candidate(one))
     gain = quality.gain(chosen)
-    parts = [f"{percent(gain.value)} of the gain" if gain.value is not None else "", megabytes(chosen.size_bytes)]
+    parts = [f"meets {' and '.join(targets)}" if targets else ""]
+    parts += [f"{percent(gain.value)} of the gain" if gain.value is not None else "", megabytes(chosen.size_bytes)]
     return Recommendation(
         decision="ship",
         artifact=chosen.label,
         headline=f"Ship {chosen.label}: {', '.join(part for part in parts if part)}",
-        reason=" ".join(_sentences(chosen, quality, gain, left)),
+        reason=" ".join(_sentences(chosen, quality, gain, left, targets)),
         rule=rule(limit),
         candidates=tuple(candidates),
         key_figures=_key_figures(chosen, quality, gain),
     )
 
 
-def _judge(shipped: Shipped, quality: Quality, limit: float) -> _Judged:
+def _judge(shipped: Shipped, quality: Quality, limit: float, targets: Sequence[str]) -> _Judged:
     judged = _Judged(shipped)
     path = f"RUN/exports/{shipped.label}"
     if shipped.verification is None:
@@ -102,7 +104,26 @@ def _judge(shipped: Shipped, quality: Quality, limit: float) -> _Judged:
     elif gain.value < limit:
         interval = f"[{percent(gain.low)}, {percent(gain.high)}]"
         judged.fails.append(f"{percent(gain.value)} {interval} of the gain is left, {percent(limit)} are asked for")
+    for target in targets:
+        _hold(judged, target, shipped.held.get(target))
     return judged
+
+
+def _hold(judged: _Judged, target: str, bench: Benchmark | None) -> None:
+    """Add what a target says of an artifact."""
+    path = f"RUN/exports/{judged.shipped.label}"
+    command = f"edgetune bench {path} --target {target} --output RUN/bench/{judged.shipped.manifest.name}-{target}.json"
+    if bench is None:
+        judged.unknown.append(f"not measured against {target}")
+        judged.command = judged.command or command
+        return
+    missed = [f"{one.objective}, {one.by}" for one in bench.verdicts if one.outcome == "missed"]
+    unjudged = [f"{one.objective}: {one.by}" for one in bench.verdicts if one.outcome == "not judged"]
+    if missed:
+        judged.fails.append(f"misses {target} ({'; '.join(missed)})")
+    elif unjudged:
+        judged.unknown.append(f"{target} cannot be judged ({'; '.join(unjudged)})")
+        judged.command = judged.command or command
 
 
 def _candidate(judged: _Judged) -> Candidate:
@@ -128,6 +149,8 @@ def _none(judged: Sequence[_Judged], limit: float) -> Recommendation:
         headline = "Do not ship: no artifact passes" if len(judged) > 1 else "Do not ship: the artifact does not pass"
         reason = " ".join(f"{one.name}: {one.why}." for one in candidates)
         command = f"edgetune verify RUN/exports/{judged[0].shipped.label}"
+        if all("misses " in one.why for one in candidates):
+            headline, command = "Do not ship: no artifact meets its target", ""
         if any("training gained nothing" in one.why for one in candidates):
             headline, command = "Do not ship: training gained nothing that is sure", "edgetune eval RUN --artifacts"
     return Recommendation(
@@ -150,7 +173,9 @@ def _decode(shipped: Shipped) -> float:
     return figure.median if figure and figure.median is not None else 0.0
 
 
-def _sentences(chosen: Shipped, quality: Quality, gain: Gain, left: Sequence[Shipped]) -> list[str]:
+def _sentences(
+    chosen: Shipped, quality: Quality, gain: Gain, left: Sequence[Shipped], targets: Sequence[str]
+) -> list[str]:
     """The reason, a sentence a step of the rule."""
     found = chosen.verification
     assert found is not None, "only verified artifacts are chosen"
@@ -168,7 +193,14 @@ def _sentences(chosen: Shipped, quality: Quality, gain: Gain, left: Sequence[Shi
             f"({gain.source}, {gain.rows} rows)."
         )
     sentences.append(f"It is {_why_chosen(left)}.")
-    sentences.append("No target was judged." if chosen.bench else "Its speed and memory were not measured.")
+    sentences += [
+        f"It meets {target}: {'; '.join(f'{one.objective}, {one.by}' for one in chosen.held[target].verdicts)}."
+        for target in targets
+    ]
+    if not chosen.bench:
+        sentences.append("Its speed and memory were not measured.")
+    elif not targets:
+        sentences.append("It was not held to any target.")
     return sentences
 
 

@@ -151,19 +151,21 @@ def _steps(axes: Axes, chart: Chart) -> None:
 
 
 def _dots(axes: Axes, chart: Chart) -> None:
-    places = list(range(len(chart.categories)))
-    for one in chart.series:
-        for place, value in zip(places, one.x, strict=True):
-            if value is None:
-                continue
-            low, high = (one.low[place], one.high[place]) if one.low and one.high else (None, None)
+    step = 0.5 / len(chart.series)
+    for order, one in enumerate(chart.series):
+        colour, shift = PALETTE[one.colour], (order - (len(chart.series) - 1) / 2) * step
+        for at, (low, high) in enumerate(zip(one.low, one.high, strict=True)):
             if low is not None and high is not None:
-                axes.plot([low, high], [place, place], color=PALETTE[one.colour], linewidth=2.2, alpha=0.45)
-            axes.plot([value], [place], "o", color=PALETTE[one.colour], markersize=6)
+                axes.plot([low, high], [at + shift] * 2, color=colour, linewidth=2.2, alpha=0.45)
+        points = [(value, at + shift) for at, value in enumerate(one.x) if value is not None]
+        look: dict[str, Any] = {"color": colour, "markerfacecolor": PALETTE["page"] if one.hollow else colour}
+        values, places = [value for value, _ in points], [place for _, place in points]
+        axes.plot(values, places, _MARKERS[order % 6], markersize=6, label=clean(one.name), **look)
     _categories(axes, chart)
     values = [v for one in chart.series for side in (one.x, one.low, one.high) for v in _numbers(side)]
-    if values and min(values) >= 0 and max(values) <= 1:
-        axes.set_xlim(-0.02, 1.02)
+    if values and min(values) >= 0:
+        room = 0.03 * max(values) or 0.02
+        axes.set_xlim(-room, (1.0 if max(values) <= 1 else max(values)) + room)
 
 
 def _stacked(axes: Axes, chart: Chart) -> None:

@@ -21,6 +21,8 @@ from edgetune.evaluation.subjects import artifact_opening, tuned_opening
 from edgetune.ladder.record import Ladder
 from edgetune.merging import record as merges
 from edgetune.recipe import Recipe
+from edgetune.report.benchmark import Benchmark
+from edgetune.report.device_view import DeviceView, read_device_report
 from edgetune.run import Run, RunManifest, open_run
 from edgetune.runtimes.pairing import on_base
 from edgetune.training import metrics_file
@@ -36,7 +38,9 @@ class Shipped:
         label: name of its folder, which is short and unique in a run.
         artifact: with its base beneath, where it is an adapter.
         manifest: of it.
-        evaluation, verification, bench: None where there is none of these files.
+        evaluation, verification: None where there is none.
+        benches: of its very files, the newest last.
+        devices: what is stored of it on devices, the newest last.
     """
 
     label: str
@@ -44,7 +48,18 @@ class Shipped:
     manifest: ArtifactManifest
     evaluation: Evaluation | None
     verification: Verification | None
-    bench: BenchReport | None
+    benches: tuple[Benchmark, ...] = ()
+    devices: tuple[DeviceView, ...] = ()
+
+    @property
+    def bench(self) -> Benchmark | None:
+        """The newest benchmark."""
+        return self.benches[-1] if self.benches else None
+
+    @property
+    def held(self) -> dict[str, Benchmark]:
+        """Target → the newest benchmark that was held to it."""
+        return {bench.target: bench for bench in self.benches if bench.target is not None}
 
     @property
     def size_bytes(self) -> int:
@@ -59,7 +74,6 @@ class Evidence:
 
     Attributes:
         entries: lines of metrics.jsonl.
-        benches: every benchmark of one of the artifacts, the newest of each last.
         remarks: what was left out, and why.
     """
 
@@ -70,7 +84,6 @@ class Evidence:
     base: Evaluation | None
     tuned: Evaluation | None
     shipped: tuple[Shipped, ...]
-    benches: tuple[BenchReport, ...]
     ladder: Ladder | None
     merge: merges.MergeRecord | None
     remarks: tuple[str, ...]
@@ -78,11 +91,13 @@ class Evidence:
     @property
     def until(self) -> str:
         """Time of the newest evidence."""
-        times = [self.manifest.created, *(bench.created for bench in self.benches)]
+        times = [self.manifest.created]
         times += [one.created for one in (self.base, self.tuned, self.ladder, self.merge) if one]
         for shipped in self.shipped:
             parts = (shipped.manifest, shipped.evaluation, shipped.verification)
             times += [part.created for part in parts if part]
+            times += [bench.report.created for bench in shipped.benches]
+            times += [report.created for report in shipped.devices]
         return max(times)
 
 
@@ -135,20 +150,29 @@ class _Reader:
                 self.remarks.append(f"exports/{path.name} is left out: {_relative(error.message, self.run.folder)}")
         return [artifact for artifact in found if not artifact.is_base]
 
-    def shipped(self, artifact: Artifact, benches: Iterable[BenchReport]) -> Shipped:
+    def devices(self) -> list[DeviceView]:
+        found = []
+        for path in sorted((self.run.folder / "devices").glob("*.json")):
+            try:
+                found.append(read_device_report(path))
+            except (OSError, ValueError):
+                self.remarks.append(f"devices/{path.name} is left out: it is damaged or no device report")
+        return sorted(found, key=lambda report: report.created)
+
+    def shipped(self, artifact: Artifact, benches: Iterable[BenchReport], devices: Iterable[DeviceView]) -> Shipped:
         assert artifact.manifest is not None, "folders in exports/ have one"
         verification = verifications.load(artifact)
         if verification is None and (artifact.path / verifications.FILE).is_file():
             self.remarks.append(f"exports/{artifact.path.name}/verify.json is left out: damaged, or of other files")
         own = artifact.manifest.sha256[artifact.manifest.main_file]
-        measured = [report for report in benches if report.subject.sha256 == own]
         return Shipped(
             label=artifact.path.name,
             artifact=artifact,
             manifest=artifact.manifest,
             evaluation=self.evaluation(artifact.name, artifact_opening(artifact).weights_sha256),
             verification=verification,
-            bench=measured[-1] if measured else None,
+            benches=tuple(Benchmark(report) for report in benches if report.subject.sha256 == own),
+            devices=tuple(report for report in devices if report.subject.sha256 == own),
         )
 
     def ladder(self) -> Ladder | None:
@@ -177,16 +201,17 @@ def read_evidence(folder: Path) -> Evidence:
     run = open_run(folder)
     reader = _Reader(run)
     with console.progress("Reading the evidence"):
-        benches = reader.benches()
-        shipped = [reader.shipped(artifact, benches) for artifact in reader.artifacts()]
+        benches, devices = reader.benches(), reader.devices()
+        shipped = [reader.shipped(artifact, benches, devices) for artifact in reader.artifacts()]
         trained = reader.manifest.state == "trained" and (run.adapter_folder.is_dir() or run.model_folder.is_dir())
         tuned = reader.evaluation("tuned", tuned_opening(run).weights_sha256 if trained else None)
     known = {one.manifest.sha256[one.manifest.main_file] for one in shipped}
-    reader.remarks += [
-        f"the benchmark of {report.subject.name} of {report.created} is left out: it is of other files"
-        for report in benches
-        if report.subject.sha256 not in known
-    ]
+    for what, reports in (("benchmark", benches), ("device report", devices)):
+        reader.remarks += [
+            f"the {what} of {report.subject.name} of {report.created} is left out: it is of other files"
+            for report in reports
+            if report.subject.sha256 not in known
+        ]
     return Evidence(
         run=run,
         manifest=reader.manifest,
@@ -195,7 +220,6 @@ def read_evidence(folder: Path) -> Evidence:
         base=reader.evaluation("base", None),
         tuned=tuned,
         shipped=tuple(sorted(shipped, key=lambda one: (-one.size_bytes, one.label))),
-        benches=tuple(report for report in benches if report.subject.sha256 in known),
         ladder=reader.ladder(),
         merge=reader.merge(),
         remarks=tuple(reader.remarks),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edgetune.report.benchmark import find_figure
 from edgetune.report.cells import absent, figure_cell, score_cell, share_cell, short, text_cell
 from edgetune.report.evidence import Evidence, Shipped
-from edgetune.report.likeness import find_figure
 from edgetune.report.quality import Quality
 from edgetune.report.record import Candidate, Cell, Column, Recommendation, Table, Tone
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edgetune.bench.schema import BenchReport, RequestSample
+from edgetune.bench.schema import RequestSample
+from edgetune.report.benchmark import Benchmark, find_figure
 from edgetune.report.cells import figure_cell, number_cell, percentile_cell, short, text_cell
 from edgetune.report.colours import colour_of
 from edgetune.report.evidence import Evidence, Shipped
-from edgetune.report.likeness import conditions, find_figure
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
 
 _PERCENTILES = ("p90", "p95", "p99")
@@ -30,7 +30,7 @@ def latency_section(evidence: Evidence) -> Section | None:
     names = dict.fromkeys(figure.name for one in measured if one.bench for figure in one.bench.figures)
     charts = (_distribution(name, measured, evidence) for name in _DISTRIBUTIONS)
     definitions = {f.name: f.definition for one in measured if one.bench for f in one.bench.figures}
-    notes = [f"{one.label}: {warning}." for one in measured if one.bench for warning in one.bench.warnings]
+    notes = [f"{one.label}: {warning}." for one in measured if one.bench for warning in one.bench.report.warnings]
     return Section(
         id="latency",
         title="Latency and speed",
@@ -62,7 +62,7 @@ def _distribution(name: str, measured: list[Shipped], evidence: Evidence) -> Cha
     series, rows = [], []
     for one in measured:
         assert one.bench is not None
-        samples = sorted(samples_of(one.bench.requests))
+        samples = sorted(samples_of(one.bench.report.requests))
         if not samples:
             continue
         # A step at every sample: no bins and no smoothing to choose.
@@ -91,7 +91,7 @@ def _distribution(name: str, measured: list[Shipped], evidence: Evidence) -> Cha
     )
 
 
-def _distribution_row(one: Shipped, bench: BenchReport, name: str, samples: Sequence[float]) -> tuple[Cell, ...]:
+def _distribution_row(one: Shipped, bench: Benchmark, name: str, samples: Sequence[float]) -> tuple[Cell, ...]:
     figure = find_figure(bench, name)
     percentiles = [percentile_cell(figure, p) for p in _PERCENTILES] if figure else [number_cell(None)] * 3
     return (
@@ -118,7 +118,8 @@ def _figures(measured: list[Shipped], names: list[str]) -> Table:
 
 def _conditions(measured: list[Shipped]) -> Table:
     """How each was measured."""
-    kept = [(one.label, conditions(one.bench)) for one in measured if one.bench]
-    rows = [(text_cell(name), *(text_cell(found[name]) for _, found in kept)) for name in kept[0][1]]
+    kept = [(one.label, one.bench.conditions) for one in measured if one.bench]
+    names = dict.fromkeys(name for _, found in kept for name in found)
+    rows = [(text_cell(name), *(text_cell(found.get(name, "not set")) for _, found in kept)) for name in names]
     columns = (Column(name="condition"), *(Column(name=label) for label, _ in kept))
     return Table(id="bench-conditions", caption="How it was measured", columns=columns, rows=tuple(rows))

@@ -1,18 +1,23 @@
-"""Memory, by what it is."""
+"""Memory, by what it is, against the budget."""
 
 from __future__ import annotations
 
-from edgetune.report.cells import absent, number_cell, text_cell
+from edgetune.report.cells import absent, number_cell, short, text_cell
 from edgetune.report.evidence import Evidence, Shipped
-from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
+from edgetune.report.record import Cell, Chart, Column, Definition, Mark, Section, Series, Table
 
-_DEFINITIONS = {
-    "peak RSS": "largest resident set of a process that loads the model and answers; mapped weights are counted",
-    "anonymous": "memory that belongs to the process alone, when the answer had ended: KV cache, compute, Python",
-    "file-backed": "pages of mapped files, mostly weights, when the answer had ended; the system can drop them",
-    "PSS": "proportional set size: shared pages are divided among the processes that share them",
-    "Python alone": "peak RSS of the same process before the model was loaded",
+#: Name in the benchmark → name for people and what it is.
+_PARTS = {
+    "peak_rss": ("peak RSS", "largest resident set of a process that loads and answers; mapped weights are counted"),
+    "anonymous": ("anonymous", "memory of the process alone, when the answer had ended: KV cache, compute, Python"),
+    "file_backed": ("file-backed", "pages of mapped files, mostly weights, which the system can drop and read again"),
+    "pss": ("PSS", "resident memory, shared pages divided among the processes that share them"),
+    "python_only": ("Python alone", "peak RSS of the same process before the model was loaded"),
+    "weights": ("weights", "as the runtime holds them"),
+    "kv": ("KV cache", "key-value cache as allocated for the whole context"),
+    "compute": ("compute", "buffers for intermediate results and logits"),
 }
+_HELD, _INSIDE = ("anonymous", "file_backed"), ("weights", "kv", "compute")
 
 
 def memory_section(evidence: Evidence) -> Section | None:
@@ -20,51 +25,69 @@ def memory_section(evidence: Evidence) -> Section | None:
     measured = [one for one in evidence.shipped if one.bench]
     if not measured:
         return None
-    largest = max(measured, key=lambda one: one.bench.memory.peak_rss if one.bench else 0)
-    assert largest.bench is not None
-    peak = number_cell(largest.bench.memory.peak_rss / 1e6).text
+    known = [name for name in _PARTS if any(_part(one, name) is not None for one in measured)]
+    budget = min((one.bench.budget_mb for one in measured if one.bench and one.bench.budget_mb), default=None)
+    charts = [_chart("memory-parts", "Memory when the answer had ended, and its peak", _HELD, measured, known, budget)]
+    if set(_INSIDE) <= set(known):
+        charts.append(_chart("memory-inside", "What the runtime holds", _INSIDE, measured, known, budget))
     return Section(
         id="memory",
         title="Memory",
-        lead=f"The largest peak is {peak} MB ({largest.label}), measured in a pass of its own.",
-        charts=(_chart(measured),),
-        definitions=tuple(Definition(word=word, text=text) for word, text in _DEFINITIONS.items()),
+        lead=_lead(measured, budget),
+        charts=tuple(charts),
+        definitions=tuple(Definition(word=_PARTS[name][0], text=_PARTS[name][1]) for name in known),
     )
 
 
-def _chart(measured: list[Shipped]) -> Chart:
-    parts = {
-        "anonymous": ("c1", [_mb(one.bench.memory.anonymous) for one in measured if one.bench]),
-        "file-backed": ("c3", [_mb(one.bench.memory.file_backed) for one in measured if one.bench]),
-    }
-    peaks = tuple(one.bench.memory.peak_rss / 1e6 for one in measured if one.bench)
-    series = [Series(name=name, colour=colour, x=tuple(values)) for name, (colour, values) in parts.items()]
+def _lead(measured: list[Shipped], budget: float | None) -> str:
+    peaks = {one.label: peak for one in measured if (peak := _part(one, "peak_rss")) is not None}
+    largest = max(peaks, key=lambda label: peaks[label])
+    lead = f"The largest peak is {short(peaks[largest])} MB ({largest}), measured in a pass of its own."
+    if budget is None:
+        return lead
+    over = [label for label, peak in peaks.items() if peak > budget]
+    verdict = f"above it: {', '.join(over)}" if over else "all are within it"
+    return f"{lead} The budget is {short(budget)} MB; {verdict}."
+
+
+def _part(one: Shipped, name: str) -> float | None:
+    """Megabytes of one part."""
+    found = one.bench.memory(name) if one.bench else None
+    return None if found is None else found / 1e6
+
+
+def _chart(  # noqa: PLR0913, PLR0917  # id, title and parts belong together
+    id: str, title: str, parts: tuple[str, ...], measured: list[Shipped], known: list[str], budget: float | None
+) -> Chart:
+    colours = ("c1", "c3", "c5")
+    series = [
+        Series(name=_PARTS[name][0], colour=colour, x=tuple(_part(one, name) for one in measured))
+        for name, colour in zip(parts, colours, strict=False)
+        if name in known
+    ]
+    peaks = Series(name="peak RSS", colour="ink", x=tuple(_part(one, "peak_rss") for one in measured), markers=True)
+    shown = ["peak_rss", *(name for name in known if name in parts)]
+    shown += [name for name in known if name in ("pss", "python_only")] if parts == _HELD else []
+    words = " and ".join(one.name for one in series)
     return Chart(
-        id="memory-parts",
-        title="Memory when the answer had ended, and its peak",
-        alt="Stacked bars of anonymous and file-backed memory for each artifact, with a mark at its peak RSS",
+        id=id,
+        title=title,
+        alt=f"Stacked bars of {words} memory for each artifact, with a mark at its peak RSS",
         kind="stacked",
         x_label="MB",
         categories=tuple(one.label for one in measured),
-        series=(*series, Series(name="peak RSS", colour="ink", x=peaks, markers=True)),
+        series=(*series, peaks),
+        marks=(Mark(x=budget, name=f"budget {short(budget)} MB"),) if budget is not None else (),
         table=Table(
-            id="memory-parts-data",
-            caption="Memory in MB (10⁶ bytes), one sample each",
-            columns=tuple(
-                Column(name=name, unit="" if name == "artifact" else "MB") for name in ("artifact", *_DEFINITIONS)
-            ),
-            rows=tuple(_row(one) for one in measured),
+            id=f"{id}-data",
+            caption="Memory in MB (10⁶ bytes); medians where several processes were looked at",
+            columns=(Column(name="artifact"), *(Column(name=_PARTS[name][0], unit="MB") for name in shown)),
+            rows=tuple(_row(one, shown) for one in measured),
         ),
     )
 
 
-def _row(one: Shipped) -> tuple[Cell, ...]:
-    assert one.bench is not None
-    memory = one.bench.memory
-    values = (memory.peak_rss, memory.anonymous, memory.file_backed, memory.pss, memory.python_only)
+def _row(one: Shipped, shown: list[str]) -> tuple[Cell, ...]:
+    values = (_part(one, name) for name in shown)
     unknown = absent("this system does not tell")
-    return (text_cell(one.label), *(unknown if value is None else number_cell(value / 1e6) for value in values))
-
-
-def _mb(value: int | None) -> float | None:
-    return None if value is None else value / 1e6
+    return (text_cell(one.label), *(unknown if value is None else number_cell(value) for value in values))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgetune.report.benchmark import find_figure
 from edgetune.report.cells import absent, number_cell, score_cell, short, text_cell
 from edgetune.report.colours import colour_of
 from edgetune.report.evidence import Evidence, Shipped
-from edgetune.report.likeness import alike, find_figure
+from edgetune.report.likeness import alike
 from edgetune.report.pareto import Point, dominators
 from edgetune.report.quality import Quality
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
