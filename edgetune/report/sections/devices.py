@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from edgetune.report.cells import absent, megabytes, number_cell, short, text_cell
 from edgetune.report.colours import colour_of
-from edgetune.report.device_view import DeviceView
+from edgetune.report.device_view import DeviceLimits, DeviceView
 from edgetune.report.evidence import Evidence
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
 
 _KINDS = {
     "measured": "the artifact ran on the device itself",
     "constrained": "the artifact ran on this host within the cores and memory of the device; its speed is the host's",
-    "projected": "nothing ran: bytes a token over the bandwidth that devices of the class reach; an interval, no figure",
+    "projected": "nothing ran there: bytes a token over the bandwidth that devices of the class reach, as an interval",
 }
 
 
@@ -22,9 +22,8 @@ def devices_section(evidence: Evidence) -> Section | None:
         return None
     tables = (_measured(reports), _constrained(reports))
     chart = _projected(reports, evidence)
-    kinds = [
-        name for name, there in (("measured", tables[0]), ("constrained", tables[1]), ("projected", chart)) if there
-    ]
+    there = {"measured": tables[0], "constrained": tables[1], "projected": chart}
+    kinds = [name for name, found in there.items() if found]
     definitions = {figure.name: figure.definition for _, report in reports for figure in report.figures}
     return Section(
         id="devices",
@@ -82,9 +81,7 @@ def _constrained(reports: list[tuple[str, DeviceView]]) -> Table | None:
             text_cell(found.verdict, "good" if found.verdict == "fits" else "bad"),
             text_cell(found.reason),
             number_cell(found.peak_rss / 1e6) if found.peak_rss is not None else absent("it did not get so far"),
-            text_cell(
-                f"{len(found.limits.cores)} cores, {megabytes(found.limits.memory_bytes)} ({found.limits.memory_by})"
-            ),
+            text_cell(_limits(found.limits)),
         )
         for label, report in reports
         if (found := report.constrained)
@@ -95,6 +92,10 @@ def _constrained(reports: list[tuple[str, DeviceView]]) -> Table | None:
     if not rows:
         return None
     return Table(id="devices-constrained", caption=caption, columns=columns, rows=tuple(rows), kind="constrained")
+
+
+def _limits(limits: DeviceLimits) -> str:
+    return f"{len(limits.cores)} cores, {megabytes(limits.memory_bytes)} ({limits.memory_by})"
 
 
 def _projected(reports: list[tuple[str, DeviceView]], evidence: Evidence) -> Chart | None:
@@ -128,8 +129,8 @@ def _projected(reports: list[tuple[str, DeviceView]], evidence: Evidence) -> Cha
         )
         for label, one in found
     )
-    names = (("artifact", ""), ("device", ""), ("depth", "tokens"), ("projected decode", "tokens/s"), ("class", ""))
-    names = (*names, ("share of the bandwidth", ""), ("read for a token", "MB"))
+    names = {"artifact": "", "device": "", "depth": "tokens", "projected decode": "tokens/s", "class": ""}
+    names |= {"share of the bandwidth": "", "read for a token": "MB"}
     return Chart(
         id="devices-projected",
         title="Projected decode speed (nothing was measured there)",
@@ -141,7 +142,7 @@ def _projected(reports: list[tuple[str, DeviceView]], evidence: Evidence) -> Cha
         table=Table(
             id="devices-projected-data",
             caption="Projected decode speed as an interval",
-            columns=tuple(Column(name=name, unit=unit) for name, unit in names),
+            columns=tuple(Column(name=name, unit=unit) for name, unit in names.items()),
             rows=rows,
             kind="projected",
         ),

@@ -9,7 +9,7 @@ from edgetune.report.record import Cell, Column, Definition, Section, Table, Ton
 
 _TONES: dict[str, Tone] = {"met": "good", "missed": "bad", "not judged": "warn"}
 _SEARCH = {
-    "highest rate met": "highest rate of random (seeded Poisson) requests, of those measured, that meets every objective",
+    "highest rate met": "highest rate of seeded Poisson requests, of those measured, that meets every objective",
     "lowest rate missed": "lowest rate, of those measured, that misses one",
 }
 
