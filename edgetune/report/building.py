@@ -31,7 +31,11 @@ def build(folder: Path) -> Report:
     Raises:
         EdgetuneError: ``folder`` is not a run, or its manifest or recipe is damaged.
     """
-    evidence = read_evidence(folder)
+    return report_of(read_evidence(folder))
+
+
+def report_of(evidence: Evidence) -> Report:
+    """What the evidence says."""
     quality = Quality(evidence)
     with console.progress("Making intervals on the rows that all have"):
         recommendation = choose(evidence, quality)
