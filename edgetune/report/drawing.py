@@ -134,6 +134,16 @@ def _lines(axes: Axes, chart: Chart) -> None:
             axes.fill_between(
                 _numbers(one.x), _numbers(one.low), _numbers(one.high), color=PALETTE[one.colour], alpha=0.15
             )
+    _whole_ticks(axes, chart)
+
+
+def _whole_ticks(axes: Axes, chart: Chart) -> None:
+    """Ticks at whole numbers where few of them are all there is, as with threads."""
+    from matplotlib.ticker import MaxNLocator
+
+    values = [x for one in chart.series for x in _numbers(one.x)]
+    if values and max(values) <= 64 and all(value == int(value) for value in values):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _steps(axes: Axes, chart: Chart) -> None:

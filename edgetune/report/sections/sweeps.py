@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgetune.bench.schema import Figure
-from edgetune.report.cells import figure_cell, text_cell
+from edgetune.report.cells import figure_cell, percent, text_cell
 from edgetune.report.colours import colour_of
 from edgetune.report.evidence import Evidence, Shipped
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
@@ -44,18 +44,23 @@ def sweeps_section(evidence: Evidence) -> Section | None:
 
 
 def _lead(varied: list[Shipped]) -> str:
-    """What is fastest where threads were varied; how much of the speed is left at depth."""
-    sentences = []
+    """On how many threads decoding is fastest, and how much of the speed is left at depth."""
+    fastest: dict[str, list[str]] = {}
+    left: list[float] = []
+    deepest = ""
     for one in varied:
         swept = one.bench.swept if one.bench else {}
         threads = _known(swept.get("decode_threads", {}).get("decode", []))
-        if threads:
-            best = max(threads, key=lambda pair: pair[1])
-            sentences.append(f"{one.label} decodes fastest on {best[0]} of {threads[-1][0]} threads tried.")
+        if len(threads) > 1:
+            fastest.setdefault(max(threads, key=lambda pair: pair[1])[0], []).append(one.label)
         depths = _known(swept.get("depth", {}).get("decode", []))
         if len(depths) > 1:
-            left = depths[-1][1] / depths[0][1]
-            sentences.append(f"{one.label} keeps {left:.0%} of its decode speed at a depth of {depths[-1][0]} tokens.")
+            left.append(depths[-1][1] / depths[0][1])
+            deepest = f"after {depths[-1][0]} tokens"
+    sentences = [f"Decoding is fastest on {count} threads ({', '.join(names)})." for count, names in fastest.items()]
+    if left:
+        spread = percent(left[0]) if len(left) == 1 else f"{percent(min(left))} to {percent(max(left))}"
+        sentences.append(f"Of the speed at the smallest depth, {spread} is left {deepest}.")
     return " ".join(sentences) or "One setting was varied at a time; all others were as in the benchmark."
 
 
