@@ -11,17 +11,9 @@ from pathlib import Path
 
 from edgetune import files
 from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
-from edgetune.bench.schema import (
-    BenchReport,
-    Environment,
-    Loads,
-    LoadSample,
-    MemorySample,
-    RequestSample,
-    Settings,
-    Subject,
-)
-from edgetune.bench.summary import figures
+from edgetune.bench.samples import Loads, LoadSample, MemorySample, RequestSample
+from edgetune.bench.schema import BenchReport, Environment, Settings, Subject
+from edgetune.bench.summary import Samples, figures
 from edgetune.evaluation.figures import scores_of
 from edgetune.evaluation.intervals import count_groups
 from edgetune.evaluation.metrics import Score, chosen
@@ -226,8 +218,7 @@ def bench_report(artifact: Artifact, made: Made) -> BenchReport:
     starts = [
         LoadSample(ready_s=0.5 + chance.random() / 20, first_token_s=0.7 + chance.random() / 10) for _ in range(3)
     ]
-    loads = Loads(warm=tuple(starts), cold=tuple(starts))
-    requests = tuple(_request(chance, made.gap_ms) for _ in range(60))
+    requests = [_request(chance, made.gap_ms, place) for place in range(60)]
     file_backed = int(made.megabytes * 1.02e6) + 30_000_000
     anonymous = 120_000_000 + int(made.megabytes * 2e5)
     memory = MemorySample(
@@ -236,8 +227,20 @@ def bench_report(artifact: Artifact, made: Made) -> BenchReport:
         file_backed=file_backed,
         pss=file_backed + anonymous - 9_000_000,
         python_only=47_000_000,
+        weights=int(made.megabytes * 1e6),
+        kv=46_000_000,
+        compute=38_000_000,
     )
-    threads = made.threads or 2
+    settings = Settings(
+        runtime="llama.cpp",
+        threads=made.threads or 2,
+        prompts=60,
+        prompts_wanted=60,
+        prompt_source="held-out rows of the run",
+        new_tokens=64,
+        starts=3,
+    )
+    samples = Samples(warm=starts, cold=starts, requests=requests, memory=[memory])
     return BenchReport(
         created="2026-01-01T10:50:00+00:00",
         subject=Subject(
@@ -247,35 +250,29 @@ def bench_report(artifact: Artifact, made: Made) -> BenchReport:
             size_bytes=artifact.manifest.size_bytes,
             precision=made.precision,
         ),
-        settings=Settings(
-            runtime="llama.cpp",
-            threads=threads,
-            prompts=60,
-            prompts_wanted=60,
-            prompt_source="held-out rows of the run",
-            new_tokens=64,
-            starts=3,
-        ),
+        settings=settings,
         environment=Environment(
             cpu="Cortex-A76", architecture="aarch64", features="NEON = 1", virtual=False, logical_cpus=4, usable_cpus=4,
             cgroup_cpus=None, governor="performance", memory_bytes=8_000_000_000, load_average=0.1, system="Linux 6.6",
             versions={"edgetune": "0.1.0", "llama-cpp-python": "0.3.36"},
         ),
-        loads=loads,
-        requests=requests,
-        memory=memory,
-        figures=figures(loads, requests, memory),
+        loads=Loads(warm=tuple(starts), cold=tuple(starts)),
+        requests=tuple(requests),
+        memory=(memory,),
+        figures=figures(samples, settings),
         warnings=(),
     )  # fmt: skip
 
 
-def _request(chance: random.Random, gap_ms: float) -> RequestSample:
+def _request(chance: random.Random, gap_ms: float, place: int) -> RequestSample:
     first = (30 + 3 * gap_ms) / 1e3 * chance.uniform(0.9, 1.2)
     at, times = first, []
     for _ in range(18):
         times.append(at)
         at += gap_ms / 1e3 * chance.uniform(0.94, 1.08) * (1.6 if chance.random() < 0.02 else 1.0)
-    return RequestSample(prompt_tokens=32, tokenised_s=0.0005, token_s=tuple(times), finish="stop")
+    return RequestSample(
+        round=place % 5, prompt=place // 5, prompt_tokens=32, tokenised_s=0.0005, token_s=tuple(times), finish="stop"
+    )
 
 
 def _write_training(run: Run) -> None:
