@@ -59,7 +59,7 @@ def _lead(varied: list[Shipped]) -> str:
             deepest = f"after {depths[-1][0]} tokens"
     sentences = [f"Decoding is fastest on {count} threads ({', '.join(names)})." for count, names in fastest.items()]
     if left:
-        spread = percent(left[0]) if len(left) == 1 else f"{percent(min(left))} to {percent(max(left))}"
+        spread = " to ".join(dict.fromkeys(percent(end(left)) for end in (min, max)))
         sentences.append(f"Of the speed at the smallest depth, {spread} is left {deepest}.")
     return " ".join(sentences) or "One setting was varied at a time; all others were as in the benchmark."
 
