@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgetune.errors import EdgetuneError
 
 if TYPE_CHECKING:
-    from edgetune.api import benchmark, evaluate, export, load, merge, resume, run_recipe, train, verify
+    from edgetune.api import benchmark, evaluate, export, load, merge, resume, run_recipe, train, verify, write_report
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ __all__ = [
     "run_recipe",
     "train",
     "verify",
+    "write_report",
 ]
 
 

@@ -14,7 +14,18 @@ from edgetune.recipes import find_recipe
 from edgetune.run import Run, default_folder, is_run
 
 # `run` and `bench` are modules of this package, and a module hides a function of its name.
-__all__ = ["benchmark", "evaluate", "export", "load", "merge", "resume", "run_recipe", "train", "verify"]
+__all__ = [
+    "benchmark",
+    "evaluate",
+    "export",
+    "load",
+    "merge",
+    "resume",
+    "run_recipe",
+    "train",
+    "verify",
+    "write_report",
+]
 
 
 def train(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Run:
@@ -128,6 +139,22 @@ def benchmark(artifact: Artifact | str | Path, **options: Any) -> Any:
 
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
     return bench_artifact(opened, **options)
+
+
+def write_report(run: Run | str | Path, output: str | Path | None = None) -> Path:
+    """Write what is stored about a run as one HTML page with a recommendation, beside it the charts as PNG.
+
+    Args:
+        run: the run.
+        output: folder; default: ``report`` in the run.
+
+    Returns:
+        The HTML file.
+    """
+    from edgetune.report import writing
+
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    return writing.write_report(folder, Path(output) if output is not None else None)
 
 
 def _resolve(recipe: str | Path, overrides: Mapping[str, Any]) -> Resolved:

@@ -1,4 +1,4 @@
-"""The whole way: train, export, evaluate, verify, measure. Each step is kept, so a second call goes on."""
+"""The whole way: train, export, evaluate, verify, measure, report. Each step is kept, so a second call goes on."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from edgetune.evaluation.text import score_lines
 from edgetune.exporting import plan_parts, recipe_parts
 from edgetune.exporting_text import plans_text
 from edgetune.recipe import Resolved
+from edgetune.report.writing import write_report
 from edgetune.run import Run
 from edgetune.runtimes.threads import default_threads
 from edgetune.verification.record import Verification
@@ -50,12 +51,14 @@ class PipelineResult:
         run: the run.
         base: the untuned base on some of the held-out rows.
         shipped: artifacts in the recipe's order.
+        report: the page that says all of it, with a recommendation.
         example: a held-out request to try.
     """
 
     run: Run
     base: Evaluation
     shipped: tuple[Shipped, ...]
+    report: Path
     example: str | None
 
     @property
@@ -77,6 +80,7 @@ class PipelineResult:
         ]
         for shipped in self.shipped:
             lines += ["", *_shipped(shipped, self.base)]
+        lines += ["", f"report     {self.report}"]
         if self.shipped:
             last = self.shipped[-1].artifact
             prompt = f" --prompt {shlex.quote(self.example)}" if self.example else ""
@@ -113,7 +117,7 @@ def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineR
         evaluation = evaluate_run(run, artifact.path)
         bench = _bench(run, artifact, recipe.bench.prompts, recipe.bench.threads)
         shipped.append(Shipped(artifact, evaluation, verifier.verify(artifact, again=False), bench))
-    return PipelineResult(run, base, tuple(shipped), _example(run))
+    return PipelineResult(run, base, tuple(shipped), write_report(run.folder), _example(run))
 
 
 def _bench(run: Run, artifact: Artifact, prompts: int, threads: int | None) -> BenchReport:

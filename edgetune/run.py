@@ -16,6 +16,7 @@
       importance/        how strongly inputs are used, for quantisers: imatrix.gguf
       merge.json         which base the adapter was merged into by `edgetune merge`, and why
       merged/            the merged model, a Hugging Face folder
+      report/            report.html and what it shows: charts/ as PNG, report.json
 """
 
 from __future__ import annotations

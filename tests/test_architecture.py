@@ -147,14 +147,14 @@ def test_every_entry_point_loads_and_has_its_name(point):
 
 
 def light_modules():
-    folders = [PACKAGE / "runtimes", PACKAGE / "cli", PACKAGE / "bench"]
+    folders = [PACKAGE / "runtimes", PACKAGE / "cli", PACKAGE / "bench", PACKAGE / "report"]
     files = [file for folder in folders for file in folder.rglob("*.py")] + list(PACKAGE.glob("*.py"))
     names = [file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for file in files]
     return sorted(name.removesuffix(".__init__") for name in names)
 
 
 def test_the_device_side_imports_without_torch():
-    """Runtimes, benchmarks, commands and the core: importable where only the base install is."""
+    """Runtimes, benchmarks, reports, commands and the core: importable where only the base install is."""
     blocked = {*HEAVY, "jinja2"}
     code = f"""
 import importlib, sys

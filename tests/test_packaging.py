@@ -40,7 +40,8 @@ def test_every_file_of_the_packages_is_in_it(wheel):
     files = [file.relative_to(ROOT) for file in (ROOT / "edgetune").rglob("*")]
     files += [file.relative_to(ROOT / "exporters") for file in (ROOT / "exporters").rglob("*")]
     wanted = {file.as_posix() for file in files if file.suffix in {".py", ".json", ".typed"}}
-    assert "edgetune/cli/__init__.py" in wanted
+    wanted |= {file.as_posix() for file in files if file.parent.name == "templates"}
+    assert {"edgetune/cli/__init__.py", "edgetune/report/templates/report.html"} <= wanted
     assert wanted <= set(wheel.namelist())
 
 

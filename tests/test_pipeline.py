@@ -71,6 +71,15 @@ def test_the_summary_ends_in_a_command(whole):
     assert any("ttft" in line for line in lines)
 
 
+def test_it_ends_in_a_report(whole):
+    _, result = whole
+    assert result.report == result.run.folder / "report" / "report.html"
+    assert f"report     {result.report}" in result.to_text().splitlines()
+    page = result.report.read_text()
+    assert "f16" in page
+    assert "training-loss" in page
+
+
 def test_a_second_call_does_nothing_again(whole, monkeypatch):
     resolved, result = whole
     before = {path: path.stat().st_mtime_ns for path in result.run.exports_folder.rglob("*") if path.is_file()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Run folder. Default: runs/NAME-HASH.")
 @click.option("--allow-scripts", is_flag=True, help="Let the recipe run a data script that is not edgetune's own.")
 def run(recipe: str, overrides: Overrides, output: Path | None, allow_scripts: bool) -> None:
-    """Train, export, evaluate, verify and measure as RECIPE says.
+    """Train, export, evaluate, verify, measure and report as RECIPE says.
 
     RECIPE is a file, or the name of a recipe that comes with edgetune. Called again with the
     same settings it goes on where it stopped. Every setting of the recipe is an option; an

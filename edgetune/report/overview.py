@@ -1,0 +1,45 @@
+"""The table at the top: a row an artifact, what decides in columns."""
+
+from __future__ import annotations
+
+from edgetune.report.benchmark import find_figure
+from edgetune.report.cells import absent, figure_cell, score_cell, share_cell, short, text_cell
+from edgetune.report.evidence import Evidence, Shipped
+from edgetune.report.quality import Quality
+from edgetune.report.record import Candidate, Cell, Column, Recommendation, Table, Tone
+
+#: Of the benchmark, in this order.
+_FIGURES = (("ttft", "ms"), ("decode", "tokens/s"), ("peak_rss", "MB"))
+_TONES: dict[str, Tone] = {"recommended": "good", "passes": "", "fails": "bad", "unknown": "warn"}
+
+
+def overview(evidence: Evidence, quality: Quality, recommendation: Recommendation) -> Table | None:
+    """Every artifact, with what the rule says of it."""
+    if not evidence.shipped:
+        return None
+    metric = quality.metric or "score"
+    columns = [
+        Column(name="artifact"),
+        Column(name="verdict"),
+        Column(name=metric),
+        Column(name="gain kept"),
+        Column(name="size", unit="MB"),
+        *(Column(name=name, unit=unit) for name, unit in _FIGURES),
+    ]
+    candidates = {one.name: one for one in recommendation.candidates}
+    rows = tuple(_row(one, quality, candidates[one.label]) for one in evidence.shipped)
+    caption = "Artifacts; medians, with 95 % intervals in [ ]"
+    return Table(id="overview", caption=caption, columns=tuple(columns), rows=rows)
+
+
+def _row(one: Shipped, quality: Quality, candidate: Candidate) -> tuple[Cell, ...]:
+    gain = quality.gain(one)
+    size = one.size_bytes / 1e6
+    return (
+        text_cell(one.label),
+        text_cell(candidate.verdict, _TONES[candidate.verdict]),
+        score_cell(quality.score(one.label)) if one.evaluation else absent("not evaluated"),
+        share_cell(gain.value, gain.low, gain.high, gain.reason),
+        Cell(text=short(size), value=size),
+        *(figure_cell(find_figure(one.bench, name)) for name, _ in _FIGURES),
+    )

@@ -1,0 +1,1 @@
+"""One module a section: evidence in, a section out, or None where its data does not exist."""

@@ -1,0 +1,106 @@
+"""Evidence that a benchmark has only where it was asked for: sweeps, verdicts of a target, reports of devices."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reportruns import Run
+
+from edgetune.bench.schema import BenchReport, Figure
+from edgetune.report.benchmark import Benchmark
+
+
+class Held(BenchReport):
+    """A benchmark with the fields of one that was held to a target."""
+
+    target: str | None = None
+    verdicts: tuple[Any, ...] = ()
+    realtime: dict[str, Any] | None = None
+
+
+def verdict(outcome: str = "met", value: float | None = 212.0, limit: float = 300.0, **changes: Any) -> dict[str, Any]:
+    """One verdict as it is stored."""
+    objective = {"metric": "first_clause", "statistic": "p95", "at_most": limit, "at_least": None, "unit": "ms"}
+    return {
+        "objective": objective | changes.pop("objective", {}),
+        "outcome": outcome,
+        "value": value,
+        "beyond": None if value is None else value - limit,
+        "samples": 60,
+        "measured_as": "closed loop",
+        "reason": None if value is not None else "60 samples; p99 needs 299",
+        **changes,
+    }
+
+
+def held(bench: Benchmark, *verdicts: dict[str, Any], target: str = "voice-assistant") -> Benchmark:
+    """The same benchmark, held to a target."""
+    search = {"highest_met": 2.1, "lowest_missed": 2.6, "predicted": 2.3, "ended": "the next step is within 25 %"}
+    values = bench.report.model_dump() | {"target": target, "verdicts": verdicts, "realtime": {"search": search}}
+    return Benchmark(Held.model_validate(values))
+
+
+def swept(bench: Benchmark, scale: float = 1.0) -> Benchmark:
+    """The same benchmark with curves over depth and threads, and a cache of another type."""
+    figures = [_at("decode", "depth", depth, 135 * scale / (1 + depth / 6000)) for depth in (0, 512, 2048, 4096)]
+    figures += [_at("prefill", "depth", depth, 590 * scale / (1 + depth / 9000)) for depth in (0, 512, 2048, 4096)]
+    figures += [
+        _at("decode", "decode_threads", n, speed * scale) for n, speed in ((1, 96), (2, 140), (3, 131), (4, 118))
+    ]
+    figures += [_at("prefill", "prefill_threads", n, 240 * n**0.8 * scale) for n in (1, 2, 3, 4)]
+    figures += [_at("decode", "kv_type", "q8_0", 128 * scale)]
+    report = bench.report
+    return Benchmark(report.model_copy(update={"figures": (*report.figures, *figures)}))
+
+
+def _at(metric: str, axis: str, value: int | str, median: float) -> Figure:
+    return Figure(
+        name=f"{metric}@{axis}={value}",
+        unit="tokens/s",
+        definition=f"{metric} in the runtime's own loop",
+        median=median,
+        mad=median / 100,
+        interval=(median * 0.97, median * 1.03),
+        samples=5,
+    )
+
+
+def write_device_reports(run: Run, label: str, speed: float = 20.0) -> None:
+    """A measured, a constrained and a projected report of one artifact, as `devices/` of a run keeps them."""
+    manifest = json.loads((run.exports_folder / label / "manifest.json").read_text())
+    subject = {"name": manifest["name"], "sha256": manifest["sha256"][manifest["main_file"]], "size_bytes": 1}
+    board = {"name": "raspberry-pi-5", "title": "Raspberry Pi 5 (8 GB)", "soc": "BCM2712"}
+    phone = {"name": "android-mid-range", "title": "", "soc": "SM6375"}
+    common = {"kind": "edgetune-device-report", "schema_version": 1, "edgetune": "0.1.0", "subject": subject}
+    figure = {"name": "decode", "unit": "tokens/s", "definition": "1 / mean gap", "depth": 512, "samples": 5}
+    projected = [
+        {
+            "device": name, "depth": depth, "low": low * speed, "middle": middle * speed, "high": high * speed,
+            "device_class": kind, "group": "one kind of core", "efficiency": 0.6, "bytes_per_token": 1.4e8, "notes": [],
+        }
+        for name, kind, low, middle, high in (
+            ("raspberry-pi-5", "a76-dotprod", 2.1, 2.9, 3.9), ("android-mid-range", "a78-dotprod", 2.4, 3.4, 4.8),
+        )
+        for depth in (0, 4096)
+    ]  # fmt: skip
+    limits = {"cores": [0, 1], "memory_bytes": 2 * 10**9, "memory_by": "cgroup v2", "not_limited": ["bandwidth"]}
+    reports = {
+        "measured": {
+            "how": "measured on a device", "devices": [board], "warnings": ["thermal status rose to moderate"],
+            "measured": {"over": "ssh", "where": "pi", "context": "shell", "runner": "llama-bench b4000", "threads": 2},
+            "figures": [figure | {"median": 2.7 * speed, "mad": 0.4}],
+        },
+        "constrained": {
+            "how": "constrained host", "devices": [phone],
+            "constrained": {
+                "limits": limits, "verdict": "fits", "reason": "peak 335 MB of 2000 MB", "peak_rss": 335 * 10**6,
+            },
+        },
+        "projected": {"how": "projected", "devices": [board, phone], "projected": projected},
+    }  # fmt: skip
+    folder = run.folder / "devices"
+    folder.mkdir(exist_ok=True)
+    for name, report in reports.items():
+        text = json.dumps(common | {"created": "2026-01-01T11:00:00+00:00"} | report)
+        (folder / f"{label}-{name}.json").write_text(text)

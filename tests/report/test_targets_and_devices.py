@@ -1,0 +1,153 @@
+"""Sections that exist only where somebody asked: targets, sweeps, devices; and what targets do to the rule."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+from reportextras import held, swept, verdict, write_device_reports
+from reportruns import FOUR, write_report_run
+
+from edgetune.report.building import build, report_of
+from edgetune.report.evidence import read_evidence
+from edgetune.report.html import to_html
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    return read_evidence(write_report_run(tmp_path_factory.mktemp("targets") / "run", FOUR[:2], rows=60).folder)
+
+
+def changed(evidence, **benches):
+    """The evidence with other benchmarks, by artifact."""
+    shipped = tuple(
+        dataclasses.replace(one, benches=benches[one.label](one.benches) if one.label in benches else one.benches)
+        for one in evidence.shipped
+    )
+    return dataclasses.replace(evidence, shipped=shipped)
+
+
+def section(report, name):
+    return next(one for one in report.sections if one.id == name)
+
+
+def why(report):
+    return {one.name: one.why for one in report.recommendation.candidates}
+
+
+def test_a_target_that_is_met_is_in_the_headline(evidence):
+    report = report_of(changed(evidence, q8_0=lambda b: (held(b[0], verdict()),)))
+    found = report.recommendation
+    assert found.artifact == "q8_0"
+    assert found.headline.startswith("Ship q8_0: meets voice-assistant, 100")
+    assert "first_clause p95 ≤ 300 ms, 88.0 ms (29%) to spare" in found.reason
+    assert why(report)["f16"] == "not measured against voice-assistant"
+    table = section(report, "targets").tables[0]
+    assert [cell.text for cell in table.rows[0]][:4] == ["q8_0", "voice-assistant", "first_clause p95 ≤ 300 ms", "met"]
+
+
+def test_the_smallest_that_meets_the_target_ships(evidence):
+    missed = verdict("missed", 352.0)
+    both = changed(evidence, q8_0=lambda b: (held(b[0], missed),), f16=lambda b: (held(b[0], verdict()),))
+    report = report_of(both)
+    assert report.recommendation.artifact == "f16"
+    assert why(report)["q8_0"] == "misses voice-assistant (first_clause p95 ≤ 300 ms, 52.0 ms (17%) too much)"
+
+
+def test_a_target_that_all_miss(evidence):
+    missed = verdict("missed", 352.0)
+    both = changed(evidence, q8_0=lambda b: (held(b[0], missed),), f16=lambda b: (held(b[0], missed),))
+    found = report_of(both).recommendation
+    assert (found.decision, found.headline) == ("do not ship", "Do not ship: no artifact meets its target")
+
+
+def test_what_cannot_be_judged_is_not_met(evidence):
+    opened = verdict("not judged", None)
+    both = changed(evidence, q8_0=lambda b: (held(b[0], opened),), f16=lambda b: (held(b[0], opened),))
+    found = report_of(both).recommendation
+    assert found.decision == "not yet"
+    assert "60 samples; p99 needs 299" in found.candidates[0].why
+    assert "--target voice-assistant" in found.next
+
+
+def test_the_newest_verdict_of_a_target_counts(evidence):
+    def twice(benches):
+        return held(benches[0], verdict("missed", 352.0)), held(benches[0], verdict())
+
+    assert report_of(changed(evidence, q8_0=twice)).recommendation.artifact == "q8_0"
+
+
+def test_a_lower_limit_says_what_is_too_little(evidence):
+    slow = verdict("missed", 8.0, 10.0, objective={"at_most": None, "at_least": 10.0, "unit": "tokens/s"}, beyond=2.0)
+    report = report_of(changed(evidence, q8_0=lambda b: (held(b[0], slow),)))
+    assert "≥ 10 tokens/s, 2.00 tokens/s (20%) too little" in why(report)["q8_0"]
+
+
+def test_the_budget_of_a_target_is_drawn(evidence):
+    budget = verdict(objective={"metric": "peak_rss", "statistic": "max", "at_most": 400.0, "unit": "MB"}, value=335.0)
+    report = report_of(changed(evidence, q8_0=lambda b: (held(b[0], budget),)))
+    memory = section(report, "memory")
+    assert [mark.x for mark in memory.charts[0].marks] == [400.0]
+    assert "above it: f16" in memory.lead
+
+
+def test_the_highest_rate_is_told(evidence):
+    tables = section(report_of(changed(evidence, q8_0=lambda b: (held(b[0], verdict()),))), "targets").tables
+    assert [cell.value for cell in tables[1].rows[0]][2:4] == [2.1, 2.6]
+
+
+def test_curves_over_depth_and_threads(evidence):
+    report = report_of(changed(evidence, q8_0=lambda b: (swept(b[0]),), f16=lambda b: (swept(b[0], 0.5),)))
+    found = section(report, "sweeps")
+    assert [chart.id for chart in found.charts] == [
+        "sweep-depth-decode",
+        "sweep-depth-prefill",
+        "sweep-decode-threads-decode",
+        "sweep-prefill-threads-prefill",
+    ]
+    assert found.charts[0].series[0].x == (0, 512, 2048, 4096)
+    assert "Decoding is fastest on 2 threads (f16, q8_0)." in found.lead
+    assert re.search(r"59.4.% is left after 4096 tokens", found.lead)
+    assert [cell.text for cell in found.tables[0].rows[0]][1:3] == ["kv_type", "q8_0"]
+    figures = next(table for table in section(report, "latency").tables if table.id == "bench-figures")
+    assert not [row for row in figures.rows if "@" in row[0].text]
+
+
+@pytest.fixture(scope="module")
+def with_devices(tmp_path_factory):
+    run = write_report_run(tmp_path_factory.mktemp("devices") / "run", FOUR[:2], rows=60)
+    write_device_reports(run, "q8_0")
+    return run
+
+
+def test_kinds_of_evidence_stay_apart(with_devices):
+    found = section(build(with_devices.folder), "devices")
+    kinds = {table.id: table.kind for table in found.tables} | {one.table.id: one.table.kind for one in found.charts}
+    assert kinds == {
+        "devices-measured": "measured",
+        "devices-constrained": "constrained",
+        "devices-projected-data": "projected",
+    }
+    projected = found.charts[0]
+    assert all(one.hollow for one in projected.series)
+    assert "rojected" in projected.title
+    row = projected.table.rows[0]
+    assert (row[3].low, row[3].high) == (42.0, 78.0)
+    assert row[3].text == "42.0 to 78.0"
+    assert "q8_0: on this host not limited: bandwidth." in found.notes
+
+
+def test_projected_is_said_wherever_it_is_shown(with_devices):
+    page = to_html(build(with_devices.folder))
+    assert '<span class="badge warn">projected</span>' in page
+    assert '<span class="badge warn">constrained</span>' in page
+
+
+def test_a_damaged_device_report_is_told(with_devices):
+    path = with_devices.folder / "devices" / "other.json"
+    path.write_text(json.dumps({"kind": "something"}))
+    warnings = build(with_devices.folder).warnings
+    path.unlink()
+    assert warnings == ("devices/other.json is left out: it is damaged or no device report",)
