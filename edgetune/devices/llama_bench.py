@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edgetune.bench.statistics import mad, median
-from edgetune.devices.report import Figure, Test
+from edgetune.devices.report import Figure, Timing
 from edgetune.errors import DeviceError
 
 _DEFINITIONS = {
@@ -22,14 +23,30 @@ _DEFINITIONS = {
 _HINT = "the runner must be llama.cpp's llama-bench (April 2025 or newer), built for the device"
 
 
-def arguments(model: str, *, prompt: int, new: int, depths: Sequence[int], repetitions: int, threads: int) -> list[str]:
+@dataclass(frozen=True)
+class Load:
+    """What is timed.
+
+    Attributes:
+        prompt, new: tokens of the two tests, prefill and decode.
+        depths: tokens already in the context.
+        repetitions: of each test.
+    """
+
+    prompt: int = 128
+    new: int = 64
+    depths: tuple[int, ...] = (0,)
+    repetitions: int = 5
+
+
+def arguments(model: str, load: Load, threads: int) -> list[str]:
     """The runner's options. Nothing is offloaded: the figures are the processor's."""
-    words = ["-m", model, "-p", str(prompt), "-n", str(new), "-r", str(repetitions), "-t", str(threads)]
-    words += ["-ngl", "0", "-o", "json"]
-    return words + (["-d", ",".join(map(str, depths))] if tuple(depths) != (0,) else [])
+    words = ["-m", model, "-p", str(load.prompt), "-n", str(load.new), "-r", str(load.repetitions)]
+    words += ["-t", str(threads), "-ngl", "0", "-o", "json"]
+    return words + (["-d", ",".join(map(str, load.depths))] if load.depths != (0,) else [])
 
 
-def parse(text: str) -> tuple[list[Test], str]:
+def parse(text: str) -> tuple[list[Timing], str]:
     """Tests, and the runner's build, from its JSON.
 
     Raises:
@@ -45,11 +62,11 @@ def parse(text: str) -> tuple[list[Test], str]:
     return tests, build
 
 
-def _test(row: dict[str, Any]) -> Test:
+def _test(row: dict[str, Any]) -> Timing:
     samples = [int(nanoseconds) / 1e9 for nanoseconds in row["samples_ns"]]
     if not samples or not all(sample > 0 for sample in samples):
         raise ValueError("no samples")
-    return Test(
+    return Timing(
         prompt_tokens=row["n_prompt"],
         new_tokens=row["n_gen"],
         depth=row.get("n_depth", 0),
@@ -58,7 +75,7 @@ def _test(row: dict[str, Any]) -> Test:
     )
 
 
-def figures(tests: Sequence[Test]) -> list[Figure]:
+def figures(tests: Sequence[Timing]) -> list[Figure]:
     """Tokens a second of each test, from its samples."""
     found = []
     for test in tests:
@@ -79,12 +96,12 @@ def figures(tests: Sequence[Test]) -> list[Figure]:
     return found
 
 
-def spread(test: Test) -> float:
+def spread(test: Timing) -> float:
     """Median absolute deviation over median of the repetitions."""
     middle = median(test.samples_s)
     return mad(test.samples_s) / middle if middle else math.nan
 
 
-def slowdown(test: Test) -> float:
+def slowdown(test: Timing) -> float:
     """How much longer the last repetition took than the first, as a share: heat shows so."""
     return test.samples_s[-1] / test.samples_s[0] - 1

@@ -12,8 +12,9 @@ from edgetune.artifact import Artifact
 from edgetune.devices import llama_bench
 from edgetune.devices.device import Device
 from edgetune.devices.footprint import read_footprint
+from edgetune.devices.llama_bench import Load
 from edgetune.devices.probing import big_cores, probe
-from edgetune.devices.report import DeviceReport, DeviceState, Measured, Subject, Test
+from edgetune.devices.report import DeviceReport, DeviceState, Measured, Subject, Timing
 from edgetune.devices.room import require_space, room
 from edgetune.devices.stamp import now
 from edgetune.devices.transport import Transport
@@ -32,18 +33,13 @@ class Plan:
 
     Attributes:
         runner: a llama-bench built for the device; libraries beside it go along.
-        prompt, new: tokens of the tests.
-        depths: tokens already in the context.
-        repetitions: of each test.
+        load: what is timed.
         threads: default: the device's, else as many as big cores.
         timeout: most seconds for the runner.
     """
 
     runner: Path
-    prompt: int = 128
-    new: int = 64
-    depths: tuple[int, ...] = (0,)
-    repetitions: int = 5
+    load: Load = Load()
     threads: int | None = None
     timeout: float = 900.0
 
@@ -70,17 +66,8 @@ def measure(artifact: Artifact, transport: Transport, plan: Plan, device: Device
     require_space(transport, files)
     with room(transport) as folder:
         _push(transport, files, folder)
-        command = [
-            f"./{plan.runner.name}",
-            *llama_bench.arguments(
-                artifact.main_file.name,
-                prompt=plan.prompt,
-                new=plan.new,
-                depths=plan.depths,
-                repetitions=plan.repetitions,
-                threads=threads,
-            ),
-        ]
+        words = llama_bench.arguments(artifact.main_file.name, plan.load, threads)
+        command = [f"./{plan.runner.name}", *words]
         put_script(transport, folder, command, mask)
         console.note(f"measuring on {transport.where}: {threads} threads, processor mask {mask or 'none'}")
         with console.progress(f"Measuring on {transport.where}"):
@@ -169,7 +156,7 @@ def _warnings(found: Measured) -> Iterator[str]:
         yield "the memory of the runner could not be seen"
 
 
-def _slow_tests(tests: Sequence[Test]) -> Iterator[str]:
+def _slow_tests(tests: Sequence[Timing]) -> Iterator[str]:
     for test in tests:
         if (slower := llama_bench.slowdown(test)) >= _NOISY:
             yield f"{test.name} at depth {test.depth}: the last repetition took {slower:.0%} longer than the first"

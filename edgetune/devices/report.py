@@ -1,4 +1,4 @@
-"""What is stored of a device: measured, constrained or projected, in a versioned JSON. Never two of them in one column."""
+"""What is stored of a device: measured, constrained or projected, in a versioned JSON; never two in one column."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DeviceState(_Part):
     on_power: bool | None
 
 
-class Test(_Part):
+class Timing(_Part):
     """One row of the runner: so many tokens of a prompt, or so many new ones, behind ``depth`` tokens."""
 
     prompt_tokens: int
@@ -62,7 +62,7 @@ class Test(_Part):
 
     @property
     def name(self) -> str:
-        """prefill or decode; a row of both is neither."""
+        """What is timed: prefill, decode, or both in one, which is no figure of ours."""
         return "prefill" if not self.new_tokens else "decode" if not self.prompt_tokens else "prefill and decode"
 
 
@@ -100,7 +100,7 @@ class Measured(_Part):
     threads: int
     before: DeviceState
     after: DeviceState
-    tests: tuple[Test, ...]
+    tests: tuple[Timing, ...]
     watch: Watch
 
 
@@ -120,7 +120,7 @@ class Constrained(_Part):
     limits: Limits
     verdict: Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
     reason: str
-    tests: tuple[Test, ...]
+    tests: tuple[Timing, ...]
     peak_rss: int | None
     anonymous: int | None
     read_bytes: int | None
