@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgetune import __version__, console
@@ -39,7 +39,7 @@ class Plan:
     """
 
     runner: Path
-    load: Load = Load()
+    load: Load = field(default_factory=Load)
     threads: int | None = None
     timeout: float = 900.0
 
