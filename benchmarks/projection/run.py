@@ -73,14 +73,17 @@ def _row(one: Outcome) -> dict[str, Any]:
 
 def to_markdown(result: dict[str, Any]) -> str:
     held = [row["covered"] for row in result["left_out"]]
-    lines = [
+    worst = max((row["error"] for row in result["left_out"]), key=abs)
+    summary = (
         f"Left out one SoC at a time: mean absolute error **{result['mean_absolute_error']:.1%}** over {len(held)} CPU "
-        f"rows, worst {max((row['error'] for row in result['left_out']), key=abs):+.0%}; the intervals hold "
-        f"{sum(held)} of {len(held)} rows (**{result['coverage']:.0%}**). An interval is a factor of "
-        f"{result['interval_factor']:.2f} to both sides. With the choice of the model left to each fold too: "
-        f"{result['nested']:.1%}.",
+        f"rows, worst {worst:+.0%}; the intervals hold {sum(held)} of {len(held)} rows (**{result['coverage']:.0%}**). "
+        f"An interval is a factor of {result['interval_factor']:.2f} to both sides. With the choice of the model left to "
+        f"each fold too: {result['nested']:.1%}."
+    )
+    lines = [
+        summary,
         _table(result["left_out"]),
-        "Rows that no fit has seen, found after the model had been chosen:",
+        "Rows that no fit has seen; nothing was chosen by them:",
         _table(result["checks"]),
         "What was tried, judged the same way:",
         table(
@@ -123,10 +126,10 @@ def draw(left_out: list[Outcome], checks: list[Outcome]) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "edgetune"
-    figure, axes = pyplot.subplots(figsize=(7, 6))
+    figure, axes = plt.subplots(figsize=(7, 6))
     for outcomes, label, colour, marker in (
         (left_out, "its SoC left out", "#1f5fa8", "o"),
         (checks, "seen by no fit", "#b3541e", "s"),
@@ -153,7 +156,7 @@ def draw(left_out: list[Outcome], checks: list[Outcome]) -> None:
     figure.tight_layout()
     with files.atomic_path(PLOT) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
