@@ -40,7 +40,7 @@ def test_a_phone_is_measured_and_left_as_it_was(phone, tiny, runner, tmp_path):
     assert found.watch.peak_rss > 100_000
     assert found.watch.clocks_khz[0][7] == HIGHEST[7]
     assert (tmp_path / "runner.log").read_text().split() == (
-        "-m model.gguf -p 128 -n 64 -r 5 -t 4 -ngl 0 -o json -d 0,256".split()
+        ["-m", "model.gguf", "-p", "128", "-n", "64", "-r", "5", "-t", "4", "-ngl", "0", "-o", "json", "-d", "0,256"]
     )
     assert phone.leftovers() == []
     assert [(figure.name, round(figure.median, 1)) for figure in report.figures] == [
@@ -195,8 +195,21 @@ def test_only_leftovers_of_ended_processes_of_ours_are_swept(phone):
 
 
 def test_ctrl_c_ends_the_runner_and_cleans_up(phone, tiny, tmp_path):
-    slow = write_runner(tmp_path / "r" / "llama-bench", tmp_path / "log", body=f"echo $$ > {tmp_path}/pid; exec sleep 60")
-    words = [sys.executable, "-m", "edgetune", "device", "measure", str(tiny.path), "--over", "adb", "--runner", str(slow)]
+    slow = write_runner(
+        tmp_path / "r" / "llama-bench", tmp_path / "log", body=f"echo $$ > {tmp_path}/pid; exec sleep 60"
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "edgetune",
+        "device",
+        "measure",
+        str(tiny.path),
+        "--over",
+        "adb",
+        "--runner",
+        str(slow),
+    ]
     child = subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
