@@ -77,8 +77,8 @@ def to_markdown(result: dict[str, Any]) -> str:
     summary = (
         f"Left out one SoC at a time: mean absolute error **{result['mean_absolute_error']:.1%}** over {len(held)} CPU "
         f"rows, worst {worst:+.0%}; the intervals hold {sum(held)} of {len(held)} rows (**{result['coverage']:.0%}**). "
-        f"An interval is a factor of {result['interval_factor']:.2f} to both sides. With the choice of the model left to "
-        f"each fold too: {result['nested']:.1%}."
+        f"An interval is a factor of {result['interval_factor']:.2f} to both sides. With the choice of the model left "
+        f"to each fold too: {result['nested']:.1%}."
     )
     lines = [
         summary,

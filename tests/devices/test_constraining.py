@@ -63,7 +63,7 @@ def test_another_failure_is_no_verdict():
 
 
 def test_a_run_that_hardly_moves(tiny):
-    with pytest.raises(ResourceError, match="took longer than 0.01 s"):
+    with pytest.raises(ResourceError, match=r"took longer than 0\.01 s"):
         constrain(tiny, find_device("poco-f5"), Within(memory=10**9, timeout=0.01, load=QUICK))
 
 

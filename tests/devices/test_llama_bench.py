@@ -100,7 +100,8 @@ def test_big_cores_by_their_clock(clocks, cores):
 
 def test_looks_at_memory_and_clocks():
     path = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
-    text = f"VmHWM:\t 100 kB\nRssAnon:\t 40 kB\nclock {path} 5\nlook\nVmHWM:\t 300 kB\nRssAnon:\t 20 kB\nclock {path} 7\nlook\n"
-    found = watched(text)
+    first = f"VmHWM:\t 100 kB\nRssAnon:\t 40 kB\nclock {path} 5\nlook\n"
+    second = f"VmHWM:\t 300 kB\nRssAnon:\t 20 kB\nclock {path} 7\nlook\n"
+    found = watched(first + second)
     assert (found.peak_rss, found.anonymous, found.file_backed) == (300 * 1024, 40 * 1024, None)
     assert found.clocks_khz == ({0: 5}, {0: 7})

@@ -140,7 +140,7 @@ def test_what_ssh_refuses_is_said(server, known, key, message, hint):
 def test_a_connection_that_is_cut(server, tiny, runner, tmp_path, monkeypatch):
     monkeypatch.setattr(SshTransport, "parent", str(tmp_path))
     transport = server.open()
-    with pytest.raises(DeviceError, match="connection to 127.0.0.1 was lost"):
+    with pytest.raises(DeviceError, match=r"connection to 127\.0\.0\.1 was lost"):
         transport.run("kill -9 $(ps -o ppid= -p $PPID) $PPID")  # the shell that ssh started, and its sshd
 
 

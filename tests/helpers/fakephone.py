@@ -259,7 +259,8 @@ thermal, battery = fakephone.THERMAL.format(status=status), fakephone.BATTERY.fo
 (folder / "battery.txt").write_text(battery)
 tool("dumpsys", f"case $1 in thermalservice) cat {folder}/thermal.txt;; battery) cat {folder}/battery.txt;; esac\n")
 tool("taskset", f"echo $1 > {folder}/mask; shift; exec \"$@\"\n")
-tool("df", f"echo 'Filesystem 1K-blocks Used Available Use% Mounted on'; echo /dev/block/dm-52 110000000 60000000 {state['free_kb']} 55% /data\n")
+row = f"/dev/block/dm-52 110000000 60000000 {state['free_kb']} 55% /data"
+tool("df", f"echo 'Filesystem 1K-blocks Used Available Use% Mounted on'; echo {row}\n")
 tool("vcgencmd", "exit 127\n")
 environment = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(root)}
 done = subprocess.run(["sh", "-c", local(text)], capture_output=True, text=True, env=environment)
