@@ -58,7 +58,7 @@ class AdbTransport:
             if state:
                 yield serial, next((known for known in _STATES if state.startswith(known)), state)
 
-    def run(self, command: str, timeout: float = 20.0) -> Answer:
+    def run(self, command: str, timeout: float = 60.0) -> Answer:
         """Run a line of shell on the device; its exit code is printed there, since old adb loses it."""
         words = [self._adb, "-s", self._serial, "shell", marked(command)]
         answer = call(words, timeout, f"the device {self._serial}")

@@ -71,7 +71,7 @@ class SshTransport:
         """User and host."""
         return self._host
 
-    def run(self, command: str, timeout: float = 20.0) -> Answer:
+    def run(self, command: str, timeout: float = 60.0) -> Answer:
         """Run a line of shell there, in ``sh`` whatever the user's own shell is."""
         script = marked(command).replace("'", "'\\''")
         answer = call(["ssh", *self._options, self._host, f"sh -c '{script}'"], timeout, self._host)

@@ -43,7 +43,7 @@ class Transport(Protocol):
         """The device as its user knows it: serial number, host."""
         ...
 
-    def run(self, command: str, timeout: float = 20.0) -> Answer:
+    def run(self, command: str, timeout: float = 60.0) -> Answer:
         """Run a line of POSIX shell there.
 
         Raises:
@@ -119,7 +119,7 @@ class LocalTransport:
         """This host."""
         return "this host"
 
-    def run(self, command: str, timeout: float = 20.0) -> Answer:
+    def run(self, command: str, timeout: float = 60.0) -> Answer:
         """Run a line of shell."""
         return unmarked(call(["sh", "-c", marked(command)], timeout, "this host"), "the shell ended early")
 
