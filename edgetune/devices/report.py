@@ -172,6 +172,9 @@ class DeviceReport(_Part):
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise ArtifactError(f"cannot read {path}: {error.strerror}", hint="edgetune device --help") from error
+            raise ArtifactError(
+                f"cannot read {path}: {error.strerror}",
+                hint="edgetune device project ARTIFACT --output FILE writes one",
+            ) from error
         except ValidationError as error:
             raise ArtifactError(f"{path} is no device report of this version", hint="measure again") from error

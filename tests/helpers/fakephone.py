@@ -209,7 +209,7 @@ serial, verb, rest = words[1], words[2], words[3:]
 if [serial, "device"] not in state["devices"] or (folder / "unplugged").exists():
     lose()
 text = " ".join(rest)
-if state["hangs_at"] and state["hangs_at"] in text:
+if verb == "shell" and state["hangs_at"] and state["hangs_at"] in text:
     time.sleep(60)
 if state["dies_at"] and state["dies_at"] in text and not (verb == "push" and state["dies_at"] == "measure.sh"):
     (folder / "unplugged").touch()
@@ -267,7 +267,7 @@ done = subprocess.run(["sh", "-c", local(text)], capture_output=True, text=True,
 if (folder / "unplugged").exists():
     lose()
 end = "\r\n" if state["old"] else "\n"
-sys.stdout.write(done.stdout.replace("\n", end))
+sys.stdout.write(done.stdout.replace(str(root), "").replace("\n", end))
 sys.stderr.write(done.stderr)
 sys.exit(0 if state["old"] else done.returncode)
 '''
