@@ -13,6 +13,7 @@
     ├── ResourceError       10   no disk, no memory, no permission
     ├── MissingExtra        11   an optional dependency is not installed
     ├── InUse               12   another process is at work there
+    ├── DeviceError         13   a device cannot be reached, or failed while it was measured
     └── Interrupted        130   Ctrl-C; what was done is saved
 
 Exit code 2 is Click's own for wrong command lines. Core code raises; only
@@ -110,6 +111,12 @@ class InUse(EdgetuneError):
     """Another process is at work there; once it has ended the same command works."""
 
     exit_code = 12
+
+
+class DeviceError(EdgetuneError):
+    """A device cannot be reached, or failed while it was measured."""
+
+    exit_code = 13
 
 
 class Interrupted(EdgetuneError):

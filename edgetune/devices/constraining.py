@@ -1,0 +1,168 @@
+"""Running an artifact on this host within the cores and the memory that a device's app would have.
+
+It answers one question honestly: is the memory enough? The speed is this host's: neither the clock nor the memory's
+bandwidth can be taken away by software, and the report says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgetune import __version__, console
+from edgetune.artifact import Artifact
+from edgetune.bench.pagecache import drop
+from edgetune.devices.app_memory import app_memory
+from edgetune.devices.cgroup import MemoryLimit, memory_limit
+from edgetune.devices.device import Device
+from edgetune.devices.llama_bench import Load, figures
+from edgetune.devices.measuring import subject_of
+from edgetune.devices.report import Constrained, DeviceReport, Limits, Timing
+from edgetune.devices.stamp import now
+from edgetune.errors import EdgetuneError, ResourceError
+
+Verdict = Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
+_DEFINITIONS = {
+    "prefill_tps": "prompt tokens / seconds until their logits are there, on this constrained host",
+    "decode_tps": "new tokens / seconds to compute them one by one, on this constrained host",
+}
+#: More than its size so many times read from storage: weights were dropped for want of memory and read again.
+_REREAD = 1.5
+_SIGNAL_KILL = -9
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the constrained process answered, and how it ended."""
+
+    code: int
+    answer: dict[str, Any]
+    killed: int
+
+
+@dataclass(frozen=True)
+class Within:
+    """Limits, and what is done within them.
+
+    Attributes:
+        memory: bytes; default: what an app may use on the device.
+        context: tokens; default: the runtime's.
+        load: what is timed, at depth 0.
+        timeout: most seconds.
+    """
+
+    memory: int | None = None
+    context: int | None = None
+    load: Load = field(default_factory=lambda: Load(128, 32, (0,), 3))
+    timeout: float = 600.0
+
+
+def constrain(artifact: Artifact, device: Device, within: Within) -> DeviceReport:
+    """Run an artifact, in its own runtime, within a device's cores and memory.
+
+    Raises:
+        EdgetuneError: the process failed for another reason than memory.
+    """
+    size = within.memory or app_memory(device).bytes
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    cores = usable[: device.threads]
+    job = {
+        "artifact": str(artifact.path),
+        "threads": len(cores),
+        "cores": cores,
+        "memory": size,
+        "context": within.context,
+        "prompt": within.load.prompt,
+        "new": within.load.new,
+        "repetitions": within.load.repetitions,
+    }
+    cached = drop(artifact.main_file)  # pages that others read before would not count against the limit
+    with memory_limit(size) as limit, console.progress(f"Running within {size / 1e6:.0f} MB"):
+        found = _run(job, limit, within.timeout)
+    verdict, reason = _judge(found, limit, artifact.main_file.stat().st_size)
+    tests = tuple(Timing.model_validate(test) for test in found.answer.get("tests", ()))
+    return DeviceReport(
+        how="constrained host",
+        created=now(),
+        edgetune=__version__,
+        subject=subject_of(artifact),
+        devices=(device,),
+        constrained=Constrained(
+            limits=Limits(
+                cores=tuple(cores),
+                memory_bytes=size,
+                memory_by=limit.by,
+                not_limited=tuple(_not_limited(device, len(cores), limit)),
+            ),
+            verdict=verdict,
+            reason=reason,
+            tests=tests,
+            peak_rss=found.answer.get("peak_rss"),
+            anonymous=found.answer.get("anonymous"),
+            read_bytes=found.answer.get("read_bytes"),
+        ),
+        figures=tuple(figure.model_copy(update={"definition": _DEFINITIONS[figure.name]}) for figure in figures(tests)),
+        warnings=(f"the limit may be too lax: {cached}",) if cached else (),
+    )
+
+
+def _run(job: dict[str, Any], limit: MemoryLimit, timeout: float) -> Run:
+    words = [sys.executable, "-m", "edgetune.devices.constrained_child"]
+    job = job | {"cgroup": str(limit.group) if limit.group else None}
+    try:
+        done = subprocess.run(  # noqa: S603  # our own module in our own interpreter
+            words, input=json.dumps(job), capture_output=True, text=True, timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ResourceError(
+            f"the constrained run took longer than {timeout:g} s: it hardly moved within {limit.bytes / 1e6:.0f} MB",
+            hint="edgetune fit says what needs how much; allow more with --timeout",
+        ) from error
+    lines = done.stdout.strip().splitlines()
+    answer = json.loads(lines[-1]) if lines else {}
+    run = Run(done.returncode, answer, limit.killed())
+    if not answer and run.code != _SIGNAL_KILL and not _is_memory(done.stderr):
+        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise EdgetuneError(f"the constrained process failed: {last}", hint="edgetune doctor")
+    return run
+
+
+def _is_memory(text: str) -> bool:
+    words = ("memoryerror", "bad_alloc", "out of memory", "cannot allocate", "failed to allocate", "unable to allocate")
+    return any(word in text.lower() for word in words)
+
+
+def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[Verdict, str]:
+    """The verdict with its reason.
+
+    Raises:
+        EdgetuneError: it failed for another reason than memory.
+    """
+    megabytes = f"{limit.bytes / 1e6:.0f} MB"
+    if run.killed or run.code == _SIGNAL_KILL:
+        return "out of memory", f"the kernel ended the process: it needed more than {megabytes} ({limit.by})"
+    if error := run.answer.get("error"):
+        if not _is_memory(error) and "cannot make a context" not in error:
+            raise EdgetuneError(f"the constrained process failed: {error}", hint="edgetune doctor")
+        return "would not fit", f"within {megabytes} ({limit.by}): {error}"
+    if not run.answer:
+        return "would not fit", f"within {megabytes} ({limit.by}) the process could not get its memory"
+    read = run.answer.get("read_bytes")
+    if read is not None and read > _REREAD * size:
+        again = f"{read / 1e6:.0f} MB of a file of {size / 1e6:.0f} MB"
+        return "reads weights again and again", f"within {megabytes} weights were dropped and read again: {again}"
+    return "fits", f"ran within {megabytes} ({limit.by}), this package's own Python process included"
+
+
+def _not_limited(device: Device, cores: int, limit: MemoryLimit) -> Iterator[str]:
+    yield f"memory bandwidth: software cannot take it away; the device has {device.bandwidth_gb_s:g} GB/s in theory"
+    yield f"clock and kind of the cores: the device has {device.soc}"
+    if cores < device.threads:
+        yield f"cores: this host gives {cores}, the device would use {device.threads}"
+    if limit.by == "rlimit":
+        yield "memory of mapped files: a resource limit counts what the process allocates, not the pages of its files"

@@ -1,0 +1,49 @@
+"""A report of projections: an artifact's real tensors, devices by name, depths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from edgetune import __version__
+from edgetune.artifact import Artifact
+from edgetune.devices.device import Device
+from edgetune.devices.footprint import read_footprint
+from edgetune.devices.measuring import subject_of
+from edgetune.devices.projection import project
+from edgetune.devices.report import DeviceReport, Projected
+from edgetune.devices.stamp import now
+from edgetune.errors import ArtifactError
+
+
+def project_all(
+    artifact: Artifact, devices: Sequence[Device], depths: Sequence[int], cache_type: str | None = None
+) -> DeviceReport:
+    """Project decode speed on each device at each depth.
+
+    Raises:
+        ArtifactError: an artifact that cannot be read, or a mixture of experts.
+    """
+    model = read_footprint(artifact)
+    if model.mixture:
+        raise ArtifactError(
+            f"{artifact.name} is a mixture of experts: what a token reads cannot be told, so nothing is projected",
+            hint="edgetune device measure ARTIFACT --over local --runner llama-bench",
+        )
+    found = [
+        Projected(
+            depth=depth,
+            **asdict(project(device, model.token_bytes(depth, cache_type), model.read_weights)),
+        )
+        for device in devices
+        for depth in depths
+    ]
+    return DeviceReport(
+        how="projected",
+        created=now(),
+        edgetune=__version__,
+        subject=subject_of(artifact),
+        devices=tuple(devices),
+        projected=tuple(found),
+        warnings=model.notes,
+    )

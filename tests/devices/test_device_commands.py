@@ -1,0 +1,70 @@
+"""The commands: each kind in its own words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgetune.cli import main
+
+
+def run(capsys, *words):
+    code = main([str(word) for word in words])
+    return code, *capsys.readouterr()
+
+
+def test_devices_are_listed(capsys):
+    code, out, _ = run(capsys, "device", "list")
+    assert code == 0
+    assert "raspberry-pi-5" in out
+    rows = json.loads(run(capsys, "device", "list", "--json")[1])
+    assert rows[0]["sources"]
+
+
+def test_projected_is_said_in_every_form(capsys, tiny, tmp_path):
+    words = ["device", "project", tiny.path, "--device", "raspberry-pi-5", "--depth", "0", "--depth", "256"]
+    code, out, _ = run(capsys, *words, "--output", tmp_path / "p.json")
+    assert code == 0
+    assert "kind: projected" in out
+    assert "projected tokens/s" in out
+    assert "a76-dotprod" in out
+    stored = json.loads((tmp_path / "p.json").read_text())
+    assert (stored["kind"], stored["how"]) == ("edgetune-device-report", "projected")
+    assert [row["depth"] for row in stored["projected"]] == [0, 256]
+    assert stored["measured"] is None
+    assert str(tiny.path.parent) not in json.dumps(stored)
+
+
+def test_fit_answers_for_each_device(capsys, tiny):
+    code, out, _ = run(capsys, "fit", tiny.path, "--context", 512, "--device", "raspberry-pi-4")
+    assert code == 0
+    assert "raspberry-pi-4" in out
+    assert "512 (all)" in out
+    assert "assumption" in out
+    answer = json.loads(run(capsys, "fit", tiny.path, "--memory", 10, "--json")[1])
+    assert [(row["fits"], row["longest"]) for row in answer["fits"]] == [(False, 0)]
+
+
+def test_measured_on_this_host(capsys, tiny, runner):
+    code, out, err = run(capsys, "device", "measure", tiny.path, "--over", "local", "--runner", runner, "--threads", 1)
+    assert code == 0, err
+    assert "kind: measured on this host" in out
+    assert "context: a process on this host" in out
+    assert "decode_tps" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--over", "ssh"], "--over ssh needs --host"),
+        (["--over", "local", "--host", "pi@x"], "--host belongs to --over ssh"),
+        (["--over", "local", "--serial", "x"], "--serial belongs to --over adb"),
+        (["--over", "local", "--device", "nope"], "no device called 'nope'"),
+    ],
+)
+def test_words_that_do_not_go_together(capsys, tiny, runner, words, message):
+    code, _, err = run(capsys, "device", "measure", tiny.path, "--runner", runner, *words)
+    assert code in (1, 13)
+    assert message in err
+    assert "hint:" in err
