@@ -13,6 +13,8 @@
     ├── ResourceError       10   no disk, no memory, no permission
     ├── MissingExtra        11   an optional dependency is not installed
     ├── InUse               12   another process is at work there
+    ├── TargetError         14   a target or a list of objectives is unknown, invalid, or does not fit the artifact
+    ├── NotJudged           15   what was measured is too little to judge an objective
     └── Interrupted        130   Ctrl-C; what was done is saved
 
 Exit code 2 is Click's own for wrong command lines. Core code raises; only
@@ -110,6 +112,18 @@ class InUse(EdgetuneError):
     """Another process is at work there; once it has ended the same command works."""
 
     exit_code = 12
+
+
+class TargetError(EdgetuneError):
+    """A target or a list of objectives is unknown, invalid, or does not fit the artifact."""
+
+    exit_code = 14
+
+
+class NotJudged(EdgetuneError):
+    """The command ran to its end; what it measured is too little to judge an objective."""
+
+    exit_code = 15
 
 
 class Interrupted(EdgetuneError):
