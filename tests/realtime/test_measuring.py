@@ -31,7 +31,7 @@ def bench(tiny, monkeypatch, tmp_path, capsys):
     def run(*options):
         output = tmp_path / "report.json"
         words = ["bench", str(tiny), "--threads", "1", "--prompts", "2", "--new-tokens", "8", "--output", str(output)]
-        words += ["--rounds", "1", "--depths", "0"]
+        words += ["--rounds", "1", "--depths", ""]
         code = main([*words, *options])
         printed = capsys.readouterr()
         return code, BenchReport.read(output), printed.out, printed.err
