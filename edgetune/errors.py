@@ -14,6 +14,8 @@
     ├── MissingExtra        11   an optional dependency is not installed
     ├── InUse               12   another process is at work there
     ├── DeviceError         13   a device cannot be reached, or failed while it was measured
+    ├── TargetError         14   a target or a list of objectives is unknown, invalid, or does not fit the artifact
+    ├── NotJudged           15   what was measured is too little to judge an objective
     └── Interrupted        130   Ctrl-C; what was done is saved
 
 Exit code 2 is Click's own for wrong command lines. Core code raises; only
@@ -117,6 +119,18 @@ class DeviceError(EdgetuneError):
     """A device cannot be reached, or failed while it was measured."""
 
     exit_code = 13
+
+
+class TargetError(EdgetuneError):
+    """A target or a list of objectives is unknown, invalid, or does not fit the artifact."""
+
+    exit_code = 14
+
+
+class NotJudged(EdgetuneError):
+    """The command ran to its end; what it measured is too little to judge an objective."""
+
+    exit_code = 15
 
 
 class Interrupted(EdgetuneError):

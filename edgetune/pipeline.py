@@ -10,8 +10,10 @@ from pathlib import Path
 
 from edgetune import console, files, training
 from edgetune.artifact import Artifact
+from edgetune.bench.objective import Verdict
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_artifact
+from edgetune.bench.subjects import artifact_subject
 from edgetune.data.reading import load_rows
 from edgetune.errors import Interrupted
 from edgetune.evaluation.record import Evaluation
@@ -19,7 +21,9 @@ from edgetune.evaluation.subjects import evaluate_run
 from edgetune.evaluation.text import score_lines
 from edgetune.exporting import plan_parts, recipe_parts
 from edgetune.exporting_text import plans_text
-from edgetune.recipe import Resolved
+from edgetune.realtime.measuring import hold
+from edgetune.realtime.wanted import Wanted, wanted_by_recipe
+from edgetune.recipe import BenchSettings, Resolved
 from edgetune.report.writing import write_report
 from edgetune.run import Run
 from edgetune.runtimes.threads import default_threads
@@ -66,6 +70,11 @@ class PipelineResult:
         """Of artifacts that are not the trained model."""
         return tuple(one.verification for one in self.shipped if not one.verification.passed)
 
+    @property
+    def verdicts(self) -> dict[str, tuple[Verdict, ...]]:
+        """Artifact → how each objective of the recipe came out."""
+        return {one.artifact.name: one.bench.verdicts for one in self.shipped if one.bench.verdicts}
+
     def to_text(self) -> str:
         """A summary for people: scores with intervals, size, speed, memory, and a command to talk to it."""
         result = self.run.manifest.result
@@ -105,6 +114,7 @@ def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False)
 
 
 def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineResult:
+    wanted = wanted_by_recipe(resolved)  # what is wrong with it is said before training
     run = training.train(resolved, folder, allow_scripts=allow_scripts)
     recipe = run.recipe
     parts = recipe_parts(run)
@@ -115,19 +125,22 @@ def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineR
     shipped = []
     for artifact in artifacts:
         evaluation = evaluate_run(run, artifact.path)
-        bench = _bench(run, artifact, recipe.bench.prompts, recipe.bench.threads)
+        bench = _bench(run, artifact, recipe.bench, wanted)
         shipped.append(Shipped(artifact, evaluation, verifier.verify(artifact, again=False), bench))
     return PipelineResult(run, base, tuple(shipped), write_report(run.folder), _example(run))
 
 
-def _bench(run: Run, artifact: Artifact, prompts: int, threads: int | None) -> BenchReport:
-    """Measure an artifact, or take what was measured of the very same file."""
+def _bench(run: Run, artifact: Artifact, settings: BenchSettings, wanted: Wanted) -> BenchReport:
+    """Measure an artifact, or take what was measured of the very same file and held to the same objectives."""
     stored = run.folder / "bench" / f"{artifact.name}.json"
     known = BenchReport.read(stored)
-    wanted = (files.sha256_file(artifact.main_file), prompts, threads or default_threads())
-    if known and (known.subject.sha256, known.settings.prompts_wanted, known.settings.threads) == wanted:
+    threads = settings.threads or default_threads()
+    asked = (files.sha256_file(artifact.main_file), settings.prompts, threads)
+    if known is None or (known.subject.sha256, known.settings.prompts_wanted, known.settings.threads) != asked:
+        known = bench_artifact(artifact, prompts=settings.prompts, threads=settings.threads)
+    elif wanted.is_answered_by(known):
         return known
-    report = bench_artifact(artifact, prompts=prompts, threads=threads)
+    report = hold(known, artifact_subject(artifact), wanted) if wanted.name or known.target else known
     report.write(stored)
     return report
 
@@ -141,6 +154,7 @@ def _shipped(shipped: Shipped, base: Evaluation) -> list[str]:
     for figure in bench.figures:
         if figure.name in BENCH_FIGURES and figure.median is not None:
             lines.append(f"  {figure.name:<22}{figure.median:.1f} {figure.unit}  ({figure.definition})")
+    lines += [f"  {verdict.text}" for verdict in bench.verdicts]
     return [*lines, *(f"  warning: {warning}" for warning in bench.warnings)]
 
 

@@ -243,6 +243,10 @@ class BenchSettings(Section):
     """Held-out prompts to time."""
     threads: Positive | None = None
     """Threads of the runtime; default: the physical cores this process may use."""
+    target: str | None = Field(default=None, json_schema_extra=_MAY_BE_PATH)
+    """Hold artifacts to this target's objectives: a name that `edgetune targets list` shows, or a YAML file."""
+    slo: str | None = Field(default=None, json_schema_extra=_MAY_BE_PATH)
+    """Hold artifacts to the objectives in this YAML file, besides those of the target."""
 
 
 class Recipe(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,12 @@ from tinyruns import write_base
 from tinytraining import write_recipe
 
 from edgetune import pipeline
+from edgetune.cli import main
+from edgetune.errors import CheckFailed, TargetError
 from edgetune.exporting import export
-from edgetune.pipeline import run_recipe
+from edgetune.pipeline import PipelineResult, run_recipe
+from edgetune.realtime.wanted import find_wanted
+from edgetune.targets.judging import require_one_met
 
 EXPORTS = [{"format": "gguf", "quant": ["f16", "q8_0"]}]
 
@@ -97,7 +102,7 @@ def test_a_changed_artifact_is_measured_anew(whole, monkeypatch):
     measured = []
     monkeypatch.setattr(pipeline.files, "sha256_file", lambda _: "other")
     monkeypatch.setattr(pipeline, "bench_artifact", lambda a, **_: measured.append(a) or result.shipped[0].bench)
-    pipeline._bench(result.run, artifact, 2, 1)
+    pipeline._bench(result.run, artifact, result.run.recipe.bench, find_wanted(None, None))
     assert measured == [artifact]
 
 
@@ -105,3 +110,36 @@ def test_one_artifact_by_hand_is_the_same(whole):
     _, result = whole
     first = result.shipped[0].artifact
     assert export(result.run, "gguf", "f16").manifest.sha256 == first.manifest.sha256
+
+
+def test_what_a_recipe_holds_artifacts_to_is_judged_once(whole, monkeypatch, tmp_path):
+    _, result = whole
+    shipped = result.shipped[1]
+    slo = tmp_path / "slo.yaml"
+    slo.write_text("- {metric: load_warm, at_most: 600}\n- {metric: peak_rss, at_most: 0.001}\n")
+    monkeypatch.setattr(pipeline, "bench_artifact", None)  # what was measured is enough
+    settings = result.run.recipe.bench
+    report = pipeline._bench(result.run, shipped.artifact, settings, find_wanted(None, slo))
+    assert [verdict.outcome for verdict in report.verdicts] == ["met", "missed"]
+    held = PipelineResult(result.run, result.base, (replace(shipped, bench=report),), None)
+    assert "missed      peak_rss median ≤ 0.001 MB" in held.to_text()
+    with pytest.raises(CheckFailed, match="misses 1 of 2 objectives"):
+        require_one_met(held.verdicts)
+    monkeypatch.setattr(pipeline, "hold", None)
+    assert pipeline._bench(result.run, shipped.artifact, settings, find_wanted(None, slo)) == report
+    monkeypatch.undo()
+    plain = pipeline._bench(result.run, shipped.artifact, settings, find_wanted(None, None))
+    assert plain == shipped.bench
+
+
+def test_a_bad_target_is_said_before_the_training(place, resolved, monkeypatch):
+    monkeypatch.setattr(pipeline.training, "train", None)
+    recipe = write_recipe(place / "bad", place / "base", bench={"target": "voice-asistant"})
+    with pytest.raises(TargetError, match="did you mean 'voice-assistant'"):
+        run_recipe(recipe, place / "bad-run")
+    assert main(["recipe", "check", str(recipe.path)]) == TargetError.exit_code
+    slo = write_recipe(place / "slo", place / "base", bench={"slo": "slo.yaml"})
+    (place / "slo" / "slo.yaml").write_text("- {metric: tftt, at_most: 1}\n")
+    with pytest.raises(TargetError) as caught:
+        run_recipe(slo, place / "bad-run")
+    assert "did you mean ttft" in caught.value.problems[0]

@@ -24,8 +24,10 @@ from edgetune.bench.schema import bench_schema
 from edgetune.cli import edgetune
 from edgetune.cli.options import Setting, flag, recipe_options, variable
 from edgetune.evaluation.metrics import LOSS_DEFINITION, METRICS
+from edgetune.realtime import figures
 from edgetune.recipe import ExportSettings, PrepareSettings, Recipe, Section
 from edgetune.schema import SCHEMA_FILE, recipe_schema
+from edgetune.targets import target
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -57,6 +59,7 @@ def generated() -> dict[Path, Callable[[], str]]:
         REFERENCE / "errors.md": errors_reference,
         REFERENCE / "bench.schema.json": lambda: json.dumps(bench_schema(), indent=2) + "\n",
         SCHEMA_FILE: lambda: json.dumps(recipe_schema(), indent=2) + "\n",
+        target.SCHEMA_FILE: lambda: json.dumps(target.target_schema(), indent=2) + "\n",
     }
 
 
@@ -158,7 +161,9 @@ def metrics_reference() -> str:
     timed = "\n".join(f"| `{name}` | {one.unit} | {one.better} | {one.text} |" for name, one in known.items())
     bench = "\n\n## `edgetune bench`\n\nA stored report as a JSON Schema: [bench.schema.json](bench.schema.json).\n\n"
     bench += f"| figure | unit | better | definition |\n|---|---|---|---|\n{timed}\n"
-    return _NOTE + (text + "\n".join(rows) + bench).replace("<", "\\<")
+    against = "\n".join(f"| `{name}` | {unit} | {meaning} |" for name, (unit, meaning) in figures.DEFINITIONS.items())
+    realtime = f"\n## With `--target` or `--slo`\n\n| figure | unit | definition |\n|---|---|---|\n{against}\n"
+    return _NOTE + (text + "\n".join(rows) + bench + realtime).replace("<", "\\<")
 
 
 def gguf_reference() -> str:

@@ -46,8 +46,8 @@ def at_depths(assistant: Assistant, job: dict[str, Any], depths: Sequence[int]) 
     capacity = max(fitting) + max(prefill, decode + 1)
     text = some_tokens(assistant, job, capacity)
     loop = runtime.raw_loop(capacity)
-    loop.extend(text[:prefill])  # the first inference warms up
-    loop.step(text[prefill])
+    loop.extend(text[: prefill - 1])  # the first inference warms up
+    loop.step(text[prefill - 1])  # within the capacity, also where depth 0 alone fits
     held = 0
     for depth in fitting:
         held = _go_to(loop, text, held, depth)

@@ -16,11 +16,12 @@ from edgetune.errors import EdgetuneError
 CHILD = "edgetune.bench.child"
 
 
-def measure(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def measure(job: Mapping[str, Any], module: str | None = None) -> Iterator[dict[str, Any]]:
     """Run one job in a fresh process and yield its reports as they come.
 
     Args:
         job: ``mode``, ``artifact``, ``prompts``, ``new_tokens`` and more; see :mod:`edgetune.bench.child`.
+        module: what the process runs; default: that one.
 
     Raises:
         EdgetuneError: of the class that the process raised, or that it died.
@@ -28,7 +29,11 @@ def measure(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryFile() as complaints:
         started = time.monotonic()  # one clock for all processes of a machine
         child = subprocess.Popen(  # noqa: S603  # our own module in our own interpreter
-            [sys.executable, "-m", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+            [sys.executable, "-m", module or CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
         )
         assert child.stdin is not None
         assert child.stdout is not None

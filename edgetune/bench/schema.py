@@ -8,6 +8,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator
 
 from edgetune import files
+from edgetune.bench.objective import Verdict
+from edgetune.bench.realtime_section import RealtimeSection
 from edgetune.bench.samples import (
     AxisSample,
     DepthSample,
@@ -164,6 +166,11 @@ class BenchReport(Part):
     figures: tuple[Figure, ...]
     """Derived from the samples above."""
     warnings: tuple[str, ...]
+    realtime: RealtimeSection | None = None
+    """Requests or frames against a clock, where a target or an SLO asked for it."""
+    target: str | None = None
+    """What the verdicts hold it to: a target's name, a file's, or both."""
+    verdicts: tuple[Verdict, ...] = ()
 
     def figure(self, name: str) -> Figure:
         """The figure of that name.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from edgetune.bench.schema import BenchReport, Figure, Settings
 from edgetune.bench.statistics import floor, median
+from edgetune.bench.verdicts_text import verdict_lines
 
 
 def to_text(report: BenchReport) -> str:
@@ -14,7 +15,7 @@ def to_text(report: BenchReport) -> str:
     parts = [_head(report), "", *_rows(plain)]
     for axis in _axes(report):
         parts += ["", *_curve(report, axis)]
-    parts += ["", _memory(report)]
+    parts += ["", _memory(report), *verdict_lines(report)]
     parts += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join(parts)
 

@@ -35,22 +35,42 @@ from edgetune.cli.lists import INTEGERS, WORDS
     "--sustained", type=click.FloatRange(0), default=0, metavar="MINUTES", help="Decode without a pause, too."
 )
 @click.option("--memory-budget", "memory_budget_mb", type=click.FloatRange(0), metavar="MB", help="Exit 9 above it.")
+@click.option("--target", metavar="NAME|FILE", help="Hold it to a target's objectives: edgetune targets list.")
+@click.option("--slo", type=click.Path(path_type=Path), metavar="FILE", help="Hold it to the objectives in this file.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="With objectives: random requests a second.")
+@click.option(
+    "--seconds", type=click.FloatRange(1), default=180, show_default=True, help="With objectives: for timed requests."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole reports, raw samples included, as JSON.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     help="Store the JSON report here; of several artifacts: NAME.json in it.",
 )
-def bench(subjects: tuple[Path, ...], as_json: bool, output: Path | None, **options: Any) -> None:
+def bench(
+    subjects: tuple[Path, ...],
+    target: str | None,
+    slo: Path | None,
+    rate: float | None,
+    seconds: float,
+    as_json: bool,
+    output: Path | None,
+    **options: Any,
+) -> None:
     """Measure artifacts, .gguf files, or exports of a RUN in fresh processes on this machine.
 
     Several are measured in turns and compared round by round. Prompts are the held-out rows of the first one's
-    run, else a built-in handful. Nothing else should run meanwhile.
+    run, else a built-in handful. Nothing else should run meanwhile. With --target or --slo each objective gets a
+    verdict; without --rate the highest rate of random requests that meets them all is looked for. Exit code 9 if an
+    objective is missed, 15 if none is but one cannot be judged.
     """
-    from edgetune.bench.command import Words, bench_words, printed, require_budget, store
+    from edgetune.bench.command import Words, printed, require_budget, store
+    from edgetune.realtime.command import bench_held, require_all_met
+    from edgetune.realtime.wanted import find_wanted
 
-    reports = bench_words(Words(subjects, **options))
+    reports = bench_held(Words(subjects, **options), find_wanted(target, slo, rate), seconds)
     if output:
         store(reports, output)
     console.data(printed(reports, as_json=as_json))
     require_budget(reports)
+    require_all_met(reports)

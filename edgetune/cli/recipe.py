@@ -19,9 +19,13 @@ def recipe() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Check FILE against the schema and look for what it names; print every problem."""
+    from edgetune.realtime.wanted import wanted_by_recipe
+    from edgetune.recipe import resolve
     from edgetune.recipes import check_recipe
 
-    console.data(f"{file} is a valid recipe: {check_recipe(file).name}")
+    name = check_recipe(file).name
+    wanted_by_recipe(resolve(file))
+    console.data(f"{file} is a valid recipe: {name}")
 
 
 @recipe.command()

@@ -6,7 +6,7 @@ import errno
 import shutil
 from typing import Any
 
-from badworld import Case, Command, Spoil, cut, edit_json, edit_weights, flip, remove, write
+from badworld import Case, Command, Spoil, World, cut, edit_json, edit_weights, flip, remove, write
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 READ_ONLY = OSError(errno.EROFS, "Read-only file system")
@@ -31,6 +31,16 @@ def ask(spoil: Spoil) -> Command:
     return lambda w: w.cmd("chat", w.artifact(spoil), "--prompt", "hi")
 
 
+def slo(line: str) -> Command:
+    """``edgetune bench`` held to an SLO file with one objective."""
+
+    def command(w: World) -> Any:
+        w.file("slo.yaml", f"- {{{line}}}\n")
+        return w.cmd("bench", w.gguf(None), "--slo", "slo.yaml")
+
+    return command
+
+
 ARTIFACTS: dict[str, Case] = {
     "nothing there": (lambda w: w.cmd("chat", "gone.gguf", "--prompt", "hi"), 8, "no such artifact"),
     "a GGUF of no bytes": (chat(lambda p: p.write_bytes(b"")), 8, "model.gguf"),
@@ -52,6 +62,14 @@ ARTIFACTS: dict[str, Case] = {
     "an artifact without rows to evaluate on": (lambda w: w.cmd("eval", w.artifact()), 4, "no held-out rows"),
     "a benchmark of nothing": (lambda w: w.cmd("bench", "gone.gguf"), 8, "no such artifact"),
     "a benchmark of a cut file": (lambda w: w.cmd("bench", w.gguf(cut(keep=0.7))), 8, "model.gguf"),
+    "a benchmark against an unknown target": (
+        lambda w: w.cmd("bench", w.gguf(None), "--target", "voice-asistant"), 14, "did you mean 'voice-assistant'"),
+    "a benchmark against a device": (lambda w: w.cmd("bench", w.gguf(), "--target", "raspberry-pi-5"), 14, "a device"),
+    "text against a camera": (lambda w: w.cmd("bench", w.gguf(None), "--target", "camera-30fps"), 14, "take frames"),
+    "objectives that are not there": (lambda w: w.cmd("bench", w.gguf(None), "--slo", "gone.yaml"), 14, "gone.yaml"),
+    "an objective on what is not measured": (slo("metric: tftt, at_most: 1"), 14, "did you mean ttft"),
+    "an objective in another unit": (slo("metric: ttft, at_most: 1, unit: MB"), 14, "measured in ms"),
+    "an objective without a limit": (slo("metric: ttft"), 14, "exactly one limit"),
     "an artifact exported again": (lambda w: w.cmd("export", w.artifact()), 7, "is an artifact already"),
 }  # fmt: skip
 

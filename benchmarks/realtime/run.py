@@ -1,0 +1,68 @@
+"""Does what the quickstart ends in keep real-time limits, and up to which rate of requests?
+
+Usage: python benchmarks/realtime/run.py [RUN]; default: the newest trained runs/smart-home-*.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
+
+import publishing  # noqa: E402
+
+from edgetune import console  # noqa: E402
+from edgetune.bench.schema import BenchReport  # noqa: E402
+from edgetune.bench.verdicts_text import verdict_lines  # noqa: E402
+from edgetune.errors import CheckFailed, EdgetuneError, NotJudged  # noqa: E402
+
+EXPORT = "q8_0"
+TARGETS = ("voice-assistant", "interactive")
+#: A verdict is a result, whichever it is.
+RESULTS = (0, CheckFailed.exit_code, NotJudged.exit_code)
+
+
+def main() -> None:
+    """Hold the export to each target, publish."""
+    run = publishing.smart_home_run()
+    machine = publishing.describe_machine(("llama-cpp-python",))
+    with console.progress("Holding to targets", total=len(TARGETS), unit="targets") as bar:
+        reports = {}
+        for target in TARGETS:
+            reports[target] = _held(run, target).model_dump(mode="json")
+            bar.advance()
+    result = {"created": publishing.now(), "machine": machine, "export": EXPORT, "reports": reports}
+    publishing.write_results(HERE / "results", result, machine["cpu"])
+    publishing.put_into_readme(HERE / "README.md", page(result))
+
+
+def _held(run: Path, target: str) -> BenchReport:
+    """What ``edgetune bench`` stores; the command is the one that users type."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "edgetune", "bench", str(run), "--artifact", EXPORT, "--target", target]
+        done = subprocess.run([*command, "--output", str(output)], stdout=subprocess.DEVNULL, check=False)
+        report = BenchReport.read(output)
+    if done.returncode not in RESULTS or report is None:
+        raise EdgetuneError(f"edgetune bench --target {target} failed (exit code {done.returncode})")
+    return report
+
+
+def page(result: dict[str, Any]) -> str:
+    """Verdicts and rates as the command prints them, and the machine."""
+    reports = [BenchReport.model_validate(report) for report in result["reports"].values()]
+    lines = [line for report in reports for line in [*verdict_lines(report), *map(_warning, report.warnings)]]
+    return "\n".join(["```text", *lines[1:], "```", "", f"Machine: {publishing.machine_line(result['machine'])}."])
+
+
+def _warning(text: str) -> str:
+    return f"  warning: {text}"
+
+
+if __name__ == "__main__":
+    publishing.exit_with(main)

@@ -1,0 +1,34 @@
+"""Verdicts and the search for people."""
+
+from __future__ import annotations
+
+from edgetune.bench.realtime_section import RateSearch
+from edgetune.bench.schema import BenchReport
+
+
+def verdict_lines(report: BenchReport) -> list[str]:
+    """How the objectives came out, one line each, and the highest rate; empty without a target."""
+    if report.target is None:
+        return []
+    lines = ["", f"held to {report.target}", *(f"  {verdict.text}" for verdict in report.verdicts)]
+    if not report.verdicts:
+        lines.append("  no objectives: give some with --slo FILE")
+    section = report.realtime
+    if section is not None:
+        loop = section.judged
+        asked = f"{len(loop.requests)} requests ({section.prompts} prompts, {section.prompt_source})"
+        kept = f"answers up to {section.new_tokens} tokens, nothing kept from one to the next"
+        lines.append(f"  {loop.scenario}, {asked}, {kept}")
+        if section.search is not None:
+            lines += [f"  {line}" for line in search_lines(section.search)]
+    return lines
+
+
+def search_lines(search: RateSearch) -> list[str]:
+    """The highest rate as far as it is known."""
+    if search.highest_met is None:
+        found = "no rate that was measured meets the objectives"
+    else:
+        found = f"highest rate that meets them: {search.highest_met:.3g} requests/s (seeded Poisson arrivals, measured)"
+    missed = "" if search.lowest_missed is None else f"; lowest that misses: {search.lowest_missed:.3g}"
+    return [found + missed, f"search ended: {search.ended}"]

@@ -1,0 +1,41 @@
+"""``edgetune bench`` with objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edgetune.bench.command import Words, bench_words
+from edgetune.bench.schema import BenchReport
+from edgetune.bench.single_stream import bench_subjects
+from edgetune.bench.subjects import choose_subjects
+from edgetune.realtime.measuring import hold
+from edgetune.realtime.wanted import Wanted
+from edgetune.targets.judging import require_met
+
+
+def bench_held(words: Words, wanted: Wanted, seconds: float) -> list[BenchReport]:
+    """Measure what the words say, and hold each to the objectives.
+
+    Args:
+        words: of the command line.
+        wanted: objectives; without any it is the plain benchmark.
+        seconds: of requests against a clock, for each subject.
+
+    Raises:
+        TargetError: the target is not about one of the subjects; else as the benchmark.
+    """
+    if wanted.name is None:
+        return bench_words(words)
+    chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
+    for subject in chosen:
+        wanted.require_fit(subject.name)
+    plan = words.plan()
+    reports = bench_subjects(chosen, replace(plan, threads=plan.threads or wanted.threads))
+    return [hold(report, subject, wanted, seconds=seconds) for report, subject in zip(reports, chosen, strict=True)]
+
+
+def require_all_met(reports: Sequence[BenchReport]) -> None:
+    """End with exit code 9 or 15 at the first report with an objective that is not met; see :func:`require_met`."""
+    for report in reports:
+        require_met(report.verdicts, report.subject.name)

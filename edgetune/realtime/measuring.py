@@ -1,0 +1,156 @@
+"""Holding an artifact to objectives: loops in a fresh process, figures, verdicts, all kept in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgetune import console
+from edgetune.bench.company import Company
+from edgetune.bench.definitions import DEFINITIONS as OF_BENCH
+from edgetune.bench.processes import measure
+from edgetune.bench.prompts import prompts_for
+from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeSection
+from edgetune.bench.schema import BenchReport, Settings
+from edgetune.bench.subjects import Measured
+from edgetune.realtime.clause import CLAUSE_DEFINITION
+from edgetune.realtime.figures import DEFINITIONS, figure, measured_of_section
+from edgetune.realtime.wanted import Wanted
+from edgetune.targets.judging import judge, measured_in
+
+CHILD = "edgetune.realtime.child"
+#: Figures that a benchmark has only from its real-time section.
+ADDED = set(DEFINITIONS) - set(OF_BENCH)
+#: Shares of the processors' time that make figures doubtful.
+OTHERS, STEAL = 0.10, 0.02
+#: Default for all loops together.
+SECONDS = 180.0
+
+
+def hold(report: BenchReport, subject: Measured, wanted: Wanted, *, seconds: float = SECONDS) -> BenchReport:
+    """Judge a benchmark by objectives, after measuring what they need besides.
+
+    Args:
+        report: as the benchmark made it.
+        subject: what it measured, to be measured again, against a clock.
+        wanted: objectives.
+        seconds: for all loops together.
+
+    Returns:
+        The report with its real-time section, figures and verdicts.
+
+    Raises:
+        TargetError: the target is not about such an artifact; else as the benchmark.
+    """
+    report = without_section(report)
+    if wanted.name is None:
+        return report
+    wanted.require_fit(subject.name)
+    if wanted.needs_loop:
+        section = measure_section(subject, wanted, report.settings, seconds)
+        report = with_section(report, section, wanted)
+    measured = measured_in(report)
+    if report.realtime is not None:
+        measured |= measured_of_section(report.realtime, wanted.objectives)
+    return report.model_copy(update={"target": wanted.name, "verdicts": judge(wanted.objectives, measured)})
+
+
+def without_section(report: BenchReport) -> BenchReport:
+    """The report as the benchmark made it, without what it was held to before."""
+    if report.target is None:
+        return report
+    section = report.realtime
+    others = set(warnings(section)) if section is not None else set()
+    return report.model_copy(
+        update={
+            "realtime": None,
+            "target": None,
+            "verdicts": (),
+            "figures": tuple(one for one in report.figures if one.name not in ADDED),
+            "warnings": tuple(one for one in report.warnings if one not in others),
+        }
+    )
+
+
+def with_section(report: BenchReport, section: RealtimeSection, wanted: Wanted) -> BenchReport:
+    """The report with a real-time section, and the figures of it that it had not."""
+    known = {one.name for one in report.figures}
+    found = measured_of_section(section, wanted.objectives)
+    added = [figure(name, measured) for name, measured in found.items() if name not in known]
+    return report.model_copy(
+        update={
+            "realtime": section,
+            "figures": (*report.figures, *added),
+            "warnings": (*report.warnings, *warnings(section)),
+        }
+    )
+
+
+def measure_section(subject: Measured, wanted: Wanted, settings: Settings, seconds: float) -> RealtimeSection:
+    """Run the loops in a fresh process, opened as the benchmark opened it.
+
+    Raises:
+        EdgetuneError: of the class that the process raised, or that it died.
+    """
+    asked = prompts_for(subject.path, wanted.requests)
+    new_tokens = (wanted.target.new_tokens if wanted.target else None) or settings.new_tokens
+    job: dict[str, Any] = {
+        **subject.job,
+        "decode_threads": settings.threads,
+        "prefill_threads": settings.prefill_threads if subject.is_llama else None,
+        "kv_type": settings.kv_type,
+        "batch": settings.batch,
+        "context": settings.context,
+        "prompts": asked.conversations,
+        "new_tokens": new_tokens,
+        "objectives": [one.model_dump(mode="json") for one in wanted.objectives],
+        "requests": wanted.requests,
+        "seconds": seconds,
+        "rate": wanted.rate,
+    }
+    company = Company()
+    loops, search = _run(job, subject.name)
+    return RealtimeSection(
+        clause_definition=CLAUSE_DEFINITION,
+        prompts=len(asked.conversations),
+        prompt_source=asked.source,
+        new_tokens=new_tokens,
+        loops=loops,
+        search=search,
+        others_share=company.share(),
+        steal_share=company.steal(),
+    )
+
+
+def warnings(section: RealtimeSection) -> tuple[str, ...]:
+    """What makes the figures of a section doubtful."""
+    notes = []
+    if (section.others_share or 0.0) >= OTHERS:
+        notes.append(f"the machine was busy: other processes took {section.others_share:.0%} of its processors' time")
+    if (section.steal_share or 0.0) >= STEAL:
+        notes.append(f"the host took {section.steal_share:.0%} of this virtual machine's processor time (steal)")
+    shown = section.loops[:1] if section.search is not None else section.loops  # what ended a search, that says
+    notes += [
+        f"{loop.scenario}: {loop.stopped}, of {loop.planned} wanted: more with --seconds"
+        for loop in shown
+        if loop.stopped is not None
+    ]
+    empty = sum(not request.token_s for request in section.judged.requests)
+    if empty:
+        notes.append(f"{empty} of {len(section.judged.requests)} answers were empty and are in no latency figure")
+    return tuple(notes)
+
+
+def _run(job: dict[str, Any], name: str) -> tuple[Sequence[RealtimeLoop], RateSearch | None]:
+    loops, search = [], None
+    with console.progress(f"Timing {name}", total=job["requests"], unit="requests") as bar:
+        for told in measure(job, CHILD):
+            if "done" in told:
+                bar.advance()
+            elif "about" in told:
+                bar.update(0, f"Timing {name}: {told['about']}")
+            elif "loop" in told:
+                loops.append(RealtimeLoop.model_validate(told["loop"]))
+            elif told.get("search") is not None:
+                search = RateSearch.model_validate(told["search"])
+    return loops, search

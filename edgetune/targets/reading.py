@@ -1,0 +1,87 @@
+"""Reading targets and lists of objectives from YAML, with every problem at once."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from edgetune.bench.objective import Objective
+from edgetune.errors import TargetError
+from edgetune.targets.target import Target
+
+Read = TypeVar("Read")
+
+
+def read_target(path: Path) -> Target:
+    """A target from its file.
+
+    Raises:
+        TargetError: it cannot be read, or is no target; each problem is listed.
+    """
+    target = _validated(TypeAdapter(Target), _yaml(path, "target"), path, "target", Target)
+    if target.name != path.stem:
+        raise TargetError(
+            f"{path} holds a target called '{target.name}'", hint=f"call it '{path.stem}', or rename the file"
+        )
+    return target
+
+
+def read_objectives(path: Path) -> tuple[Objective, ...]:
+    """Objectives from an SLO file: a YAML list of them.
+
+    Raises:
+        TargetError: it cannot be read, or is no such list.
+    """
+    values = _yaml(path, "list of objectives")
+    objectives = _validated(TypeAdapter(tuple[Objective, ...]), values, path, "list of objectives", Objective)
+    if not objectives:
+        raise TargetError(
+            f"{path} holds no objective", hint="one is: - {metric: ttft, statistic: p95, at_most: 300, unit: ms}"
+        )
+    return objectives
+
+
+def _yaml(path: Path, what: str) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TargetError(f"no such {what}: {path}", hint="edgetune targets list") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(f"{path} cannot be read: {error}", hint="give a YAML file in UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise TargetError(
+            f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}", hint="check indentation and quotes"
+        ) from error
+
+
+def _validated(adapter: TypeAdapter[Read], values: Any, path: Path, what: str, model: type[BaseModel]) -> Read:
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        problems = [_explain(finding, model) for finding in error.errors()]
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise TargetError(
+            f"{path} is not a valid {what}: {count}",
+            hint="every key and what it means: edgetune targets schema",
+            problems=problems,
+        ) from error
+
+
+def _explain(finding: Any, model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in finding["loc"])
+    if finding["type"] == "extra_forbidden":
+        known = [*model.model_fields, *Objective.model_fields]
+        near = difflib.get_close_matches(str(finding["loc"][-1]), known, n=1, cutoff=0.6)
+        return f"{key}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
+    if finding["type"] == "missing":
+        return f"{key}: required, but missing"
+    message = finding["msg"].removeprefix("Value error, ")
+    if finding["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key or 'the file'}: {message}"

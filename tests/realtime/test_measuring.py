@@ -1,0 +1,159 @@
+"""From the command line to verdicts, on a tiny model in its own process."""
+
+import json
+
+import pytest
+
+from edgetune.artifact import open_artifact
+from edgetune.bench import single_stream
+from edgetune.bench.schema import BenchReport, Settings
+from edgetune.bench.subjects import artifact_subject
+from edgetune.cli import main
+from edgetune.errors import MissingExtra
+from edgetune.realtime import measuring
+from edgetune.realtime.wanted import find_wanted
+
+
+@pytest.fixture
+def slo(tmp_path):
+    def write(*lines):
+        file = tmp_path / "slo.yaml"
+        file.write_text("".join(f"- {{{line}}}\n" for line in lines))
+        return str(file)
+
+    return write
+
+
+@pytest.fixture
+def bench(tiny, monkeypatch, tmp_path, capsys):
+    """Run ``edgetune bench`` quickly: exit code, report (None if none was written), stdout, stderr."""
+
+    def run(*options):
+        output = tmp_path / "report.json"
+        words = ["bench", str(tiny), "--threads", "1", "--prompts", "2", "--new-tokens", "8", "--output", str(output)]
+        words += ["--rounds", "1", "--depths", ""]
+        code = main([*words, *options])
+        printed = capsys.readouterr()
+        return code, BenchReport.read(output), printed.out, printed.err
+
+    return run
+
+
+def test_objectives_that_are_met(bench, slo):
+    file = slo("metric: first_clause, statistic: p90, at_most: 60, unit: s", "metric: peak_rss, at_most: 4, unit: GB")
+    code, report, out, _ = bench("--slo", file, "--seconds", "30")
+    assert code == 0
+    assert [verdict.outcome for verdict in report.verdicts] == ["met", "met"]
+    assert report.target == "slo.yaml"
+    closed = report.realtime.loops[0]
+    assert len(closed.requests) == 30
+    for request in closed.requests:
+        assert 0 <= request.started_s <= request.tokenised_s <= request.finished_s
+        assert list(request.token_s) == sorted(request.token_s)
+    search = report.realtime.search
+    assert search.highest_met == max(loop.rate for loop in report.realtime.loops[1:])
+    assert report.figure("highest_rate").median == search.highest_met
+    assert report.figure("first_clause").samples == 30
+    assert report.figure("ttft").samples == 2, "what the benchmark itself measured stays"
+    assert "met         first_clause p90 ≤ 60 s" in out
+    assert "highest rate that meets them" in out
+    for name in ("first_clause", "goodput", "deadline_miss"):
+        assert report.figure(name).definition in out
+    assert BenchReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_an_objective_that_is_missed_is_named_with_exit_code_9(bench, slo):
+    file = slo("metric: ttft, at_most: 0.000001, unit: ms", "metric: itl, at_most: 10, unit: s")
+    code, report, _, err = bench("--slo", file, "--seconds", "30")
+    assert code == 9
+    assert [verdict.outcome for verdict in report.verdicts] == ["missed", "met"]
+    assert "misses 1 of 2 objectives" in err
+    assert "ttft median ≤ 1e-06 ms" in err
+    assert "too much" in err
+    assert report.realtime.search.ended.startswith("the objectives are missed")
+    assert len(report.realtime.loops) == 1
+
+
+def test_an_objective_that_cannot_be_judged_has_an_exit_code_of_its_own(bench, slo):
+    file = slo("metric: first_answer_warm, statistic: p90, at_most: 60, unit: s")
+    code, report, _, err = bench("--slo", file)
+    assert code == 15
+    assert report.realtime is None, "no objective needs a loop"
+    assert "cannot be judged" in err
+
+
+def test_a_rate_that_is_asked_for(bench, slo):
+    code, report, out, _ = bench("--slo", slo("metric: e2e, at_most: 60, unit: s"), "--rate", "30", "--seconds", "30")
+    assert code == 0
+    opened = report.realtime.loops[1]
+    assert (opened.scenario, opened.rate, len(opened.requests)) == ("open loop", 30, 30)
+    assert report.realtime.search is None
+    assert report.figure("offered_rate").median > 0
+    assert report.verdicts[0].measured_as == "open loop at 30 requests/s"
+    assert "open loop, 30 requests" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--target", "camera-30fps"), "camera-30fps is for models that take frames, and tiny writes text"),
+        (("--target", "raspberry-pi-5"), "raspberry-pi-5 is a device"),
+        (("--target", "voice-asistant"), "did you mean 'voice-assistant'?"),
+        (("--slo", "gone.yaml"), "no such list of objectives: gone.yaml"),
+        (("--rate", "3"), "a rate needs objectives"),
+    ],
+)
+def test_bad_input_is_said_before_anything_is_measured(bench, monkeypatch, options, message):
+    monkeypatch.setattr(single_stream, "measure", lambda job: pytest.fail("it measured"))
+    code, report, out, err = bench(*options)
+    assert (code, report, out) == (14, None, "")
+    assert message in err
+    assert "hint: " in err
+
+
+def test_errors_of_the_measured_process_are_ours(tiny, monkeypatch):
+    missing = {
+        "kind": "error",
+        "error": "MissingExtra",
+        "message": "x needs y",
+        "hint": "pip install z",
+        "problems": [],
+    }
+
+    def failing(job, module):
+        from edgetune.bench.processes import _revive
+
+        raise _revive(missing)
+        yield
+
+    monkeypatch.setattr(measuring, "measure", failing)
+    settings = Settings(runtime="llama.cpp", threads=1, prompts=1, prompt_source="x", new_tokens=4, starts=1)
+    with pytest.raises(MissingExtra, match="x needs y"):
+        measuring.measure_section(
+            artifact_subject(open_artifact(tiny)), find_wanted("voice-assistant", None), settings, 5
+        )
+
+
+def test_a_busy_machine_is_said():
+    from clockwork import loop, request
+
+    from edgetune.bench.realtime_section import RealtimeSection
+
+    section = RealtimeSection(
+        clause_definition="x", prompts=1, prompt_source="x", new_tokens=1,
+        loops=(loop(request(0.1), request(), planned=5, stopped="time was up after 2 requests"),),
+        others_share=0.5, steal_share=0.1,
+    )  # fmt: skip
+    assert [note.split(":")[0] for note in measuring.warnings(section)] == [
+        "the machine was busy",
+        "the host took 10% of this virtual machine's processor time (steal)",
+        "closed loop",
+        "1 of 2 answers were empty and are in no latency figure",
+    ]
+    assert json.loads(section.model_dump_json())["others_share"] == 0.5
+    assert (
+        measuring.warnings(
+            section.model_copy(update={"others_share": 0.01, "steal_share": None, "loops": (loop(request(0.1)),)})
+        )
+        == ()
+    )
