@@ -99,7 +99,7 @@ def find_wanted(target: str | None, slo: Path | None, rate: float | None = None)
     if found is not None and found.kind == "mobile":
         raise TargetError(
             f"{found.name} is a device, and what this machine measures says nothing about it",
-            hint=f"edgetune targets show {found.name}",
+            hint=_device_hint(found),
         )
     objectives = (*(found.held_to if found else ()), *(read_objectives(slo) if slo else ()))
     frames = found is not None and found.scenario == "frames"
@@ -108,6 +108,16 @@ def find_wanted(target: str | None, slo: Path | None, rate: float | None = None)
         rate = rate or found.rate
     _require_measurable(objectives, name, frames=frames, rate=rate)
     return Wanted(name, found, tuple(_with_unit(one) for one in objectives), rate)
+
+
+def _device_hint(target: Target) -> str:
+    """The commands that say something about a device, and of what kind."""
+    named = f" --device {target.device}" if target.device else ""
+    if target.transport == "none":
+        return f"edgetune device project ARTIFACT{named}, which is projected and not measured"
+    return (
+        f"edgetune device measure ARTIFACT --over {target.transport} --runner FILE{named}, or projected: device project"
+    )
 
 
 def wanted_by_recipe(resolved: Resolved) -> Wanted:

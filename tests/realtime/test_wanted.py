@@ -45,8 +45,12 @@ def test_units_are_filled_in_and_a_loop_is_only_run_where_it_is_needed(slo):
 
 
 def test_devices_are_not_judged_by_this_machine():
-    with pytest.raises(TargetError, match="raspberry-pi-5 is a device"):
+    with pytest.raises(TargetError, match="raspberry-pi-5 is a device") as caught:
         find_wanted("raspberry-pi-5", None)
+    assert caught.value.hint.startswith("edgetune device measure ARTIFACT --over ssh")
+    with pytest.raises(TargetError) as caught:
+        find_wanted("iphone", None)
+    assert "projected and not measured" in caught.value.hint
 
 
 @pytest.mark.parametrize(
