@@ -121,7 +121,7 @@ def test_what_a_recipe_holds_artifacts_to_is_judged_once(whole, monkeypatch, tmp
     settings = result.run.recipe.bench
     report = pipeline._bench(result.run, shipped.artifact, settings, find_wanted(None, slo))
     assert [verdict.outcome for verdict in report.verdicts] == ["met", "missed"]
-    held = PipelineResult(result.run, result.base, (replace(shipped, bench=report),), None)
+    held = PipelineResult(result.run, result.base, (replace(shipped, bench=report),), result.report, None)
     assert "missed      peak_rss median ≤ 0.001 MB" in held.to_text()
     with pytest.raises(CheckFailed, match="misses 1 of 2 objectives"):
         require_one_met(held.verdicts)
