@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from edgetune.adapters.lora import Adapter, read_adapter
 from edgetune.adapters.tensors import list_tensors, read_rows, read_tensor, stored_bytes
 from edgetune.errors import ModelError
-from edgetune.exporters import Trained, TunedModel
+from edgetune.exporters import TunedModel
 from edgetune.models.weights import StoredTensor
+from edgetune.readback import Trained
 from edgetune.run import TrainedAgainst
 
 if TYPE_CHECKING:

@@ -127,7 +127,7 @@ def _source(subject: str, base: str | None, format: str, imatrix: str | None, te
 
 def _write(source: Source, wanted: Wanted, output: Path | None, flags: Mapping[str, Any]) -> None:
     from edgetune.bench.adapter_cost import tell_costs
-    from edgetune.exporting import plan_parts
+    from edgetune.exporting_parts import plan_parts
     from edgetune.exporting_text import artifact_table, json_text, plans_text
     from edgetune.verification.subjects import verify_exports
 

@@ -17,7 +17,8 @@ from edgetune.bench.plan import Plan
 from edgetune.bench.single_stream import bench_artifact
 from edgetune.errors import CheckFailed, ExportError
 from edgetune.exporters import ExportPlan, find_exporter
-from edgetune.exporting import Part, Source, merged_parts
+from edgetune.exporting import Source
+from edgetune.exporting_parts import Part, merged_parts
 from edgetune.ladder.record import Ladder, Limits, Rung, Verdict
 from edgetune.ladder.text import rung_line
 from edgetune.run import Run

@@ -38,8 +38,9 @@ from edgetune.evaluation.subjects import (
     torch_subject,
     tuned_opening,
 )
-from edgetune.exporters import ReadsBack, find_exporter
+from edgetune.exporters import find_exporter
 from edgetune.importance.keeping import kept_importance
+from edgetune.readback import ReadsBack
 from edgetune.recipe import VerifySettings
 from edgetune.run import Run
 from edgetune.runtimes import open_runtime

@@ -12,8 +12,9 @@ from edgetune import files
 from edgetune.artifact import Artifact
 from edgetune.differences import manifest_problems
 from edgetune.errors import ArtifactError
-from edgetune.exporters import TensorPair, TunedModel
+from edgetune.exporters import TunedModel
 from edgetune.models.gguf_file import GgufFile
+from edgetune.readback import TensorPair
 from edgetune_gguf import reading_back
 from edgetune_gguf.adapter import EMBEDDING, A, B, adapter_manifest, adapter_metadata, plan_file
 from edgetune_gguf.preparing import build_metadata

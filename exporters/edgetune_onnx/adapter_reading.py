@@ -11,7 +11,8 @@ import numpy as np
 from edgetune.artifact import Artifact
 from edgetune.differences import manifest_problems
 from edgetune.errors import ArtifactError
-from edgetune.exporters import TensorPair, TunedModel, Values
+from edgetune.exporters import TunedModel
+from edgetune.readback import TensorPair, Values
 from edgetune.runtimes.onnx_adapters import AdapterFile, base_mark, read_adapter
 from edgetune_onnx.adapter import adapter_manifest, plan_file
 from edgetune_onnx.places import A, B, inputs_of

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights
 from edgetune.errors import ArtifactError
-from edgetune.exporters import TensorPair, Trained, Values
+from edgetune.readback import TensorPair, Trained, Values
 from edgetune_onnx.graph import HEAD_NODE, PACKED, TABLE_NODE
 from edgetune_onnx.places import place_inputs
 
