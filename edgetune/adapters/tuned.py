@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgetune import files
 from edgetune.adapters.lora import CONFIG, named_base
+from edgetune.adapters.unchanged import require_as_trained, require_changes
 from edgetune.errors import EdgetuneError, ExportError, ModelError
 from edgetune.exporters import TunedModel
 from edgetune.models import Base, resolve_base
@@ -22,7 +23,8 @@ def tuned_model(run: Run) -> TunedModel:
 
     Raises:
         EdgetuneError: training has not ended, or its result is not there.
-        ModelError: the base is gone, or is not the one that was trained on.
+        ModelError: the base is gone, or is not the one that was trained on; or the result, or its tokenizer, is not
+            what training wrote.
     """
     manifest = run.require_trained()
     adapted = run.adapter_folder.is_dir()
@@ -31,6 +33,7 @@ def tuned_model(run: Run) -> TunedModel:
             f"{run.folder} has neither {run.adapter_folder.name} nor {run.model_folder.name}",
             hint="the run folder is damaged; train again",
         )
+    require_as_trained(run)
     recipe = run.recipe
     base = _base(recipe.model, manifest, must_match=adapted)
     return TunedModel(
@@ -125,6 +128,7 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         ModelError: the base cannot be found or read, or the settings are damaged or name none.
     """
     source = base or named_base(folder)
+    require_changes(folder)
     found = resolve_base(ModelSettings(source=source), Path.cwd())
     own_tokenizer = (folder / "tokenizer_config.json").is_file()
     return TunedModel(
