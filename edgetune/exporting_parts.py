@@ -117,6 +117,19 @@ def plan_parts(parts: Sequence[Part]) -> list[ExportPlan]:
     return plans
 
 
+def write_parts(parts: Sequence[Part]) -> list[Artifact]:
+    """Write all, in the order given back.
+
+    Adapters are written before their base: whether DoRA has few enough ranks is known when they are computed, and a
+    refusal shall leave nothing behind.
+
+    Raises:
+        EdgetuneError, ExportError, ModelError, ResourceError
+    """
+    written = {part.folder: part.write() for part in sorted(parts, key=lambda part: part.kind != "adapter")}
+    return [written[part.folder] for part in parts]
+
+
 def inputs_sha256(model: TunedModel, format: str, precision: str, *, kind: str = "model") -> str:
     """Hash over everything that decides an artifact's content.
 

@@ -175,7 +175,7 @@ def read_adapter(folder: Path) -> Adapter:
         ModelError: missing or damaged files, another kind of adapter, or a setting or
             tensor that cannot be merged; each is named.
     """
-    config = _read_config(folder)
+    config = read_settings(folder)
     _refuse_unknown_settings(folder, config)
     parts: dict[str, dict[str, tuple[str, StoredTensor]]] = {}
     replacements: dict[str, tuple[str, StoredTensor]] = {}
@@ -211,7 +211,7 @@ def named_base(folder: Path) -> str:
     Raises:
         ModelError: they name none, or are damaged.
     """
-    name = _read_config(folder).get("base_model_name_or_path")
+    name = read_settings(folder).get("base_model_name_or_path")
     if not name:
         raise ModelError(f"{folder} does not say which base it was trained on", hint="name it: --base MODEL")
     return str(name)
@@ -249,7 +249,12 @@ def _pattern(pattern: Mapping[str, Any] | None, module: str, default: Any) -> An
     return default
 
 
-def _read_config(folder: Path) -> Mapping[str, Any]:
+def read_settings(folder: Path) -> Mapping[str, Any]:
+    """``adapter_config.json``.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["peft_type"] == "LORA":

@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from edgetune import files
-from edgetune.adapters.lora import CONFIG, named_base
+from edgetune import console, files
+from edgetune.adapters.lora import CONFIG, named_base, read_settings
 from edgetune.adapters.unchanged import require_as_trained, require_changes
 from edgetune.errors import EdgetuneError, ExportError, ModelError
 from edgetune.exporters import TunedModel
@@ -128,6 +128,8 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         ModelError: the base cannot be found or read, or the settings are damaged or name none.
     """
     source = base or named_base(folder)
+    if base is not None:
+        _tell_other_base(folder, base)
     require_changes(folder)
     found = resolve_base(ModelSettings(source=source), Path.cwd())
     own_tokenizer = (folder / "tokenizer_config.json").is_file()
@@ -142,6 +144,17 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         base_sha256=found.sha256,
         licence=found.licence,
     )
+
+
+def _tell_other_base(folder: Path, base: str) -> None:
+    """Say that an adapter's settings name another base than the one given: only its user knows whether it fits."""
+    named = str(read_settings(folder).get("base_model_name_or_path") or "")
+    same = Path(named).expanduser().resolve() == Path(base).expanduser().resolve()
+    if named and named != base and not same:
+        console.note(
+            f"warning: {folder} says that it was trained on '{named}', and --base names '{base}'; "
+            "on other weights than those it was trained on, an adapter makes a worse model without any message"
+        )
 
 
 def file_stem(source: str) -> str:

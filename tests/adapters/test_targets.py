@@ -77,9 +77,7 @@ def test_a_layer_that_is_missing_is_named(tmp_path):
     base, adapter = write_base(tmp_path / "base"), write_adapter(tmp_path / "adapter")
     assert MergedWeights(base, adapter).changed
     edit(adapter, drop_a_layer)
-    with pytest.raises(
-        ModelError, match=r"lacks 2 tensors .*: model\.layers\.1\."
-    ) as caught:
+    with pytest.raises(ModelError, match=r"lacks 2 tensors .*: model\.layers\.1\.") as caught:
         MergedWeights(base, adapter)
     assert len(caught.value.problems) == 2
     settings = json.loads((adapter / "adapter_config.json").read_text())
@@ -110,3 +108,12 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path, capsys):
     edit(adapter, forget(""))
     with pytest.raises(ModelError, match="changes nothing: lora_B of all 4 modules is zero"):
         tuned_from_adapter(adapter, str(base))
+
+
+def test_a_base_other_than_the_settings_name_is_told(tmp_path, capsys):
+    base, adapter = write_base(tmp_path / "base"), write_adapter(tmp_path / "adapter")
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    for named, told in (("example/other", True), (str(base), False), (None, False)):
+        (adapter / "adapter_config.json").write_text(json.dumps(settings | {"base_model_name_or_path": named}))
+        tuned_from_adapter(adapter, str(base))
+        assert (f"trained on 'example/other', and --base names '{base}'" in capsys.readouterr().err) is told
