@@ -9,6 +9,8 @@ from edgetune.artifact import ArtifactManifest
 
 #: Values longer than this are not printed whole.
 SHOWN = 60
+#: By how much two computations of what an adapter's format misses may differ.
+MISSING = 1e-3
 #: When, by which edgetune, and what the run's folder is called today, is no fault of an artifact.
 _IGNORED = frozenset({"created", "edgetune", "run", "inputs_sha256", "sha256", "size_bytes", "main_file"})
 
@@ -18,6 +20,19 @@ def manifest_problems(found: ArtifactManifest, expected: ArtifactManifest) -> li
     wanted, written = expected.model_dump(), found.model_dump()
     named = {field: value for field, value in wanted.items() if field not in _IGNORED}
     return [f"manifest.json: {problem}" for problem in setting_problems(written, named)]
+
+
+def missing_problems(said: Mapping[str, float], right: Mapping[str, float]) -> list[str]:
+    """What an adapter's manifest says that its format could not hold, against what was computed again.
+
+    >>> missing_problems({"a": 0.5, "b": 0.1}, {"b": 0.1004})
+    ['manifest.json: missing of a is 0.5, should be 0']
+    """
+    return [
+        f"manifest.json: missing of {name} is {said.get(name, 0.0):.3g}, should be {right.get(name, 0.0):.3g}"
+        for name in sorted({*said, *right})
+        if abs(said.get(name, 0.0) - right.get(name, 0.0)) > MISSING
+    ]
 
 
 def setting_problems(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

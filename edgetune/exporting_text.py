@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from edgetune.artifact import Artifact
 from edgetune.exporters import ExportPlan, TunedModel
-from edgetune.exporting import Part
+from edgetune.exporting_parts import Part
 
 #: Tensors named for each reason of a fallback.
 _NAMED = 2

@@ -19,7 +19,8 @@ from edgetune.errors import Interrupted
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.subjects import evaluate_run
 from edgetune.evaluation.text import score_lines
-from edgetune.exporting import plan_parts, recipe_parts
+from edgetune.exporting import recipe_parts
+from edgetune.exporting_parts import plan_parts
 from edgetune.exporting_text import plans_text
 from edgetune.realtime.measuring import hold
 from edgetune.realtime.wanted import Wanted, wanted_by_recipe

@@ -76,6 +76,8 @@ class RunManifest(BaseModel):
     method: str = ""
     choices: dict[str, str] = {}
     """Automatic choices (device, dtype, packing, …) with their reasons."""
+    result_sha256: dict[str, str] = {}
+    """Hash of each file of the result, as training wrote it; empty in runs from before it was recorded."""
     result: dict[str, Any] = {}
     """Figures of the training: steps, seconds, best evaluation loss, tokens a second, peak memory in bytes."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +83,7 @@ def named_adapters(wanted: Sequence[str], base: Artifact | None = None) -> dict[
             raise ArtifactError(f"no adapter can be called '{NONE}'", hint="name it: --adapter NAME=PATH")
         if name in found:
             raise ArtifactError(f"two adapters are called '{name}'", hint="name them: --adapter NAME=PATH")
-        if message := warning(artifact):
+        if message := warning(replace(artifact, beneath=base)):
             console.note(f"warning: {message}")
         found[name] = artifact
     return found

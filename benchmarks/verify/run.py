@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 HERE = Path(__file__).resolve().parent
+GUIDE = HERE.parents[1] / "docs" / "guide" / "verify.md"
 sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
@@ -51,7 +52,8 @@ def main() -> None:
             artifact = _export(run, way, kind, precision, Path(folder))
             found["artifacts"].append({"way": way, "precision": precision, **_verified(verifier, artifact)})
     publishing.write_results(HERE / "results", found, machine["cpu"])
-    publishing.put_into_readme(HERE / "README.md", page(found))
+    for place in (HERE / "README.md", GUIDE):
+        publishing.put_into_readme(place, page(found))
 
 
 def _variants() -> list[tuple[Way, str, str]]:

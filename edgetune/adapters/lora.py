@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetune.adapters.targets import Targets
 from edgetune.adapters.tensors import list_tensors, read_tensor
 from edgetune.errors import ModelError
 from edgetune.models.weights import StoredTensor
@@ -125,6 +126,10 @@ class Change:
         """Change ``weight`` (float32, of :attr:`shape`) in place and return it."""
         return self.load().apply(weight)
 
+    def changes_something(self) -> bool:
+        """Whether B is not zero, as it is before the first step; magnitudes change the weight without it."""
+        return "magnitude" in self.parts or bool(self._read("b").any())
+
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
         """``a`` and ``b`` in float32; :attr:`scale` is not in them."""
         return self._read("a"), self._read("b")
@@ -149,12 +154,18 @@ class Adapter:
             (``modules_to_save``, trained biases).
         bases: weight name → copy of the weight underneath, where PEFT stored one.
         alpha: ``lora_alpha`` of the settings; the scale of each change is its own.
+        targets: what the settings say that it changes.
     """
 
     changes: Mapping[str, Change]
     replacements: Mapping[str, tuple[str, StoredTensor]]
     bases: Mapping[str, tuple[str, StoredTensor]]
     alpha: float = 1.0
+    targets: Targets | None = None
+
+    def missing(self, base: Mapping[str, tuple[int, ...]]) -> list[str]:
+        """Tensors of a base (name → shape) that its settings say it changes, and it has nothing for."""
+        return self.targets.missing(self.changes, self.replacements, base) if self.targets else []
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -164,7 +175,7 @@ def read_adapter(folder: Path) -> Adapter:
         ModelError: missing or damaged files, another kind of adapter, or a setting or
             tensor that cannot be merged; each is named.
     """
-    config = _read_config(folder)
+    config = read_settings(folder)
     _refuse_unknown_settings(folder, config)
     parts: dict[str, dict[str, tuple[str, StoredTensor]]] = {}
     replacements: dict[str, tuple[str, StoredTensor]] = {}
@@ -191,7 +202,7 @@ def read_adapter(folder: Path) -> Adapter:
         raise ModelError(
             f"{folder} both adapts and replaces {both[0]}", hint="target it or save it whole, not both", problems=both
         )
-    return Adapter(changes, replacements, bases, float(config["lora_alpha"]))
+    return Adapter(changes, replacements, bases, float(config["lora_alpha"]), Targets.of(config))
 
 
 def named_base(folder: Path) -> str:
@@ -200,7 +211,7 @@ def named_base(folder: Path) -> str:
     Raises:
         ModelError: they name none, or are damaged.
     """
-    name = _read_config(folder).get("base_model_name_or_path")
+    name = read_settings(folder).get("base_model_name_or_path")
     if not name:
         raise ModelError(f"{folder} does not say which base it was trained on", hint="name it: --base MODEL")
     return str(name)
@@ -238,7 +249,12 @@ def _pattern(pattern: Mapping[str, Any] | None, module: str, default: Any) -> An
     return default
 
 
-def _read_config(folder: Path) -> Mapping[str, Any]:
+def read_settings(folder: Path) -> Mapping[str, Any]:
+    """``adapter_config.json``.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["peft_type"] == "LORA":

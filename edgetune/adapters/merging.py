@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from edgetune.adapters.lora import Adapter, read_adapter
 from edgetune.adapters.tensors import list_tensors, read_rows, read_tensor, stored_bytes
 from edgetune.errors import ModelError
-from edgetune.exporters import Trained, TunedModel
+from edgetune.exporters import TunedModel
 from edgetune.models.weights import StoredTensor
+from edgetune.readback import Trained
 from edgetune.run import TrainedAgainst
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ class MergedWeights:
                 hint="give the base it was trained on",
                 problems=problems,
             )
+        self._require_all(adapter_folder)
         if self._nf4 is None:
             return
         missing = sorted(self._nf4 - set(self._base))
@@ -219,6 +221,17 @@ class MergedWeights:
                 f"{self.base_folder} lacks layers that were quantised in training: "
                 f"{', '.join(missing[:3]) or 'none is named'}",
                 hint="give the base it was trained on",
+                problems=missing,
+            )
+
+    def _require_all(self, adapter_folder: Path | None) -> None:
+        base = {name: info.shape for name, info in self._base.items()}
+        if HEAD not in base and EMBEDDING in base and EMBEDDING not in self._adapter.replacements:
+            base[HEAD] = base[EMBEDDING]  # a tied head is a module of its own
+        if missing := self._adapter.missing(base):
+            raise ModelError(
+                f"the adapter {adapter_folder} lacks {len(missing)} tensors that its settings name: {missing[0]}, …",
+                hint="copy or train it again; or give the base it was trained on, if that has fewer layers",
                 problems=missing,
             )
 

@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from edgetune import files
-from edgetune.adapters.lora import CONFIG, named_base
+from edgetune import console, files
+from edgetune.adapters.lora import CONFIG, named_base, read_settings
+from edgetune.adapters.unchanged import require_as_trained, require_changes
 from edgetune.errors import EdgetuneError, ExportError, ModelError
 from edgetune.exporters import TunedModel
 from edgetune.models import Base, resolve_base
@@ -22,7 +23,8 @@ def tuned_model(run: Run) -> TunedModel:
 
     Raises:
         EdgetuneError: training has not ended, or its result is not there.
-        ModelError: the base is gone, or is not the one that was trained on.
+        ModelError: the base is gone, or is not the one that was trained on; or the result, or its tokenizer, is not
+            what training wrote.
     """
     manifest = run.require_trained()
     adapted = run.adapter_folder.is_dir()
@@ -31,6 +33,7 @@ def tuned_model(run: Run) -> TunedModel:
             f"{run.folder} has neither {run.adapter_folder.name} nor {run.model_folder.name}",
             hint="the run folder is damaged; train again",
         )
+    require_as_trained(run)
     recipe = run.recipe
     base = _base(recipe.model, manifest, must_match=adapted)
     return TunedModel(
@@ -125,6 +128,9 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         ModelError: the base cannot be found or read, or the settings are damaged or name none.
     """
     source = base or named_base(folder)
+    if base is not None:
+        _tell_other_base(folder, base)
+    require_changes(folder)
     found = resolve_base(ModelSettings(source=source), Path.cwd())
     own_tokenizer = (folder / "tokenizer_config.json").is_file()
     return TunedModel(
@@ -138,6 +144,17 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         base_sha256=found.sha256,
         licence=found.licence,
     )
+
+
+def _tell_other_base(folder: Path, base: str) -> None:
+    """Say that an adapter's settings name another base than the one given: only its user knows whether it fits."""
+    named = str(read_settings(folder).get("base_model_name_or_path") or "")
+    same = Path(named).expanduser().resolve() == Path(base).expanduser().resolve()
+    if named and named != base and not same:
+        console.note(
+            f"warning: {folder} says that it was trained on '{named}', and --base names '{base}'; "
+            "on other weights than those it was trained on, an adapter makes a worse model without any message"
+        )
 
 
 def file_stem(source: str) -> str:

@@ -13,7 +13,7 @@ from edgetune import console
 from edgetune.artifact import Artifact
 from edgetune.bench.statistics import NOISY, median
 from edgetune.exporters import find_exporter
-from edgetune.exporting import adapter_writer
+from edgetune.exporting_parts import adapter_writer
 from edgetune.runtimes import adapters_of, open_runtime
 from edgetune.runtimes.pairing import bases_beside, on_base
 from edgetune.runtimes.protocol import Runtime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +108,11 @@ def export(
     from edgetune.exporting import Wanted
 
     kind = f"{format}-{backend}" if backend else format
+    if flags["auto"]:
+        _refuse_with_auto(adapter, with_base, flags)
     source = _source(subject, base, kind, imatrix, imatrix_text)
     if flags["auto"]:
-        _ship_smallest(source, kind, quant, flags)
+        _ship_smallest(source, kind, quant, output, flags)
     elif any(flags[name] is not None for name in _OF_AUTO):
         raise click.UsageError("--max-size, --min-decode, --min-retention and --rows need --auto")
     else:
@@ -127,24 +130,50 @@ def _source(subject: str, base: str | None, format: str, imatrix: str | None, te
 
 def _write(source: Source, wanted: Wanted, output: Path | None, flags: Mapping[str, Any]) -> None:
     from edgetune.bench.adapter_cost import tell_costs
-    from edgetune.exporting import plan_parts
+    from edgetune.exporting_parts import plan_parts, write_parts
     from edgetune.exporting_text import artifact_table, json_text, plans_text
     from edgetune.verification.subjects import verify_exports
+    from edgetune.verification.verify import require_rows
 
     parts = source.parts(wanted, output)
     console.note(plans_text(parts, plans := plan_parts(parts)))
-    artifacts = [part.write() for part in (() if flags["only_plan"] else parts)]
+    verified = source.run if flags["verify"] and not flags["only_plan"] else None
+    if verified:
+        require_rows(verified)
+    artifacts = write_parts(() if flags["only_plan"] else parts)
     if artifacts or flags["as_json"]:
         console.data(json_text(plans, artifacts) if flags["as_json"] else artifact_table(artifacts))
     tell_costs(artifacts if flags["cost"] else ())
-    if flags["verify"] and source.run:
-        require_verified(verify_exports(source.run, artifacts))
+    if artifacts and source.run is None:
+        console.note("nothing is verified: this comes from no run, so there is no trained model to compare it with")
+    if verified:
+        require_verified(verify_exports(verified, artifacts))
 
 
-def _ship_smallest(source: Source, format: str, quant: Sequence[str], flags: Mapping[str, Any]) -> None:
+def _refuse_with_auto(adapter: str, with_base: str | None, flags: Mapping[str, Any]) -> None:
+    """Options that a climb has no use for are wrong, and not ignored."""
+    given = {
+        "--adapter separate": adapter == "separate",
+        "--with-base": with_base is not None,
+        "--no-verify": not flags["verify"],
+        "--no-cost": not flags["cost"],
+    }
+    if wrong := [option for option, is_given in given.items() if is_given]:
+        raise click.UsageError(f"--auto cannot be used with {', '.join(wrong)}: it writes and verifies merged models")
+
+
+def _ship_smallest(
+    source: Source, format: str, quant: Sequence[str], output: Path | None, flags: Mapping[str, Any]
+) -> None:
+    from edgetune.exporters import find_exporter
+    from edgetune.exporting import Wanted
     from edgetune.ladder.climbing import climb, limits_of, require_shipped
     from edgetune.ladder.text import to_text
 
+    if flags["only_plan"]:
+        _write(source, Wanted(format, tuple(quant or find_exporter(format).precisions)), output, flags)
+        return
+    source = replace(source, output=output or source.output)
     ladder = climb(source, format, quant, limits_of(source, {name: flags[name] for name in _OF_AUTO}))
     console.data(ladder.model_dump_json() if flags["as_json"] else to_text(ladder))
     require_shipped(ladder)

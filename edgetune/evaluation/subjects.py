@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgetune import __version__, files
 from edgetune.adapters.tuned import trained_base
+from edgetune.adapters.unchanged import require_tokenizer
 from edgetune.artifact import Artifact, read_artifact, require_whole
 from edgetune.data.reading import load_rows
 from edgetune.errors import EdgetuneError
@@ -192,6 +193,7 @@ def base_opening(run: Run) -> Opening:
     manifest = run.manifest
     if not manifest.base_folder:
         raise EdgetuneError(f"{run.folder} has no base model yet", hint=run.resume_command)
+    require_tokenizer(run)
     gguf = _gguf_base(run)
     if gguf is not None:
         note = f"the base is a GGUF file, so it ran in llama.cpp as it is: {gguf.name}"

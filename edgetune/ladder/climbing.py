@@ -17,7 +17,8 @@ from edgetune.bench.plan import Plan
 from edgetune.bench.single_stream import bench_artifact
 from edgetune.errors import CheckFailed, ExportError
 from edgetune.exporters import ExportPlan, find_exporter
-from edgetune.exporting import Part, Source, merged_parts
+from edgetune.exporting import Source
+from edgetune.exporting_parts import Part, merged_parts
 from edgetune.ladder.record import Ladder, Limits, Rung, Verdict
 from edgetune.ladder.text import rung_line
 from edgetune.run import Run
@@ -60,6 +61,12 @@ def require_shipped(ladder: Ladder) -> None:
     Raises:
         CheckFailed: naming the limits.
     """
+    if ladder.chosen is None and any(rung.verdict == "task not judged" for rung in ladder.rungs):
+        raise CheckFailed(
+            "nothing ships: training gained nothing on the task that these rows could show, so nobody can tell what a "
+            "precision keeps of it",
+            hint="more --rows may tell; --min-retention 0 ships the smallest that passes the other checks",
+        )
     if ladder.chosen is None:
         raise CheckFailed(
             f"no precision of {ladder.format} keeps to the limits; every rung is shown above",
@@ -96,6 +103,8 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
     for candidate in candidates:
         if chosen is not None:
             rungs.append(_rung(candidate, "not tried", "a smaller one ships"))
+        elif any(rung.verdict == "task not judged" for rung in rungs):
+            rungs.append(_rung(candidate, "not tried", "the task cannot be judged, whatever the precision"))
         elif limits.max_bytes is not None and candidate.plan.size_bytes > limits.max_bytes:
             rungs.append(_rung(candidate, "too large", f"above the limit of {limits.max_bytes / 1e6:.1f} MB"))
         else:
@@ -129,13 +138,15 @@ def _depth(run: Run, limits: Limits) -> Depth:
 def _try(candidate: _Candidate, verifiers: tuple[Verifier, Verifier], limits: Limits) -> tuple[Rung, Artifact | None]:
     """Export and judge one. What does not ship goes again."""
     there_before = candidate.part.folder.exists()
-    artifact = candidate.part.write()
-    rung = _judge(candidate, artifact, verifiers, limits)
-    if rung.verdict == "ships":
-        return rung, artifact
-    if not there_before:
-        shutil.rmtree(artifact.path)
-    return rung, None
+    ships = False
+    try:
+        artifact = candidate.part.write()
+        rung = _judge(candidate, artifact, verifiers, limits)
+        ships = rung.verdict == "ships"
+    finally:  # Ctrl-C and failures too: what was never judged must not lie there as an export
+        if not ships and not there_before and candidate.part.folder.exists():
+            shutil.rmtree(candidate.part.folder)
+    return rung, artifact if ships else None
 
 
 def _judge(candidate: _Candidate, artifact: Artifact, verifiers: tuple[Verifier, Verifier], limits: Limits) -> Rung:
@@ -144,6 +155,9 @@ def _judge(candidate: _Candidate, artifact: Artifact, verifiers: tuple[Verifier,
         if not found.passed:
             return _rung(candidate, "not verified", failure(found).partition(": ")[2] or "failed", artifact, found)
     left = _figure(found, "task", "retention")
+    if left is None and limits.min_retention > 0:
+        why = next((check.text for check in found.checks if check.name == "task"), "there are no answers to judge")
+        return _rung(candidate, "task not judged", why.removeprefix("not judged: "), artifact, found)
     if left is not None and left < limits.min_retention:
         return _rung(candidate, "too little left", f"{left:.3f} of the gain is left", artifact, found)
     decode = None
@@ -152,7 +166,7 @@ def _judge(candidate: _Candidate, artifact: Artifact, verifiers: tuple[Verifier,
         if decode is None or decode < limits.min_decode:
             slow = "its speed could not be measured" if decode is None else f"{decode:.0f} tokens/s"
             return _rung(candidate, "too slow", slow, artifact, found, decode)
-    kept = "the task has no gain to keep" if left is None else f"{left:.3f} of the gain is left"
+    kept = "the task was not judged, as asked for" if left is None else f"{left:.3f} of the gain is left"
     return _rung(candidate, "ships", kept, artifact, found, decode)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from edgetune.evaluation.record import Stored
 
 #: ships: chosen; the others say why not; not tried: a smaller one shipped.
-Verdict = Literal["ships", "too large", "not verified", "too little left", "too slow", "not tried"]
+Verdict = Literal["ships", "too large", "not verified", "too little left", "task not judged", "too slow", "not tried"]
 
 
 class Limits(Stored):

@@ -43,9 +43,10 @@ def download(source: str, revision: str | None, *, with_code: bool) -> Path:
     """
     hub = extras.require("huggingface_hub", extra="train", needed_for="a model from the hub")
     errors = extras.require("huggingface_hub.errors", extra="train", needed_for="a model from the hub")
+    constants = extras.require("huggingface_hub.constants", extra="train", needed_for="a model from the hub")
     name = f"{source}@{revision}" if revision else source
     try:
-        with files.disk_errors(Path(hub.constants.HF_HUB_CACHE)):
+        with files.disk_errors(Path(constants.HF_HUB_CACHE)):
             folder = hub.snapshot_download(
                 source,
                 revision=revision,

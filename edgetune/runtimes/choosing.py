@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetune import console
-from edgetune.artifact import Artifact, is_artifact, open_artifact
+from edgetune.artifact import Artifact, is_artifact, open_artifact, read_artifact
 from edgetune.errors import ArtifactError
 from edgetune.run import Run, is_run
 from edgetune.runtimes.pairing import bases_beside, export_command, on_base
@@ -37,11 +37,15 @@ def choose_artifact(path: Path, name: str | None = None) -> Choice | None:
     """
     if is_artifact(path) or not is_run(path):
         return Choice(on_base(open_artifact(path)))
-    exports = run_artifacts(Run(path))
+    run = Run(path)
     if name is not None:
-        return Choice(_named(path, exports, name))
+        named = _named(path, [one for one in run_exports(run) if not one.is_base], name)
+        _tell_state(run)
+        return Choice(on_base(named))
+    exports = run_artifacts(run)
     if not exports:
         return None
+    _tell_state(run)
     best = max(exports, key=_rank)
     others = ", ".join(artifact.path.name for artifact in exports if artifact is not best)
     reason = f"the largest of {len(exports)} exports; others with --artifact: {others}" if others else "the only export"
@@ -65,7 +69,7 @@ def require_artifact(path: Path, name: str | None = None) -> Artifact:
 def run_artifacts(run: Run) -> list[Artifact]:
     """A run's exports, sorted by folder name: not the bases, and an adapter only where its base lies beside it."""
     found = []
-    for artifact in _exports(run):
+    for artifact in _whole(run):
         if artifact.is_adapter and not bases_beside(artifact):
             console.note(f"{artifact.path} is left out: its base is not beside it")
         elif not artifact.is_base:
@@ -88,7 +92,7 @@ def adapter_artifact(path: Path, base: Artifact | None = None) -> Artifact:
         if found.manifest and not found.is_adapter:
             raise ArtifactError(f"{path} is a model, not an adapter", hint="edgetune export RUN --adapter separate")
         return found
-    adapters = [one for one in _exports(Run(path)) if one.is_adapter]
+    adapters = [one for one in _whole(Run(path)) if one.is_adapter]
     fitting = [one for one in adapters if base is None or one.runtime == base.runtime]
     if not fitting:
         kind = base.manifest.format if base and base.manifest else "gguf"
@@ -105,18 +109,42 @@ def base_artifact(path: Path, name: str | None = None) -> Artifact:
     """
     if is_artifact(path) or not is_run(path):
         return open_artifact(path)
-    bases = [one for one in _exports(Run(path)) if one.is_base]
     if name is not None:
-        return _named(path, bases, name)
+        return _named(path, [one for one in run_exports(Run(path)) if one.is_base], name)
+    bases = [one for one in _whole(Run(path)) if one.is_base]
     if not bases:
         raise ArtifactError(f"{path} has no exported base", hint=export_command(run=str(path)))
     return max(bases, key=_rank)
 
 
-def _exports(run: Run) -> list[Artifact]:
+def _tell_state(run: Run) -> None:
+    """Say that exports may be of an earlier training than the one that is not finished."""
+    if (state := run.manifest.state) != "trained":
+        console.note(f"warning: {run.folder} is not trained to its end (state: {state}); its exports are from before")
+
+
+def run_exports(run: Run) -> list[Artifact]:
+    """Whatever the state of their files; one whose manifest cannot be read is left out, which is told."""
     folder = run.exports_folder
     candidates = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [open_artifact(candidate) for candidate in candidates if is_artifact(candidate)]
+    found = []
+    for candidate in candidates:
+        try:
+            found += [read_artifact(candidate)] if is_artifact(candidate) else []
+        except ArtifactError as error:
+            console.note(f"{candidate} is left out: {error.message}")
+    return found
+
+
+def _whole(run: Run) -> list[Artifact]:
+    """Those that can be opened; the others are told, and are no reason not to take one of these."""
+    found = []
+    for artifact in run_exports(run):
+        try:
+            found.append(open_artifact(artifact.path))
+        except ArtifactError as error:
+            console.note(f"{artifact.path} is left out: {'; '.join((error.message, *error.problems))}")
+    return found
 
 
 def _rank(artifact: Artifact) -> tuple[bool, int]:
@@ -127,7 +155,7 @@ def _rank(artifact: Artifact) -> tuple[bool, int]:
 def _named(path: Path, exports: list[Artifact], name: str) -> Artifact:
     for artifact in exports:
         if name in (artifact.path.name, artifact.name):
-            return artifact
+            return open_artifact(artifact.path)
     known = ", ".join(artifact.path.name for artifact in exports)
     raise ArtifactError(
         f"{path} has no export '{name}'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,4 +68,8 @@ def _place(manifest: ArtifactManifest) -> tuple[str | None, str, bool]:
 
 
 def _artifacts(folder: Path) -> list[Artifact]:
-    return [read_artifact(path) for path in sorted(folder.iterdir()) if path.is_dir() and is_artifact(path)]
+    found = []
+    for path in sorted(folder.iterdir()):
+        with suppress(ArtifactError):  # a damaged neighbour is no base, and no reason to fail
+            found += [read_artifact(path)] if path.is_dir() and is_artifact(path) else []
+    return found

@@ -251,6 +251,7 @@ def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu
         MissingExtra: the train extra is not installed.
     """
     from edgetune.adapters.tuned import quantised_from, trained_base
+    from edgetune.adapters.unchanged import require_as_trained
     from edgetune.models import load_model, load_tokenizer
     from edgetune.run import is_run, open_run
 
@@ -259,6 +260,7 @@ def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu
             return TorchRuntime(load_model(source, dtype=dtype, device=device), load_tokenizer(source))
         source = open_run(source)
     manifest = source.require_trained()
+    require_as_trained(source)
     tokenizer = load_tokenizer(source.tokenizer_folder)
     system = source.recipe.task.system
     if manifest.trained_against is None:

@@ -28,7 +28,8 @@ def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
     assert trainer.model is not None
     best = checkpoints.at_step(run.checkpoints_folder, parts.best_step)
     is_adapter = (best.folder / "adapter_config.json").is_file()
-    with files.atomic_path(run.adapter_folder if is_adapter else run.model_folder) as temporary:
+    folder = run.adapter_folder if is_adapter else run.model_folder
+    with files.atomic_path(folder) as temporary:
         temporary.mkdir()
         for file in best.folder.iterdir():
             if file.name.startswith(RESULT_FILES):
@@ -37,6 +38,7 @@ def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
     plot_losses(entries, run.folder / "loss.png")
     run.update_manifest(
         state="trained",
+        result_sha256=dict(files.sha256_files(folder)),
         result={
             "steps": trainer.state.global_step,
             "seconds": round(parts.clock.elapsed, 1),

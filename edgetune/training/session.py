@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgetune import extras, files
 from edgetune.adapters.tuned import trained_base
+from edgetune.adapters.unchanged import require_tokenizer
 from edgetune.errors import DataError, Interrupted
 from edgetune.run import Run, alone, is_run, open_run
 from edgetune.training import checkpoints
@@ -80,7 +81,7 @@ def require_unchanged(run: Run) -> None:
 
     Raises:
         DataError: naming the files of rows that are gone or have others.
-        ModelError: the base is gone, or has other weights.
+        ModelError: the base is gone, or has other weights; the tokenizer or its template was changed.
     """
     rows = {run.rows_file(name): digest for name, digest in run.manifest.data_sha256.items()}
     problems = [problem for path, digest in rows.items() if (problem := _change(path, digest))]
@@ -91,6 +92,7 @@ def require_unchanged(run: Run) -> None:
             hint="put the former files back, or train anew: edgetune train RECIPE --output FOLDER",
             problems=problems,
         )
+    require_tokenizer(run)
     base = trained_base(run)
     if base.folder != Path(run.manifest.base_folder):
         run.update_manifest(base_folder=str(base.folder))

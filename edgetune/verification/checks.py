@@ -27,6 +27,8 @@ UNENDED = 0.02
 
 def check_prompts(reference: Reference, runtime: Runtime) -> Check:
     """Whether the runtime renders and tokenises every row as training did."""
+    if not reference.rows:
+        return Check(name="prompts", passed=None, text="not judged: no row to compare")
     conversations = [row.conversation for row in reference.rows]
     rows = [row.question.row for row in reference.rows]
     try:
@@ -110,6 +112,11 @@ def _no_distributions(text: str, cause: str) -> Check:
 
 def check_endings(tuned: Evaluation, exported: Evaluation) -> Check:
     """Whether answers end where the trained model's do. A limit counts as missed when the 95 % interval misses it."""
+    return endings_of(tuned.answers, exported.answers)
+
+
+def endings_of(tuned: Sequence[Answer], exported: Sequence[Answer]) -> Check:
+    """As :func:`check_endings`, of answers by themselves."""
     pairs = _common(tuned, exported)
     if not pairs:
         return Check(name="endings", passed=None, text="not judged: plain text has no answers")
@@ -139,9 +146,9 @@ def _ending_cause(*, short: bool, unended: bool) -> str | None:
     return "answers end too early: a token of the answer counts as a stop token" if short else None
 
 
-def _common(tuned: Evaluation, exported: Evaluation) -> list[tuple[Answer, Answer]]:
-    by_row = {answer.row: answer for answer in tuned.answers if answer.correct is not None}
-    return [(by_row[answer.row], answer) for answer in exported.answers if answer.row in by_row]
+def _common(tuned: Sequence[Answer], exported: Sequence[Answer]) -> list[tuple[Answer, Answer]]:
+    by_row = {answer.row: answer for answer in tuned if answer.correct is not None}
+    return [(by_row[answer.row], answer) for answer in exported if answer.row in by_row]
 
 
 def check_task(base: Evaluation, tuned: Evaluation, exported: Evaluation, limits: Limits) -> list[Check]:
@@ -161,11 +168,12 @@ def _task(found: Retention, limits: Limits) -> Check:
         f"on {found.rows} rows"
     )
     if found.value is None:
-        return Check(name="task", passed=None, text=f"{values}; not judged: training gained nothing sure to retain")
+        text = f"not judged: training gained nothing sure to retain; {values}"
+        return Check(name="task", passed=None, text=text)
     reached, chance = found.value >= limits.retention, found.high >= 1
     text = f"{found.value:.3f} of the gain left [{found.low:.3f}, {found.high:.3f}]: {values}"
     if not reached and chance:
-        text += f"; not judged: below {limits.retention}, but that can be chance, more rows would tell"
+        text = f"not judged: {found.rows} rows cannot tell whether it is below {limits.retention}; {text}"
     return Check(
         name="task",
         passed=True if reached else None if chance else False,

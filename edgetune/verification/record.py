@@ -19,7 +19,8 @@ class Check(Stored):
     """One question that was asked of an artifact."""
 
     name: str
-    """``file``, ``metadata``, ``weights``, ``prompts``, ``distributions``, ``endings``, ``task``, ``loss``."""
+    """``file``, ``metadata``, ``weights``, ``prompts``, ``distributions``, ``endings``, ``task``, ``loss``; of a copy
+    also ``origin``."""
     passed: bool | None
     """None: not judged, and ``text`` says why."""
     text: str
@@ -86,7 +87,17 @@ def store(folder: Path, verification: Verification) -> None:
 
 
 def load(artifact: Artifact) -> Verification | None:
-    """The verification of the files as the manifest lists them; None: there is none of those, or it is damaged."""
+    """The verification of the files as the manifest lists them; None: there is none of those, or it is damaged.
+
+    Of an adapter whose base is known: on that base.
+    """
+    found = _of_these(artifact)
+    on_another = found and artifact.beneath is not None and found.sha256 != artifact.sha256
+    return None if on_another else found
+
+
+def _of_these(artifact: Artifact) -> Verification | None:
+    """The verification of the artifact's own files, whatever base was beneath them."""
     if artifact.manifest is None:
         return None
     try:
@@ -100,6 +111,8 @@ def load(artifact: Artifact) -> Verification | None:
 def warning(artifact: Artifact) -> str | None:
     """What a user of the artifact has to know: that its verification failed. None: it passed, or there was none."""
     found = load(artifact)
+    if found is None and _of_these(artifact) is not None:
+        return f"{artifact.name} was verified on another base than this one"
     if found is None:
         damaged = artifact.manifest is not None and (artifact.path / FILE).is_file()
         return f"the verification of {artifact.name} is damaged, or of other files" if damaged else None

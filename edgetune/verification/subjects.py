@@ -8,11 +8,12 @@ from pathlib import Path
 
 from edgetune import console
 from edgetune.artifact import Artifact, is_artifact, open_artifact, read_artifact
-from edgetune.errors import ArtifactError
+from edgetune.errors import ArtifactError, MissingExtra
 from edgetune.evaluation.report import run_of
 from edgetune.run import Run, is_run, open_run
-from edgetune.runtimes.choosing import require_artifact
+from edgetune.runtimes.choosing import require_artifact, run_exports
 from edgetune.runtimes.pairing import bases_beside, export_command, on_base
+from edgetune.verification.portable import PORTABLE
 from edgetune.verification.record import Verification
 from edgetune.verification.text import to_text
 from edgetune.verification.verify import Verifier, verify_portable
@@ -45,11 +46,20 @@ def verify_path(path: Path, wanted: Wanted) -> list[Verification]:
         EdgetuneError: see :class:`edgetune.verification.verify.Verifier`.
     """
     base = open_artifact(wanted.base) if wanted.base else None
-    artifacts = [on_base(artifact, base) for artifact in _artifacts(path, wanted.name)]
+    found = _artifacts(path, wanted.name)
+    if base and (whole := [artifact for artifact in found if not artifact.is_adapter]):
+        raise ArtifactError(f"{whole[0].path} is no adapter, so it runs on no base", hint="leave --base out")
+    artifacts = [on_base(artifact, base) for artifact in found]
     run = _run(path, wanted.run_folder)
     if run is None:
         return [verify_portable(artifact) for artifact in artifacts]
-    verifier = Verifier(run, quick=wanted.quick)
+    try:
+        verifier = Verifier(run, quick=wanted.quick)
+    except MissingExtra as error:
+        if wanted.portable or not all((artifact.path / PORTABLE).is_file() for artifact in artifacts):
+            raise
+        console.note(f"{error.message}: comparing with {PORTABLE}, which travels with the artifact")
+        return [verify_portable(artifact) for artifact in artifacts]
     return [verifier.verify(artifact, portable=wanted.portable) for artifact in artifacts]
 
 
@@ -84,10 +94,12 @@ def _artifacts(path: Path, name: str | None) -> list[Artifact]:
                 hint="verify the adapter that runs on it: edgetune verify ADAPTER --base BASE",
             )
         return [found]
-    folder = Run(path).exports_folder
-    every = [one for path in sorted(folder.glob("*")) if is_artifact(path) and not (one := read_artifact(path)).is_base]
-    if name is not None:
-        every = [one for one in every if name in (one.path.name, one.name)]
+    run = Run(path)
+    if name is not None:  # whatever the others are like
+        every = [one for one in run_exports(run) if name in (one.path.name, one.name)]
+    else:
+        every = [read_artifact(path) for path in sorted(run.exports_folder.glob("*")) if is_artifact(path)]
+    every = [one for one in every if not one.is_base]
     return every or [require_artifact(path, name)]  # which says what there is, and how to export one
 
 

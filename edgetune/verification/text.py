@@ -12,6 +12,8 @@ _VERDICT = {True: "pass", False: "FAIL", None: "-"}
 def to_text(verification: Verification) -> str:
     """Every check with what was found; of a failed one the limit, the findings and the likely cause."""
     verdict = "verified" if verification.passed else "NOT verified"
+    if verification.passed and (open_ := unjudged(verification)):
+        verdict += f", {', '.join(open_)} not judged"
     against = f"{verification.precision_class}; against {verification.reference}; {verification.seconds:.0f} s"
     lines = [f"{verification.artifact}: {verdict} ({against})"]
     for check in verification.checks:
@@ -34,10 +36,18 @@ def summary_line(verification: Verification) -> str:
     """Verified or not, in one line."""
     judged = [check for check in verification.checks if check.passed is not None]
     if verification.passed:
-        others = [check.name for check in verification.checks if check.passed is None and check.name != "loss"]
-        rest = f" (not judged: {', '.join(others)})" if others else ""
+        rest = "".join(f"; {check.name}: {check.text}" for check in verification.checks if _is_open(check))
         return f"verified: {', '.join(check.name for check in judged)} are the trained model's{rest}"
     return f"NOT verified: failed {', '.join(check.name for check in verification.failed)}"
+
+
+def unjudged(verification: Verification) -> list[str]:
+    """Names of the checks without a verdict; that of the loss never has one."""
+    return [check.name for check in verification.checks if _is_open(check)]
+
+
+def _is_open(check: Check) -> bool:
+    return check.passed is None and check.name != "loss"
 
 
 def failure(verification: Verification) -> str:

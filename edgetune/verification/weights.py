@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from edgetune.evaluation.record import Stored
-from edgetune.exporters import TensorPair, Values
+from edgetune.readback import TensorPair, Values
 
 
 class Share(Stored):

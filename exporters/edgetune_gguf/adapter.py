@@ -173,6 +173,11 @@ def _pair(name: str, module: LoraModule, factors: Factors, found: AdapterPlan) -
     return {name + A: a, name + B: order(b) if order else b}
 
 
+def missing_of(found: AdapterPlan) -> dict[str, float]:
+    """Of each approximated tensor, what is missing: nothing where the adapter is a LoRA."""
+    return {} if found.lora.is_exact else _prepared(found)[1]
+
+
 def adapter_metadata(found: AdapterPlan) -> GGUFWriter:
     """Every key of the file."""
     from gguf import GGUFWriter

@@ -10,12 +10,13 @@ import numpy as np
 
 from edgetune import files
 from edgetune.artifact import Artifact
-from edgetune.differences import manifest_problems
+from edgetune.differences import manifest_problems, missing_problems
 from edgetune.errors import ArtifactError
-from edgetune.exporters import TensorPair, TunedModel
+from edgetune.exporters import TunedModel
 from edgetune.models.gguf_file import GgufFile
+from edgetune.readback import TensorPair
 from edgetune_gguf import reading_back
-from edgetune_gguf.adapter import EMBEDDING, A, B, adapter_manifest, adapter_metadata, plan_file
+from edgetune_gguf.adapter import EMBEDDING, A, B, adapter_manifest, adapter_metadata, missing_of, plan_file
 from edgetune_gguf.preparing import build_metadata
 from edgetune_gguf.tensors import FileTensor, Values
 
@@ -31,7 +32,7 @@ def metadata_problems(model: TunedModel, artifact: Artifact) -> list[str]:
     file = reading_back.open_file(artifact)
     base = found.base
     stop_ids = build_metadata(base)[1].stop_ids
-    # What an approximation left out is computed with it: the weights tell whether that is so.
+    # What an approximation left out is compared by itself: computed again it is not the same to the last digit.
     prepared = replace(base, model=model, precision=found.precision, choices={})
     digest = files.sha256_file(artifact.main_file)
     expected = adapter_manifest(prepared, artifact.main_file, stop_ids, written.missing, digest)
@@ -40,6 +41,7 @@ def metadata_problems(model: TunedModel, artifact: Artifact) -> list[str]:
         *reading_back.metadata_problems(file, adapter_metadata(found)),
         *reading_back.type_problems(file, dict.fromkeys(file.tensors, found.precision.upper())),
         *manifest_problems(written, expected.model_copy(update=same)),
+        *missing_problems(written.missing, missing_of(found)),
     ]
 
 
@@ -66,9 +68,11 @@ def tensor_pairs(tensors: Sequence[FileTensor], artifact: Artifact, tuned: Mappi
 
 def _sum_of(name: str, stored: Callable[[], Values], adapter: GgufFile) -> Callable[[], Values]:
     """Reads a tensor of the base and adds what the adapter has for it."""
-    alpha = float(adapter.metadata["adapter.lora.alpha"])
 
     def read() -> Values:
+        if "adapter.lora.alpha" not in adapter.metadata:
+            raise ArtifactError("the adapter has no adapter.lora.alpha", hint="export it again")
+        alpha = float(adapter.metadata["adapter.lora.alpha"])
         if name + A not in adapter.tensors or name + B not in adapter.tensors:
             raise ArtifactError(f"the adapter has only half of {name}", hint="export it again")
         a, b = adapter.values(name + A), adapter.values(name + B)
@@ -77,7 +81,10 @@ def _sum_of(name: str, stored: Callable[[], Values], adapter: GgufFile) -> Calla
             rank = a.shape[0]
         else:
             rank = b.shape[1]
-        total: Values = stored() + np.float32(alpha / rank if alpha else 1.0) * (b @ a)
+        values = stored()
+        if a.ndim != 2 or b.ndim != 2 or (b.shape[0], a.shape[1]) != values.shape or b.shape[1] != a.shape[0]:
+            raise ArtifactError(f"the adapter's matrices of {name} do not fit it", hint="export it again")
+        total: Values = values + np.float32(alpha / rank if alpha else 1.0) * (b @ a)
         return total
 
     return read

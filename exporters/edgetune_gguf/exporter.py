@@ -10,8 +10,9 @@ from edgetune import console, files
 from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import Artifact, write_manifest
 from edgetune.differences import manifest_problems
-from edgetune.exporters import ExportPlan, Importance, TensorPair, TunedModel
+from edgetune.exporters import ExportPlan, Importance, TunedModel
 from edgetune.memory import require_memory
+from edgetune.readback import TensorPair
 from edgetune_gguf import adapter, adapter_reading, reading_back
 from edgetune_gguf.architectures import export_notes
 from edgetune_gguf.imatrix import write_imatrix

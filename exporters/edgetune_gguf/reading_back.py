@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from edgetune.artifact import Artifact
 from edgetune.differences import setting_problems
 from edgetune.errors import ArtifactError, ModelError
-from edgetune.exporters import TensorPair, Trained
 from edgetune.models.gguf_file import GgufFile, read_gguf
+from edgetune.readback import TensorPair, Trained
 from edgetune_gguf.mixture import UNWEIGHTED
 from edgetune_gguf.tensors import FileTensor
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights, RowReader
 from edgetune.errors import ExportError
-from edgetune.exporters import Trained
 from edgetune.models.text_config import ModelConfig
+from edgetune.readback import Trained
 from edgetune_gguf.architectures import Architecture
 from edgetune_gguf.rope import rope_tensors
 

@@ -134,6 +134,11 @@ def adapter_manifest(
     return own.model_copy(update=changes | {"sha256": hashes, "size_bytes": file.stat().st_size})
 
 
+def missing_of(found: AdapterPlan) -> dict[str, float]:
+    """Of each approximated weight, what is missing: nothing where the adapter is a LoRA."""
+    return {} if found.lora.is_exact else _tensors(found)[1]
+
+
 def _tensors(found: AdapterPlan) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
     """Every tensor of the file, and what approximations miss."""
     tensors: dict[str, NDArray[np.float32]] = {}

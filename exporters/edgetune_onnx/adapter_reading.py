@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from edgetune.artifact import Artifact
-from edgetune.differences import manifest_problems
+from edgetune.differences import manifest_problems, missing_problems
 from edgetune.errors import ArtifactError
-from edgetune.exporters import TensorPair, TunedModel, Values
+from edgetune.exporters import TunedModel
+from edgetune.readback import TensorPair, Values
 from edgetune.runtimes.onnx_adapters import AdapterFile, base_mark, read_adapter
-from edgetune_onnx.adapter import adapter_manifest, plan_file
+from edgetune_onnx.adapter import adapter_manifest, missing_of, plan_file
 from edgetune_onnx.places import A, B, inputs_of
 from edgetune_onnx.prepared import Prepared
 from edgetune_onnx.reading_back import GraphFile, tensor_pairs
@@ -35,10 +36,11 @@ def metadata_problems(model: TunedModel, artifact: Artifact) -> list[str]:
     problems += [f"{name}: holds {kind} numbers" for kind in sorted(kinds)]
     if file.mark != base_mark(model.adapter_base):
         problems.append(f"{name}: names another base than the one it was trained on")
-    # What an approximation left out is computed with it: the weights tell whether that is so.
+    # What an approximation left out is compared by itself: computed again it is not the same to the last digit.
     expected = adapter_manifest(found, artifact.main_file, {}, written.missing)
     same = {field: getattr(written, field) for field in ("parameters", "tensor_types")}
-    return [*problems, *manifest_problems(written, expected.model_copy(update=same))]
+    problems += manifest_problems(written, expected.model_copy(update=same))
+    return [*problems, *missing_problems(written.missing, missing_of(found))]
 
 
 def adapter_pairs(beneath: Prepared, artifact: Artifact, tuned: Mapping[str, Any]) -> Iterator[TensorPair]:

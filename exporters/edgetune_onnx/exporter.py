@@ -10,8 +10,9 @@ from typing import Any
 from edgetune import files
 from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import MANIFEST, Artifact, write_manifest
-from edgetune.exporters import ExportPlan, TensorPair, TunedModel
+from edgetune.exporters import ExportPlan, TunedModel
 from edgetune.memory import require_memory
+from edgetune.readback import TensorPair
 from edgetune_onnx import adapter, adapter_reading, layout, reading_back
 from edgetune_onnx.building import build
 from edgetune_onnx.folders import write_merged, write_surroundings

@@ -35,5 +35,5 @@ def write_surroundings(prepared: Prepared, folder: Path, names: Sequence[str]) -
     config["transformers.js_config"] = layout.javascript_json(prepared.precision, names)
     generation = layout.generation_json(prepared.config, prepared.stop_ids)
     genai = layout.genai_json(prepared.config, prepared.stop_ids, f"{layout.GRAPHS}/{names[0]}", places=prepared.places)
-    layout.write_configs(folder, config, generation, genai)
+    layout.write_configs(folder, config, generation, genai, layout.search_json(prepared.config))
     layout.write_tokenizer(prepared.model.tokenizer_folder, folder)

@@ -25,6 +25,23 @@ CONFIG, GENERATION, GENAI = "config.json", "generation_config.json", "genai_conf
 GRAPHS = "onnx"
 #: ONNX Runtime's level of logging that shows errors and no warnings.
 _ERRORS = 3
+#: Greedy search, nothing penalised, as onnxruntime-genai's builder writes it where no setting says otherwise.
+_SEARCH = {
+    "diversity_penalty": 0.0,
+    "do_sample": False,
+    "early_stopping": True,
+    "length_penalty": 1.0,
+    "min_length": 0,
+    "no_repeat_ngram_size": 0,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "repetition_penalty": 1.0,
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+}
+#: Whether the cache is written in place, which is for the builder to know.
+SHARES_BUFFER = "past_present_share_buffer"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 #: What transformers notes about where a tokenizer was loaded from; no property of the tokenizer.
 _LOADED_FROM = ("backend", "is_local", "local_files_only", "name_or_path")
@@ -76,6 +93,26 @@ def genai_json(config: ModelConfig, stop_ids: Sequence[int], graph: str, *, plac
     }
 
 
+def genai_tokens(config: ModelConfig, tokenizer_folder: Path, stop_ids: Sequence[int]) -> dict[str, Any]:
+    """Family and further tokens of genai_config.json, as the builder finds them: in config.json, else the tokenizer."""
+    tokenizer = load_tokenizer(tokenizer_folder)
+
+    def first(name: str, otherwise: int) -> int:
+        found = (config.raw.get(name), getattr(tokenizer, name, None), otherwise)
+        return next(int(value) for value in found if value is not None)
+
+    return {
+        "type": config.architecture.partition("For")[0].lower(),
+        "bos_token_id": first("bos_token_id", 1),
+        "pad_token_id": first("pad_token_id", stop_ids[0]),
+    }
+
+
+def search_json(config: ModelConfig) -> dict[str, Any]:
+    """``search`` of genai_config.json: greedy, up to the whole context."""
+    return _SEARCH | {"max_length": config.context}
+
+
 def write_tokenizer(source: Path, folder: Path) -> None:
     """Copy a tokenizer, with its template in both places: transformers.js reads it in tokenizer_config.json only."""
     tokenizer = load_tokenizer(source)
@@ -90,7 +127,11 @@ def write_tokenizer(source: Path, folder: Path) -> None:
 
 
 def write_configs(
-    folder: Path, config: Mapping[str, Any], generation: Mapping[str, Any], genai: Mapping[str, Any]
+    folder: Path,
+    config: Mapping[str, Any],
+    generation: Mapping[str, Any],
+    genai: Mapping[str, Any],
+    search: Mapping[str, Any],
 ) -> None:
     """Write config.json and generation_config.json, and mend the builder's genai_config.json in ``folder``."""
     files.write_json(folder / CONFIG, config)
@@ -101,5 +142,5 @@ def write_configs(
     # Whoever runs it chooses a provider; else a processor could not.
     decoder = written["model"]["decoder"] | genai["decoder"] | {"session_options": options | {"provider_options": []}}
     written["model"] |= {**genai, "decoder": decoder}
-    written["search"] |= {"max_length": genai["context_length"]}
+    written["search"] = {**search, SHARES_BUFFER: written["search"][SHARES_BUFFER]}
     files.write_json(path, written)

@@ -11,7 +11,9 @@ from typing import Any
 from edgetune import files
 from edgetune.artifact import Artifact, ArtifactManifest
 from edgetune.differences import manifest_problems, setting_problems
+from edgetune.models.text_config import ModelConfig
 from edgetune_onnx import layout
+from edgetune_onnx.graph_check import attribute_problems, table_problems
 from edgetune_onnx.places import has_place, inputs_of
 from edgetune_onnx.prepared import Prepared
 from edgetune_onnx.reading_back import GraphFile
@@ -24,16 +26,22 @@ def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: 
     config = layout.config_json(prepared.config, prepared.model.base_folder, tied=prepared.tied)
     config["transformers.js_config"] = layout.javascript_json(prepared.precision, names)
     genai = layout.genai_json(prepared.config, prepared.stop_ids, artifact.manifest.main_file, places=prepared.places)
+    tokens = layout.genai_tokens(prepared.config, prepared.model.tokenizer_folder, prepared.stop_ids)
     # Which edgetune wrote it is no fault of the file.
     facts = {f"edgetune.{key}": value for key, value in prepared.facts.items() if key != "version"}
     return [
-        *_json_problems(folder / layout.CONFIG, config),
-        *_json_problems(folder / layout.GENERATION, layout.generation_json(prepared.config, prepared.stop_ids)),
-        *_json_problems(folder / layout.GENAI, genai, "model"),
+        *_json_problems(folder / layout.CONFIG, config, whole=True),
+        *_json_problems(
+            folder / layout.GENERATION, layout.generation_json(prepared.config, prepared.stop_ids), whole=True
+        ),
+        *_json_problems(folder / layout.GENAI, genai | tokens, part="model"),
+        *_search_problems(folder / layout.GENAI, prepared.config),
         *_tokenizer_problems(prepared.model.tokenizer_folder, folder),
         *(f"{artifact.main_file.name}: {problem}" for problem in setting_problems(file.facts, facts)),
         *_type_problems(prepared, file),
         *_place_problems(prepared, file),
+        *attribute_problems(file.model, prepared.config, prepared.precision),
+        *table_problems(file.model, prepared.config),
         *manifest_problems(artifact.manifest, expected),
     ]
 
@@ -45,15 +53,40 @@ def _graph_files(artifact: Artifact) -> list[str]:
     return [artifact.main_file.name, *others]
 
 
-def _json_problems(path: Path, expected: dict[str, Any], part: str | None = None) -> list[str]:
-    """Keys of a configuration, and of what is nested in it, without the right value."""
+def _json_problems(path: Path, expected: dict[str, Any], *, part: str | None = None, whole: bool = False) -> list[str]:
+    """Keys of a configuration, and of what is nested in it, without the right value; ``whole``: and all others."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        found = found[part] if part else found
-        flat, wanted = _flat(found), _flat(expected)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        flat, wanted = _flat(_read(path, part)), _flat(expected)
+    except (OSError, TypeError, ValueError) as error:
         return [f"{path.name} cannot be read: {error}"]
-    return [f"{path.name}: {problem}" for problem in setting_problems(flat, wanted)]
+    more = [f"{key} is not among what is written" for key in flat if key not in wanted] if whole else []
+    return [f"{path.name}: {problem}" for problem in (*setting_problems(flat, wanted), *more)]
+
+
+def _read(path: Path, part: str | None = None) -> dict[str, Any]:
+    """A JSON object, or one in it.
+
+    Raises:
+        OSError, TypeError, ValueError: there is none.
+    """
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for key in (part,) if part else ():
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise TypeError(f"{part or 'it'} is no object")
+    return found
+
+
+def _search_problems(path: Path, config: ModelConfig) -> list[str]:
+    """Settings of onnxruntime-genai's search that are not greedy search over the whole context."""
+    try:
+        found = _read(path, "search")
+    except (OSError, TypeError, ValueError) as error:
+        return [f"{path.name} cannot be read: {error}"]
+    wanted = layout.search_json(config)
+    problems = setting_problems(found, wanted)
+    problems += [f"{key} is not among what is written" for key in found if key not in (*wanted, layout.SHARES_BUFFER)]
+    return [f"{path.name}: search.{problem}" for problem in problems]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights
 from edgetune.errors import ArtifactError
-from edgetune.exporters import TensorPair, Trained, Values
+from edgetune.readback import TensorPair, Trained, Values
 from edgetune_onnx.graph import HEAD_NODE, PACKED, TABLE_NODE
 from edgetune_onnx.places import place_inputs
 
 if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 #: Tables of the rotary positions: computed from config.json, not trained.
 _COMPUTED = frozenset({"cos_cache", "sin_cache"})
@@ -64,6 +64,11 @@ class GraphFile:
             raise ArtifactError(f"{path} is not an ONNX graph: {error}", hint="export it again") from error
         self._heads = heads
         self._initializers = {tensor.name: tensor for tensor in self._model.graph.initializer}
+
+    @property
+    def model(self) -> ModelProto:
+        """All of it."""
+        return self._model
 
     @property
     def facts(self) -> dict[str, str]:
@@ -132,7 +137,7 @@ class GraphFile:
             return None
         if node.op_type == "MatMulNBits":
             return self._blocks(node)
-        found = self._float(node.input[1])
+        found = self._float(node.input[1]) if len(node.input) > 1 else None
         if found is None:
             return None
         return Stored(found.type, found.shape[::-1], lambda: found.read().T, found.initializers)
@@ -140,6 +145,8 @@ class GraphFile:
     def _blocks(self, node: NodeProto) -> Stored:
         settings = {attribute.name: attribute.i for attribute in node.attribute}
         names = [name for name in node.input[1:4] if name]
+        if lost := [name for name in names if name not in self._initializers] or ([] if len(names) > 1 else ["scales"]):
+            raise ArtifactError(f"the graph has no values for {', '.join(lost)} of {node.name}", hint="export it again")
         tensors = [self._initializers[name] for name in names]
         signed = "INT" if len(tensors) == 2 else "UINT"
         return Stored(

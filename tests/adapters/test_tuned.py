@@ -16,7 +16,8 @@ from edgetune.adapters.lora import read_adapter
 from edgetune.adapters.merging import MergedWeights
 from edgetune.adapters.tuned import quantised_from, trained_base, tuned_model
 from edgetune.errors import ModelError
-from edgetune.exporting import export, inputs_sha256
+from edgetune.exporting import export
+from edgetune.exporting_parts import inputs_sha256
 from edgetune.models import load_model
 from edgetune.models.gguf_base import dequantised
 from edgetune.runtimes.torch_runtime import open_torch

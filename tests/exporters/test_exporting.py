@@ -180,6 +180,24 @@ def test_without_held_out_rows_nothing_can_be_verified(run):
     assert "--no-verify" in caught.value.hint
 
 
+def test_dora_that_is_refused_leaves_no_base(run, tiny, tmp_path):
+    model = tiny.save_model(tmp_path / "same", "Llama")
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], use_dora=True))
+    for name, parameter in adapted.named_parameters():
+        if "magnitude" in name:
+            parameter.data = parameter.data * (1 + torch.rand(parameter.shape))
+    shutil.rmtree(run.adapter_folder)
+    adapted.save_pretrained(run.adapter_folder)
+    with pytest.raises(ExportError, match="has no low rank"):
+        invoke(run.folder, "--adapter", "separate", "--with-base", "f16")
+    assert [path.name for path in run.exports_folder.glob("*")] == []
+
+
+def test_what_comes_from_no_run_is_said_to_be_unverified(run, base, tmp_path):
+    result = invoke(run.adapter_folder, "--base", base, "--quant", "f16", "--output", tmp_path / "out")
+    assert "nothing is verified: this comes from no run" in result.stderr
+
+
 def test_a_plan_writes_nothing(run, tmp_path):
     result = invoke(run.folder, "--plan", "--output", tmp_path / "out")
     assert "lights as q8_0" in result.stderr

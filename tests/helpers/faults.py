@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,16 @@ from edgetune.run import Run
 Edit = Callable[[str, np.ndarray, str], tuple[np.ndarray, str] | None]
 
 
-def rewrite(artifact: Artifact, keys: dict[str, Any] | None = None, edit: Edit | None = None) -> Artifact:
+def rewrite(
+    artifact: Artifact, keys: dict[str, Any] | None = None, edit: Edit | None = None, drop: Sequence[str] = ()
+) -> Artifact:
     """Write an artifact's file anew with other metadata or tensors, and a manifest that fits it."""
     file = artifact.main_file
     reader = gguf.GGUFReader(file)
     other = file.with_suffix(".new")
     writer = gguf.GGUFWriter(other, str(reader.fields["general.architecture"].contents()))
     for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name == "general.architecture":
+        if name.startswith("GGUF.") or name == "general.architecture" or name in drop:
             continue
         kind, inner = field.types[0], field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
         value = (keys or {}).get(name, field.contents())
@@ -134,3 +136,11 @@ def tame_magnitudes(run: Run) -> None:
     folder = other_adapter(tuned_model(run), run.folder / "tame", change)
     shutil.rmtree(run.adapter_folder)
     folder.rename(run.adapter_folder)
+
+
+def swap_rows(name, values, kind):
+    """Of q in the order that llama.cpp does not want; an :data:`Edit`."""
+    if name != "blk.0.attn_q.weight":
+        return values, kind
+    halves = values.reshape(4, 8, 2, 64)  # back to the order of transformers, which llama.cpp does not use
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(values.shape), kind

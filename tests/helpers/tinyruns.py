@@ -74,7 +74,6 @@ def write_run(folder: Path, base: Path, source: str | Path | None = None, **chan
         "base_folder": str(base),
         "base_sha256": resolve_base(ModelSettings(source=str(base)), folder.parent).sha256,
         "trained_against": "base",
-        "chat_template_sha256": "t",
     }
     run.update_manifest(**(given | changes))
     return run

@@ -111,10 +111,59 @@ def test_what_was_there_before_stays(run, monkeypatch):
 
 def test_a_real_climb_ends_in_an_artifact(run):
     """A random adapter gains nothing, so the checks decide: four bits are too few for a network this small."""
-    ladder = climb(find_source(str(run.folder)), "gguf", ("f16", "q8_0"), Limits(rows=4))
+    ladder = climb(find_source(str(run.folder)), "gguf", ("f16", "q8_0"), Limits(rows=4, min_retention=0))
     assert ladder.rungs[0].verdict == "ships"
-    assert ladder.rungs[0].why == "the task has no gain to keep"
+    assert ladder.rungs[0].why == "the task was not judged, as asked for"
     assert (run.exports_folder / "q8_0/verify.json").is_file()
+
+
+def test_a_task_without_a_gain_ships_nothing(run):
+    ladder = climb(find_source(str(run.folder)), "gguf", ("f16", "q8_0"), Limits(rows=4))
+    assert [rung.verdict for rung in ladder.rungs] == ["task not judged", "not tried"]
+    assert "gained nothing" in ladder.rungs[0].why
+    assert not any(run.exports_folder.iterdir())
+    with pytest.raises(CheckFailed, match="gained nothing on the task") as caught:
+        require_shipped(ladder)
+    assert "--min-retention 0" in caught.value.hint
+
+
+def test_ctrl_c_leaves_no_rung_behind(run, monkeypatch):
+    class Stopped(Verdicts):
+        def verify(self, artifact, *, again):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(climbing, "Verifier", Stopped({}))
+    with pytest.raises(KeyboardInterrupt):
+        climb(find_source(str(run.folder)), "gguf", PRECISIONS, Limits())
+    assert not any(run.exports_folder.iterdir())
+
+
+@pytest.mark.parametrize("more", [["--adapter", "separate"], ["--with-base", "q8_0"], ["--no-verify"], ["--no-cost"]])
+def test_what_a_climb_cannot_mind_is_refused(run, more, capsys):
+    assert main(["export", str(run.folder), "--auto", *more]) == 2
+    assert f"--auto cannot be used with {more[0]}" in capsys.readouterr().err
+    assert not run.exports_folder.exists()
+
+
+def test_a_plan_and_another_folder_are_minded(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(climbing, "Verifier", Verdicts({"q4_0": 0.98, "q8_0": 1.0}))
+    words = [
+        "export",
+        str(run.folder),
+        "--quant",
+        "q8_0",
+        "--quant",
+        "q4_0",
+        "--auto",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert main([*words, "--plan"]) == 0
+    assert "tiny as q4_0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(words) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["q4_0"]
+    assert not run.exports_folder.exists()
 
 
 def test_only_a_run_can_climb(run):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 
 import huggingface_hub
@@ -244,3 +246,16 @@ def test_the_hub_really_is_offline_here(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(ModelError, match="cannot be reached"):
         resolve("some/model-that-nobody-cached", tmp_path)
+
+
+def test_the_hub_is_asked_in_a_process_that_imported_nothing_of_it(tmp_path):
+    """The constants of huggingface_hub are a module of their own, which importing the package does not load."""
+    code = (
+        "from edgetune.models import hub\n"
+        "from edgetune.errors import ModelError\n"
+        "try:\n    hub.download('nobody/nothing', None, with_code=False)\n"
+        "except ModelError as error:\n    print(error.message)\n"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert "nobody/nothing is not in the local cache" in done.stdout, done.stderr

@@ -105,6 +105,7 @@ def test_a_copied_artifact_is_verified_there(device, tmp_path):
     copy = shutil.copytree(artifact.path, tmp_path / "copy")
     said = run([device.with_name("edgetune"), "verify", copy])
     assert "real-q8_0: verified (8 bits" in said
+    assert "pass endings" in said
     assert "pass distributions" in said
 
 

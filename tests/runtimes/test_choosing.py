@@ -72,3 +72,23 @@ def test_a_run_without_exports(run):
     with pytest.raises(ArtifactError, match="has no exports") as caught:
         require_artifact(run)
     assert caught.value.hint.startswith(f"edgetune export {run}")
+
+
+def test_a_damaged_export_does_not_keep_the_others_from_use(run, capsys):
+    export(run, "q4_0", 1)
+    export(run, "q8_0", 5000)
+    (run / "exports/q8_0/m.gguf").write_bytes(b"GGUF")
+    assert choose_artifact(run, "q4_0").artifact.path.name == "q4_0"
+    assert choose_artifact(run).artifact.path.name == "q4_0"
+    assert "exports/q8_0 is left out" in capsys.readouterr().err
+    with pytest.raises(ArtifactError, match="q8_0 is damaged"):
+        choose_artifact(run, "q8_0")
+    manifest = run / "exports/q8_0/manifest.json"
+    manifest.write_text(manifest.read_text()[:-20])
+    assert choose_artifact(run, "q4_0").artifact.path.name == "q4_0"
+
+
+def test_exports_of_a_run_that_is_not_at_its_end_are_said_to_be_old(run, capsys):
+    export(run, "q8_0", 1)
+    choose_artifact(run)
+    assert "is not trained to its end (state: training); its exports are from before" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from faults import flip_a_byte, other_adapter, rewrite, tame_magnitudes
 
 from edgetune.adapters.tuned import tuned_model
-from edgetune.artifact import open_artifact
+from edgetune.artifact import open_artifact, write_manifest
 from edgetune.cli.export import export as export_command
 from edgetune.errors import ArtifactError
 from edgetune.evaluation.report import Wanted as Report
@@ -86,6 +86,16 @@ def test_an_older_adapter_a_missing_layer_and_a_stray_one(make_run):
     assert "weights" in failed(run, older)
 
 
+def test_a_manifest_cannot_hide_what_is_lost(make_run):
+    run = make_run(0)
+    _, adapter = separate(run)
+    name = "blk.0.attn_k.weight"
+    lost = rewrite(adapter, edit=lambda n, v, kind: (0 * v, kind) if n == f"{name}.lora_b" else (v, kind))
+    hidden = write_manifest(lost.path, lost.manifest.model_copy(update={"missing": {name: 1.0}}))
+    found = failed(run, on_base(hidden, adapter.beneath))
+    assert f"manifest.json: missing of {name} is 1, should be 0" in found["metadata"].problems
+
+
 def test_a_changed_byte_of_the_base_fails_the_adapter(make_run):
     run = make_run(0)
     base, adapter = separate(run)
@@ -120,7 +130,7 @@ def test_the_command_writes_verifies_and_shares_the_base(make_run, tmp_path):
     result = CliRunner().invoke(export_command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "adapter of tiny as f16" in result.stderr
-    assert "tiny-adapter-f16: verified (8 bits; " in result.stderr
+    assert "tiny-adapter-f16: verified, task not judged (8 bits; " in result.stderr
     assert load(open_artifact(run.exports_folder / "adapter-f16")).passed
     manifest = open_artifact(run.exports_folder / "base-q8_0").manifest
     assert (manifest.weights, manifest.run, manifest.system) == ("base", None, None)

@@ -15,8 +15,8 @@ def test_a_run_and_all_its_exports(make_run, capsys):
     export(run, "gguf", "f16")
     assert main(["verify", str(run.folder), "--quick"]) == 0
     out = capsys.readouterr().out
-    assert "tiny-f16: verified (16 bits" in out
-    assert "tiny-f32: verified (32 bits" in out
+    assert "tiny-f16: verified, task not judged (16 bits" in out
+    assert "tiny-f32: verified, task not judged (32 bits" in out
     assert main(["verify", str(run.folder), "--artifact", "f16", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["kind"] == "edgetune-verification"

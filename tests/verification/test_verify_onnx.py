@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 from faults import (
     drop_magnitudes,
@@ -96,6 +97,18 @@ def begin_twice(settings):
     settings["add_bos_token"] = True
 
 
+def another_search(settings):
+    settings["search"].update(repetition_penalty=1.9, temperature=2.0, do_sample=True, max_length=5)
+
+
+def other_tokens(settings):
+    settings["model"].update(bos_token_id=9, pad_token_id=9, type="phi")
+
+
+def penalise(settings):
+    settings.update(repetition_penalty=1.9, max_length=5, bad_words_ids=[[7]])
+
+
 def tie_flag(settings):
     settings["tie_word_embeddings"] = not settings["tie_word_embeddings"]
 
@@ -108,6 +121,9 @@ def tie_flag(settings):
         ("tokenizer_config.json", another_template, {"metadata", "prompts"}),
         ("tokenizer_config.json", begin_twice, {"metadata"}),
         ("config.json", tie_flag, {"metadata"}),
+        ("genai_config.json", another_search, {"metadata"}),
+        ("genai_config.json", other_tokens, {"metadata"}),
+        ("generation_config.json", penalise, {"metadata"}),
     ],
 )
 def test_faults_of_the_settings(make, name, change, expected):
@@ -142,6 +158,27 @@ def turn_faster(model):
     replace_values(model, "cos_cache", lambda values: np.roll(values, 1, axis=0))
 
 
+def stop_turning(model):
+    """From a position on that no held-out row reaches."""
+
+    def change(values):
+        values[50:] = values[0]
+        return values
+
+    for name in ("cos_cache", "sin_cache"):
+        replace_values(model, name, change)
+
+
+def set_attribute(name, value):
+    def change(model):
+        for node in model.graph.node:
+            for attribute in node.attribute:
+                if attribute.name == name:
+                    attribute.CopyFrom(onnx.helper.make_attribute(name, value))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("precision", "change", "expected"),
     [
@@ -149,6 +186,10 @@ def turn_faster(model):
         ("fp32", look_up_the_head, {"weights", "distributions"}),
         ("fp32", turn_faster, {"distributions"}),
         ("int8", round_twice, {"weights"}),
+        ("fp32", stop_turning, {"metadata"}),
+        ("fp32", set_attribute("local_window_size", 60), {"metadata"}),
+        ("fp32", set_attribute("softcap", 30.0), {"metadata"}),
+        ("int8", set_attribute("accuracy_level", 1), {"metadata"}),
     ],
 )
 def test_faults_of_the_graph(make, precision, change, expected):
@@ -194,6 +235,26 @@ def test_another_precision_than_it_says(make):
     found = Verifier(run, quick=True).verify(fit_manifest(int4))
     (check,) = [check for check in found.failed if check.name == "metadata"]
     assert any("INT8 where INT4 was asked for" in problem for problem in check.problems)
+
+
+def test_another_block_than_it_says(make):
+    run = make()
+    wide, int8 = export(run, "onnx", "int8_b64"), export(run, "onnx", "int8")
+    shutil.copy(wide.main_file, int8.main_file)
+
+    def stamp(model):
+        next(entry for entry in model.metadata_props if entry.key == "edgetune.precision").value = "int8"
+
+    found = Verifier(run, quick=True).verify(edit_graph(int8, stamp))
+    (check,) = [check for check in found.failed if check.name == "metadata"]
+    assert any("block_size is 64, should be 32" in problem for problem in check.problems)
+
+
+def test_files_beside_those_exported(make):
+    run = make()
+    artifact = export(run, "onnx", "fp32")
+    (artifact.path / "special_tokens_map.json").write_text("{}")
+    assert failed(run, artifact) == {"file"}
 
 
 def test_one_flipped_bit_and_half_a_copy(make):

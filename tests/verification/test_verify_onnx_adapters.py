@@ -175,7 +175,7 @@ def test_the_command_writes_verifies_and_measures(make, capfd, monkeypatch):
     assert "cost" not in alone.stderr
     result = CliRunner().invoke(export_command, [*arguments, "--with-base", "int8"], catch_exceptions=False)
     assert result.exit_code == 0
-    assert "tiny-adapter-fp32: verified (8 bits; " in result.stderr
+    assert "tiny-adapter-fp32: verified, task not judged (8 bits; " in result.stderr
     (cost,) = [line for line in result.stderr.splitlines() if line.startswith("cost of the adapter on ")]
     assert cost.count(" t/s (") == 3
     assert "1 / mean gap between 24 tokens after 32" in result.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgetune.exporters import TensorPair, Trained
+from edgetune.readback import TensorPair, Trained
 from edgetune.verification.weight_check import check_weights
 from edgetune.verification.weights import compare_tensors
 
