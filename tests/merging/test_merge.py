@@ -13,6 +13,7 @@ from tinyruns import write_base, write_run
 from transformers import AutoModelForCausalLM
 
 import edgetune
+from edgetune import files
 from edgetune.adapters.merging import merged_weights
 from edgetune.adapters.tuned import tuned_model
 from edgetune.errors import EdgetuneError, ExportError, ModelError, ResourceError
@@ -131,6 +132,10 @@ def test_the_rounding_beside_what_was_learnt(qlora):
 def test_an_adapter_that_changes_nothing_has_no_ratio(qlora):
     file = qlora.adapter_folder / "adapter_model.safetensors"
     save_file({name: 0 * tensor for name, tensor in load_file(file).items()}, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="changes nothing"):
+        tuned_model(qlora)
+    # As training itself may have left it, where its learning rate was nothing.
+    qlora.update_manifest(result_sha256=dict(files.sha256_files(qlora.adapter_folder)))
     assert measure_rounding(merged_weights(tuned_model(qlora))) is None
 
 
