@@ -11,7 +11,8 @@ from edgetune.assistant import load
 from edgetune.errors import ArtifactError
 from edgetune.recipe import Origin, Resolved, resolve
 from edgetune.recipes import find_recipe
-from edgetune.run import Run, default_folder, is_run
+from edgetune.run import Run, is_run
+from edgetune.sources import default_folder
 
 # `run` and `bench` are modules of this package, and a module hides a function of its name.
 __all__ = [

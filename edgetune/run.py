@@ -66,6 +66,8 @@ class RunManifest(BaseModel):
     """Hash over the base's weight files; of the GGUF file where it came from one."""
     base_origin: str = ""
     """In words: for instance that the base is a reconstruction of a Q4_1 GGUF."""
+    sources_sha256: dict[str, str] = {}
+    """Of each file that the recipe names, when the run was prepared; empty in runs from before it was recorded."""
     data_sha256: dict[str, str] = {}
     """train and heldout, as used."""
     tokenizer_sha256: str = ""
@@ -269,12 +271,6 @@ def alone(folder: Path) -> Iterator[None]:
     whole = folder.resolve()
     with files.locked(whole.with_name(f".{whole.name}.lock"), refuse):
         yield
-
-
-def default_folder(resolved: Resolved, root: Path = Path("runs")) -> Path:
-    """``runs/NAME-HASH``: the same resolved recipe gives the same folder, so a second run resumes."""
-    digest = files.sha256_text(to_yaml(resolved.recipe))[:8]
-    return root / f"{resolved.recipe.name}-{digest}"
 
 
 def _origins(resolved: Resolved) -> Mapping[str, Mapping[str, Any]]:

@@ -26,7 +26,8 @@ from edgetune.evaluation.subjects import choose_rows  # noqa: E402
 from edgetune.exporting import Wanted, find_source  # noqa: E402
 from edgetune.recipe import resolve  # noqa: E402
 from edgetune.recipes import find_recipe  # noqa: E402
-from edgetune.run import Run, default_folder, open_run  # noqa: E402
+from edgetune.run import Run, open_run  # noqa: E402
+from edgetune.sources import default_folder  # noqa: E402
 
 PRECISION = "q8_0"
 #: Held-out requests asked of each language, in turns, so that every one is a switch.

@@ -28,7 +28,7 @@ def run(recipe: str, overrides: Overrides, output: Path | None, allow_scripts: b
     the environment over the recipe. Exit code 9 where an artifact is not the trained model, or
     where the recipe has a target or an SLO and no artifact meets all of it.
     """
-    from edgetune.run import default_folder
+    from edgetune.sources import default_folder
     from edgetune.targets.judging import require_one_met
 
     resolved = resolve_recipe(recipe, overrides)

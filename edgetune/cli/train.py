@@ -30,7 +30,7 @@ def train(
     EDGETUNE_LEARNING_RATE), the environment over the recipe.
     """
     from edgetune import training
-    from edgetune.run import default_folder
+    from edgetune.sources import default_folder
 
     if resume is not None:
         reject_with_resume(recipe, overrides, output)

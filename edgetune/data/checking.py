@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgetune.data.conversation import Conversation, Problem
 from edgetune.data.lengths import Lengths, measure
 from edgetune.data.reading import LoadedRows, load_rows
-from edgetune.data.splitting import Leak, find_leaks, prompt_key, row_key
+from edgetune.data.splitting import Leak, find_leaks, lesson_key, prompt_key
 from edgetune.data.templating import encode_rows
 from edgetune.errors import DataError
 
@@ -203,7 +203,7 @@ def _check_file(loaded: LoadedRows, model: Model | None) -> tuple[FileReport, li
         answers=measure([len(row.answer["content"]) for row in rows if row.text is None], "characters"),
         limit=model.limit if model else None,
         too_long=0,
-        duplicates=len(rows) - len({row_key(row) for row in rows}),
+        duplicates=len(rows) - len({lesson_key(row) for row in rows}),
         split=0,
     )
     problems = [*loaded.problems, *_repeats(rows), *_monotony(rows, loaded.source)]
@@ -253,7 +253,7 @@ def _repeats(rows: Sequence[Conversation]) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     asked: dict[str, str] = {}
     for row in rows:
-        same, prompt = row_key(row), prompt_key(row)
+        same, prompt = lesson_key(row), prompt_key(row)
         if same in seen:
             yield Problem(row.where, f"repeats {seen[same]}", "warning")
         elif prompt in asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,8 +56,12 @@ class Conversation:
         found = (i for i in reversed(range(len(self.messages))) if self.messages[i]["role"] == "assistant")
         return next(found, len(self.messages))
 
+    def as_chat(self) -> Conversation:
+        """The same row written as messages; plain text stays as it is."""
+        return replace(self, kind="chat") if self.kind == "completion" else self
+
     def to_row(self) -> dict[str, Any]:
-        """The row as JSON, such that reading it again gives the same conversation."""
+        """The row as JSON, such that reading it again, among rows of its kind, gives the same conversation."""
         return self.taught() if self.group is None else self.taught() | {"group": self.group}
 
     def taught(self) -> dict[str, Any]:
@@ -90,6 +94,13 @@ class Problem:
 
 
 def write_rows(path: Path, conversations: Iterable[Conversation]) -> None:
-    """Store conversations as JSON Lines, atomically."""
-    lines = [json.dumps(conversation.to_row(), ensure_ascii=False) + "\n" for conversation in conversations]
+    """Store conversations as JSON Lines, atomically.
+
+    A file has one layout: where prompt-completion rows stand beside others (with a system prompt of their own,
+    or messages on both sides), all are written as messages.
+    """
+    rows = list(conversations)
+    if len({row.kind for row in rows}) > 1:
+        rows = [row.as_chat() for row in rows]
+    lines = [json.dumps(row.to_row(), ensure_ascii=False) + "\n" for row in rows]
     files.write_text(path, "".join(lines))

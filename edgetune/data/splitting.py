@@ -115,7 +115,7 @@ def take(conversations: Sequence[Conversation], limit: int | None, seed: int) ->
 def find_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]) -> tuple[Leak, ...]:
     """Held-out rows whose row or prompt is in the training rows; the closest kind of likeness for each."""
     keys: dict[str, Callable[[Conversation], str]] = {
-        "row": row_key,
+        "row": lesson_key,
         "prompt": prompt_key,
         "near prompt": lambda c: prompt_key(c, near=True),
     }
@@ -136,8 +136,13 @@ def _first_places(rows: Sequence[Conversation], key: Callable[[Conversation], st
     return places
 
 
+def lesson_key(conversation: Conversation) -> str:
+    """A text that two rows share exactly when they teach the same, however they are written."""
+    return row_key(conversation.as_chat())
+
+
 def row_key(conversation: Conversation) -> str:
-    """A text that two rows share exactly when they teach the same."""
+    """A text that two rows share exactly when they teach the same and are written alike."""
     return json.dumps(conversation.taught(), sort_keys=True, ensure_ascii=False)
 
 

@@ -20,6 +20,7 @@ from edgetune.models import Base, hash_template, hash_tokenizer, load_tokenizer,
 from edgetune.recipe import PrepareSettings, Resolved
 from edgetune.recipes import RECIPE_FILE, shipped_recipes
 from edgetune.run import Run, create_run
+from edgetune.sources import hash_sources
 
 #: Packages whose version can change a number.
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers", "numpy", "safetensors")
@@ -39,6 +40,7 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
             same command works once the cause is mended.
     """
     base = resolve_base(resolved.recipe.model, resolved.path.parent)
+    sources = hash_sources(resolved)  # before they are read: a change in between is seen later
     template = resolved.recipe.model.chat_template
     tokenizer = load_tokenizer(base.folder, resolved.locate(template) if template else None)
     with tempfile.TemporaryDirectory(prefix="edgetune-") as scratch:
@@ -52,7 +54,8 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
             write_rows(run.rows_file(name), conversations)
     with files.atomic_path(run.tokenizer_folder) as temporary:
         tokenizer.save_pretrained(temporary)
-    run.update_manifest(state="prepared", versions=_versions(), **_base_fields(base), **_hashes(run))
+    fixed = {"sources_sha256": sources, **_base_fields(base), **_hashes(run)}
+    run.update_manifest(state="prepared", versions=_versions(), **fixed)
     return run
 
 

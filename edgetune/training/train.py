@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 from edgetune import console
-from edgetune.errors import EdgetuneError, Interrupted, RecipeError
+from edgetune.errors import DataError, EdgetuneError, Interrupted, ModelError, RecipeError
 from edgetune.models import load_tokenizer
 from edgetune.recipe import Recipe, Resolved
 from edgetune.run import Run, is_run, open_run
+from edgetune.sources import changed_sources
 from edgetune.training import checkpoints
 from edgetune.training.assembling import Assembled, Machinery, assemble, build_machinery, encode_run
 from edgetune.training.devices import choose_device, choose_dtype
@@ -37,6 +38,7 @@ def train(resolved: Resolved, folder: Path, *, allow_scripts: bool = False) -> R
             shutil.rmtree(folder)  # a process died while preparing it: nothing in it is of use
         if is_run(folder):
             _require_same_recipe(open_run(folder), resolved.recipe)
+            _require_same_sources(open_run(folder), resolved)
             _check(open_run(folder))
         else:
             prepare_run(resolved, folder, allow_scripts=allow_scripts)
@@ -83,6 +85,23 @@ def _require_same_recipe(run: Run, recipe: Recipe) -> None:
         raise RecipeError(
             f"{run.folder} holds a run of another recipe; different: {', '.join(sections)}",
             hint=f"choose another --output, or go on with that run: {run.resume_command}",
+        )
+
+
+def _require_same_sources(run: Run, resolved: Resolved) -> None:
+    """A run goes on, or is done, with the files that it was made from.
+
+    Raises:
+        DataError, ModelError: naming those that are others now; the result would not be what the recipe asks for.
+    """
+    if problems := changed_sources(run, resolved):
+        done = run.manifest.state == "trained"
+        kind = ModelError if all(problem.startswith("model.source") for problem in problems) else DataError
+        raise kind(
+            f"{run.folder} was made from other files than {resolved.path} names now",
+            hint="train on these in another folder: --output FOLDER"
+            + ("" if done else f"; or go on with the rows that the run keeps: {run.resume_command}"),
+            problems=problems,
         )
 
 

@@ -1,12 +1,14 @@
 """Good files of every kind and layout become the conversations they say."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from edgetune.data.conversation import Conversation, write_rows
 from edgetune.data.formats import FORMATS
 from edgetune.data.reading import load_rows
+from edgetune.data.splitting import find_leaks
 from edgetune.errors import DataError
 from edgetune.recipe import DataSettings
 
@@ -317,3 +319,28 @@ def test_rows_that_were_written_read_back_the_same(tmp_path, conversation):
     assert back == Conversation(
         conversation.messages, f"{path}:1", conversation.tools, conversation.text, conversation.kind
     )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt": "q", "completion": "a", "system": "Be brief"},
+        {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]},
+    ],
+    ids=["system", "lists"],
+)
+def test_a_run_can_read_what_it_wrote_of_rows_that_were_written_in_two_ways(tmp_path, other):
+    given = tmp_path / "given.jsonl"
+    given.write_text(json.dumps({"prompt": "say", "completion": "x", "group": "g"}) + "\n" + json.dumps(other) + "\n")
+    rows = load_rows(given).raise_on_problems().rows
+    written = tmp_path / "written.jsonl"
+    write_rows(written, rows)
+    back = load_rows(written).raise_on_problems().rows
+    assert [(row.messages, row.group) for row in back] == [(row.messages, row.group) for row in rows]
+
+
+def test_the_same_row_written_in_two_ways_is_the_same_row(tmp_path):
+    chat = Conversation(({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}), "chat")
+    plain = replace(chat, kind="completion", where="plain")
+    (leak,) = find_leaks([chat], [plain])
+    assert (leak.kind, leak.train, leak.heldout) == ("row", "chat", "plain")
