@@ -34,7 +34,7 @@ def hash_sources(resolved: Resolved) -> dict[str, str]:
 
     What is not there has no hash, nor has what lies on a hub.
     """
-    return {key: hash for key, path in _named(resolved).items() if (hash := _hash(path))}
+    return {key: digest for key, path in _named(resolved).items() if (digest := _hash(path))}
 
 
 def changed_sources(run: Run, resolved: Resolved) -> list[str]:
