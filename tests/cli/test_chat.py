@@ -8,7 +8,6 @@ from tinygguf import write_tiny_gguf
 
 from edgetune import talk
 from edgetune.assistant import Assistant, load
-from edgetune.bench import single_stream
 from edgetune.cli import main
 from edgetune.runtimes.fake import FakeRuntime
 
@@ -94,10 +93,10 @@ def test_a_conversation_too_long_says_how_to_go_on(model_file, capfd, typed):
     assert len(out.splitlines()) >= 1
 
 
-def test_bench_prints_json_on_stdout_only(model_file, capfd, monkeypatch, tmp_path):
-    monkeypatch.setattr(single_stream, "STARTS", 1)
-    options = ["--prompts", "1", "--new-tokens", "3", "--threads", "1", "--output", str(tmp_path / "r.json")]
+def test_bench_prints_json_on_stdout_only(model_file, capfd, tmp_path):
+    quick = ["--prompts", "1", "--new-tokens", "3", "--threads", "1", "--rounds", "1", "--depths", "0"]
+    options = [*quick, "--output", str(tmp_path / "r.json")]
     assert main(["bench", str(model_file), "--json", *options]) == 0
     out, _ = capfd.readouterr()
-    assert json.loads(out)["schema_version"] == 1
+    assert json.loads(out)["schema_version"] == 2
     assert json.loads((tmp_path / "r.json").read_text()) == json.loads(out)

@@ -36,7 +36,7 @@ def calls(monkeypatch):
 
     def run_recipe(resolved, folder, *, allow_scripts=False):
         seen.append(("run", resolved, folder, allow_scripts))
-        return SimpleNamespace(to_text=lambda: f"made {folder}", unverified=())
+        return SimpleNamespace(to_text=lambda: f"made {folder}", unverified=(), verdicts={})
 
     monkeypatch.setattr(training, "train", train, raising=False)
     monkeypatch.setattr(training, "resume", resume, raising=False)
