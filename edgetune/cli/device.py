@@ -12,6 +12,7 @@ import click
 from edgetune import console
 
 if TYPE_CHECKING:
+    from edgetune.artifact import Artifact
     from edgetune.devices.report import DeviceReport
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -35,9 +36,12 @@ def _subject(command: _Command) -> _Command:
     return click.argument("subject", type=click.Path(path_type=Path), metavar="ARTIFACT|RUN")(command)
 
 
-def _show(report: DeviceReport, output: Path | None, as_json: bool) -> None:
+def _show(report: DeviceReport, artifact: Artifact, output: Path | None, as_json: bool) -> None:
+    from edgetune.devices.keeping import keep
     from edgetune.devices.text import report_text
 
+    if kept := keep(report, artifact):
+        console.note(f"kept for edgetune report: {kept}")
     if output:
         report.write(output)
     console.data(report.model_dump_json(indent=2) if as_json else report_text(report))
@@ -101,7 +105,7 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
     known = find_device(how["name"]) if how["name"] else None
     chosen = require_artifact(subject, artifact)
     transport = open_transport(how["over"], how["serial"], how["host"], how["ssh_config"])
-    _show(measure(chosen, transport, plan, known), output, as_json)
+    _show(measure(chosen, transport, plan, known), chosen, output, as_json)
 
 
 @device.command("constrain")
@@ -122,7 +126,8 @@ def constrain(subject: Path, *, artifact: str | None, as_json: bool, output: Pat
 
     memory = int(how["memory_mb"] * 1e6) if how["memory_mb"] else None
     within = Within(memory, how["context"], timeout=how["timeout"])
-    _show(constrain(require_artifact(subject, artifact), find_device(how["name"]), within), output, as_json)
+    chosen = require_artifact(subject, artifact)
+    _show(constrain(chosen, find_device(how["name"]), within), chosen, output, as_json)
 
 
 @device.command("project")
@@ -150,5 +155,5 @@ def project(
     from edgetune.devices.projecting import project_all
     from edgetune.runtimes.choosing import require_artifact
 
-    report = project_all(require_artifact(subject, artifact), chosen_devices(names), depth or (0,))
-    _show(report, output, as_json)
+    chosen = require_artifact(subject, artifact)
+    _show(project_all(chosen, chosen_devices(names), depth or (0,)), chosen, output, as_json)

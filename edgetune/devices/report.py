@@ -158,6 +158,11 @@ class DeviceReport(_Part):
     figures: tuple[Figure, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def device(self) -> str:
+        """What people call the device, or the devices."""
+        return ", ".join(device.title for device in self.devices)
+
     def write(self, path: Path) -> None:
         """Store it as JSON, whole or not at all."""
         files.write_text(path, self.model_dump_json(indent=2) + "\n")

@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from edgetune import console
 from edgetune.artifact import Artifact, ArtifactManifest, is_artifact, read_artifact
 from edgetune.bench.schema import BenchReport
+from edgetune.devices.keeping import FOLDER
+from edgetune.devices.report import DeviceReport
 from edgetune.errors import ArtifactError, EdgetuneError
 from edgetune.evaluation.record import Evaluation, load
 from edgetune.evaluation.subjects import artifact_opening, tuned_opening
@@ -22,7 +24,6 @@ from edgetune.ladder.record import Ladder
 from edgetune.merging import record as merges
 from edgetune.recipe import Recipe
 from edgetune.report.benchmark import Benchmark
-from edgetune.report.device_view import DeviceView, read_device_report
 from edgetune.run import Run, RunManifest, open_run
 from edgetune.runtimes.pairing import on_base
 from edgetune.training import metrics_file
@@ -49,7 +50,7 @@ class Shipped:
     evaluation: Evaluation | None
     verification: Verification | None
     benches: tuple[Benchmark, ...] = ()
-    devices: tuple[DeviceView, ...] = ()
+    devices: tuple[DeviceReport, ...] = ()
 
     @property
     def bench(self) -> Benchmark | None:
@@ -150,16 +151,16 @@ class _Reader:
                 self.remarks.append(f"exports/{path.name} is left out: {_relative(error.message, self.run.folder)}")
         return [artifact for artifact in found if not artifact.is_base]
 
-    def devices(self) -> list[DeviceView]:
+    def devices(self) -> list[DeviceReport]:
         found = []
-        for path in sorted((self.run.folder / "devices").glob("*.json")):
+        for path in sorted((self.run.folder / FOLDER).glob("*.json")):
             try:
-                found.append(read_device_report(path))
-            except (OSError, ValueError):
+                found.append(DeviceReport.read(path))
+            except ArtifactError:
                 self.remarks.append(f"devices/{path.name} is left out: it is damaged or no device report")
         return sorted(found, key=lambda report: report.created)
 
-    def shipped(self, artifact: Artifact, benches: Iterable[BenchReport], devices: Iterable[DeviceView]) -> Shipped:
+    def shipped(self, artifact: Artifact, benches: Iterable[BenchReport], devices: Iterable[DeviceReport]) -> Shipped:
         assert artifact.manifest is not None, "folders in exports/ have one"
         verification = verifications.load(artifact)
         if verification is None and (artifact.path / verifications.FILE).is_file():

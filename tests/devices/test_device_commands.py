@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
+from edgetune.artifact import Artifact
 from edgetune.cli import main
+from edgetune.devices.device import find_device
+from edgetune.devices.keeping import keep
+from edgetune.devices.projecting import project_all
+from edgetune.devices.report import DeviceReport
 
 
 def run(capsys, *words):
@@ -34,6 +40,21 @@ def test_projected_is_said_in_every_form(capsys, tiny, tmp_path):
     assert [row["depth"] for row in stored["projected"]] == [0, 256]
     assert stored["measured"] is None
     assert str(tiny.path.parent) not in json.dumps(stored)
+
+
+def test_a_runs_export_keeps_its_reports_with_the_run(tiny, tmp_path):
+    run = tmp_path / "run"
+    exports = run / "exports"
+    exports.mkdir(parents=True)
+    shutil.copy2(tiny.path, exports / "q8_0.gguf")
+    for name in ("manifest.json", "recipe.yaml"):
+        (run / name).touch()
+    artifact = Artifact(exports / "q8_0.gguf", None)
+    report = project_all(artifact, [find_device("raspberry-pi-5")], [0])
+    kept = keep(report, artifact)
+    assert kept == run / "devices" / "q8_0.gguf-projected-raspberry-pi-5.json"
+    assert DeviceReport.read(kept) == report
+    assert keep(report, tiny) is None, "it does not lie in a run"
 
 
 def test_fit_answers_for_each_device(capsys, tiny):

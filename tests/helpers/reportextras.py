@@ -7,7 +7,21 @@ from typing import Any
 
 from reportruns import Run
 
-from edgetune.bench.schema import BenchReport, Figure
+from edgetune.bench import schema
+from edgetune.bench.schema import BenchReport
+from edgetune.devices.device import find_device
+from edgetune.devices.keeping import FOLDER
+from edgetune.devices.report import (
+    Constrained,
+    DeviceReport,
+    DeviceState,
+    Figure,
+    Limits,
+    Measured,
+    Projected,
+    Subject,
+    Watch,
+)
 from edgetune.report.benchmark import Benchmark
 
 
@@ -54,8 +68,8 @@ def swept(bench: Benchmark, scale: float = 1.0) -> Benchmark:
     return Benchmark(report.model_copy(update={"figures": (*report.figures, *figures)}))
 
 
-def _at(metric: str, axis: str, value: int | str, median: float) -> Figure:
-    return Figure(
+def _at(metric: str, axis: str, value: int | str, median: float) -> schema.Figure:
+    return schema.Figure(
         name=f"{metric}@{axis}={value}",
         unit="tokens/s",
         definition=f"{metric} in the runtime's own loop",
@@ -69,38 +83,51 @@ def _at(metric: str, axis: str, value: int | str, median: float) -> Figure:
 def write_device_reports(run: Run, label: str, speed: float = 20.0) -> None:
     """A measured, a constrained and a projected report of one artifact, as `devices/` of a run keeps them."""
     manifest = json.loads((run.exports_folder / label / "manifest.json").read_text())
-    subject = {"name": manifest["name"], "sha256": manifest["sha256"][manifest["main_file"]], "size_bytes": 1}
-    board = {"name": "raspberry-pi-5", "title": "Raspberry Pi 5 (8 GB)", "soc": "BCM2712"}
-    phone = {"name": "android-mid-range", "title": "", "soc": "SM6375"}
-    common = {"kind": "edgetune-device-report", "schema_version": 1, "edgetune": "0.1.0", "subject": subject}
-    figure = {"name": "decode", "unit": "tokens/s", "definition": "1 / mean gap", "depth": 512, "samples": 5}
-    projected = [
-        {
-            "device": name, "depth": depth, "low": low * speed, "middle": middle * speed, "high": high * speed,
-            "device_class": kind, "group": "one kind of core", "efficiency": 0.6, "bytes_per_token": 1.4e8, "notes": [],
-        }
-        for name, kind, low, middle, high in (
-            ("raspberry-pi-5", "a76-dotprod", 2.1, 2.9, 3.9), ("android-mid-range", "a78-dotprod", 2.4, 3.4, 4.8),
+    board, phone = find_device("raspberry-pi-5"), find_device("poco-f5")
+    common = {
+        "created": "2026-01-01T11:00:00+00:00",
+        "edgetune": "0.1.0",
+        "subject": Subject(
+            name=manifest["name"],
+            file=manifest["main_file"],
+            sha256=manifest["sha256"][manifest["main_file"]],
+            size_bytes=1,
+            precision=None,
+            bytes_per_token=1,
+        ),
+    }
+    figure = Figure(
+        name="decode", unit="tokens/s", definition="1 / mean gap", depth=512, median=2.7 * speed, mad=0.4, samples=5
+    )
+    unknown = DeviceState.model_validate(
+        dict.fromkeys(DeviceState.model_fields) | {"highest_khz": {}, "clock_khz": {}, "temperatures_c": {}}
+    )
+    measured = Measured(
+        over="ssh", where="pi", context="shell", runner="llama-bench b4000", mask=None, threads=2,
+        before=unknown, after=unknown, tests=(),
+        watch=Watch(peak_rss=None, anonymous=None, file_backed=None, clocks_khz=()),
+    )  # fmt: skip
+    constrained = Constrained(
+        limits=Limits(cores=(0, 1), memory_bytes=2 * 10**9, memory_by="cgroup v2", not_limited=("bandwidth",)),
+        verdict="fits", reason="peak 335 MB of 2000 MB", tests=(), peak_rss=335 * 10**6, anonymous=None,
+        read_bytes=None,
+    )  # fmt: skip
+    projected = tuple(
+        Projected(
+            device=device.name, depth=depth, low=low * speed, middle=middle * speed, high=high * speed,
+            device_class=device.device_class, group="one kind of core", efficiency=0.6, bytes_per_token=1.4e8, notes=(),
         )
+        for device, low, middle, high in ((board, 2.1, 2.9, 3.9), (phone, 2.4, 3.4, 4.8))
         for depth in (0, 4096)
-    ]  # fmt: skip
-    limits = {"cores": [0, 1], "memory_bytes": 2 * 10**9, "memory_by": "cgroup v2", "not_limited": ["bandwidth"]}
+    )  # fmt: skip
+    heat = ("thermal status rose to moderate",)
     reports = {
-        "measured": {
-            "how": "measured on a device", "devices": [board], "warnings": ["thermal status rose to moderate"],
-            "measured": {"over": "ssh", "where": "pi", "context": "shell", "runner": "llama-bench b4000", "threads": 2},
-            "figures": [figure | {"median": 2.7 * speed, "mad": 0.4}],
-        },
-        "constrained": {
-            "how": "constrained host", "devices": [phone],
-            "constrained": {
-                "limits": limits, "verdict": "fits", "reason": "peak 335 MB of 2000 MB", "peak_rss": 335 * 10**6,
-            },
-        },
-        "projected": {"how": "projected", "devices": [board, phone], "projected": projected},
-    }  # fmt: skip
-    folder = run.folder / "devices"
-    folder.mkdir(exist_ok=True)
+        "measured": DeviceReport(
+            how="measured on a device", devices=(board,), measured=measured, figures=(figure,), warnings=heat, **common
+        ),
+        "constrained": DeviceReport(how="constrained host", devices=(phone,), constrained=constrained, **common),
+        "projected": DeviceReport(how="projected", devices=(board, phone), projected=projected, **common),
+    }
+    (run.folder / FOLDER).mkdir(exist_ok=True)
     for name, report in reports.items():
-        text = json.dumps(common | {"created": "2026-01-01T11:00:00+00:00"} | report)
-        (folder / f"{label}-{name}.json").write_text(text)
+        report.write(run.folder / FOLDER / f"{label}-{name}.json")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edgetune.devices.report import DeviceReport, Limits
 from edgetune.report.cells import absent, megabytes, number_cell, short, text_cell
 from edgetune.report.colours import colour_of
-from edgetune.report.device_view import DeviceLimits, DeviceView
 from edgetune.report.evidence import Evidence
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
 
@@ -39,7 +39,7 @@ def devices_section(evidence: Evidence) -> Section | None:
     )
 
 
-def _notes(report: DeviceView) -> list[str]:
+def _notes(report: DeviceReport) -> list[str]:
     unlimited = report.constrained.limits.not_limited if report.constrained else ()
     return [
         *report.warnings,
@@ -48,7 +48,7 @@ def _notes(report: DeviceView) -> list[str]:
     ]
 
 
-def _measured(reports: list[tuple[str, DeviceView]]) -> Table | None:
+def _measured(reports: list[tuple[str, DeviceReport]]) -> Table | None:
     rows = [
         (
             text_cell(label),
@@ -73,7 +73,7 @@ def _spread(median: float | None, mad: float) -> str | None:
     return None if median is None else f"{short(median)} ± {short(mad)}"
 
 
-def _constrained(reports: list[tuple[str, DeviceView]]) -> Table | None:
+def _constrained(reports: list[tuple[str, DeviceReport]]) -> Table | None:
     rows = [
         (
             text_cell(label),
@@ -94,11 +94,11 @@ def _constrained(reports: list[tuple[str, DeviceView]]) -> Table | None:
     return Table(id="devices-constrained", caption=caption, columns=columns, rows=tuple(rows), kind="constrained")
 
 
-def _limits(limits: DeviceLimits) -> str:
+def _limits(limits: Limits) -> str:
     return f"{len(limits.cores)} cores, {megabytes(limits.memory_bytes)} ({limits.memory_by})"
 
 
-def _projected(reports: list[tuple[str, DeviceView]], evidence: Evidence) -> Chart | None:
+def _projected(reports: list[tuple[str, DeviceReport]], evidence: Evidence) -> Chart | None:
     shipped = {one.label: one for one in evidence.shipped}
     found = [(label, one) for label, report in reports for one in report.projected]
     if not found:
