@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgetune.data.conversation import Conversation
+from edgetune.data.conversation import Conversation, shared_system
 from edgetune.data.lengths import Lengths
 
 #: Characters in a token of ordinary English text, on the low side so that estimates err towards longer rows.
@@ -68,15 +68,21 @@ def advise(facts: Facts) -> list[Advice]:
 
 
 def _task(facts: Facts) -> list[Advice]:
-    own = sum(any(m["role"] in ("system", "developer") for m in row.messages) for row in facts.rows)
-    why = f"{own} of {len(facts.rows)} rows have their own; this text would go before the others"
-    advice = [Advice("task.system", None, f"{why}, in training, evaluation and the exported file")]
+    advice = [_system(facts.rows)]
     if facts.answers is None:
         return [*advice, Advice("task.metrics", [], "plain text has no answers to score; held-out loss is measured")]
     longest = _tokens(facts.answers, facts.answers.p99)
     room = _round_up(longest * 5 // 4, 16)
     advice.append(Advice("task.max_new_tokens", room, f"99 % of the answers have {longest} tokens or fewer, plus room"))
     return [*advice, _metrics(facts.rows)]
+
+
+def _system(rows: Sequence[Conversation]) -> Advice:
+    if shared := shared_system(rows):
+        return Advice("task.system", shared, "every row begins with it; here it also travels with the exported file")
+    own = sum(any(m["role"] in ("system", "developer") for m in row.messages) for row in rows)
+    why = f"{own} of {len(rows)} rows have their own; this text would go before the others"
+    return Advice("task.system", None, f"{why}, in training, evaluation and the exported file")
 
 
 def _metrics(rows: Sequence[Conversation]) -> Advice:

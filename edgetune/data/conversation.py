@@ -93,6 +93,16 @@ class Problem:
         return f"{self.where}: {self.message}"
 
 
+def shared_system(rows: Iterable[Conversation]) -> str | None:
+    """The system prompt with which every row begins; None where one has another, or none."""
+    first = {row.messages[0]["content"] if _has_system(row) else None for row in rows}
+    return first.pop() if len(first) == 1 else None
+
+
+def _has_system(row: Conversation) -> bool:
+    return bool(row.messages) and row.messages[0]["role"] == "system" and isinstance(row.messages[0]["content"], str)
+
+
 def write_rows(path: Path, conversations: Iterable[Conversation]) -> None:
     """Store conversations as JSON Lines, atomically.
 

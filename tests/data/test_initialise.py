@@ -148,3 +148,15 @@ def test_the_command_prints_the_path_and_the_reasons(tmp_path, capsys, monkeypat
     assert "next: edgetune run recipe.yaml" in err
     assert main(["recipe", "check", "recipe.yaml"]) == 0
     assert main(["init", "a.jsonl"]) == 3
+
+
+def test_a_system_prompt_that_all_rows_share_travels_with_the_artifact(tmp_path):
+    def row(number, system):
+        messages = [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": f"a{number}"}]
+        return {"messages": [{"role": "system", "content": system}, *messages] if system else messages}
+
+    shared = [row(n, "Be brief.") for n in range(20)]
+    assert propose(write(tmp_path, "a.jsonl", *shared), tmp_path / "1.yaml").task.system == "Be brief."
+    for other in ("Be long.", None):
+        name = f"{other}.jsonl"
+        assert propose(write(tmp_path, name, *shared, row(20, other)), tmp_path / f"{other}.yaml").task.system is None
