@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 from types import ModuleType
 
 from edgetune.errors import MissingExtra
+
+# transformers and PEFT import bitsandbytes, which warns on processors with AVX-512 BF16 that a kernel from a hub is not
+# installed. That kernel multiplies by packed 4-bit weights in inference, which nothing here does.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def require(module: str, *, extra: str, needed_for: str) -> ModuleType:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
 from edgetune.extras import require
-
-#: PEFT imports bitsandbytes, which warns on processors with AVX-512 BF16 that a kernel from a hub is not installed.
-#: That kernel multiplies by packed 4-bit weights in inference, which nothing here does.
-_CHATTY = "bitsandbytes.backends.cpu.ops"
 
 
 def load_peft(needed_for: str) -> ModuleType:
@@ -21,7 +16,6 @@ def load_peft(needed_for: str) -> ModuleType:
     Raises:
         MissingExtra: it is not installed.
     """
-    logging.getLogger(_CHATTY).setLevel(logging.ERROR)
     return require("peft", extra="train", needed_for=needed_for)
 
 

@@ -74,7 +74,10 @@ def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification
     if alone := [one for one in subjects if one.is_adapter and not (bases or bases_beside(one))]:
         kind = alone[0].manifest.format if alone[0].manifest else "gguf"
         command = export_command(kind, str(run.folder))
-        console.note(f"{alone[0].path} is not verified: it needs its base ({command} writes it)")
+        console.note(
+            f"{alone[0].path} is not verified: it needs its base ({command} writes it); "
+            "on a base that lies elsewhere: edgetune verify ADAPTER --base BASE"
+        )
         subjects = [one for one in subjects if one not in alone]
     if not subjects:
         return []
