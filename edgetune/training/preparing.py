@@ -16,7 +16,7 @@ from edgetune.data.conversation import Conversation, write_rows
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import find_leaks, split, take
 from edgetune.errors import DataError, RecipeError
-from edgetune.models import Base, hash_template, hash_tokenizer, load_tokenizer, resolve_base
+from edgetune.models import Base, hash_config, hash_template, hash_tokenizer, load_tokenizer, resolve_base
 from edgetune.recipe import PrepareSettings, Resolved
 from edgetune.recipes import RECIPE_FILE, shipped_recipes
 from edgetune.run import Run, create_run
@@ -152,6 +152,7 @@ def _base_fields(base: Base) -> dict[str, str]:
         "base_source": base.source,
         "base_folder": str(base.folder),
         "base_sha256": base.sha256,
+        "base_config_sha256": hash_config(base.folder),
         "base_origin": base.origin,
     }
 
