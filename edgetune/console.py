@@ -142,3 +142,15 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
     finally:
         _current.reset(token)
         bar.close()
+
+
+def size_text(size: int) -> str:
+    """A size for people.
+
+    >>> size_text(0), size_text(900), size_text(64_000), size_text(270_300_000)
+    ('0 bytes', '900 bytes', '64 kB', '270 MB')
+    """
+    for unit, name in ((1_000_000, "MB"), (1000, "kB")):
+        if size >= unit:
+            return f"{size / unit:.0f} {name}"
+    return f"{size} bytes"

@@ -30,6 +30,13 @@ _CANNOT_WRITE = (
     errno.EIO,
     errno.ENAMETOOLONG,
 )
+#: How safetensors and torch.save say that a file could not be written: neither raises an OSError.
+_NOT_WRITTEN = (
+    "no space left on device",
+    "file too large (os error",
+    "pytorchstreamwriter failed writing",
+    "basic_ios::clear: iostream error",
+)
 #: How file systems without locks, or without those on folders, say so.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 #: ``.NAME.edgetune-RANDOM`` is a folder in which NAME is being written, and ``NAME.former`` waits to be removed.
@@ -216,16 +223,31 @@ def disk_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(_existing_parent(target)).free
-            raise ResourceError(
-                f"disk full while writing {target} ({free / 1e6:.0f} MB free)",
-                hint="free some space, or choose another folder with --output",
-            ) from error
+            raise _disk_full(target, "disk full") from error
         if error.errno in _CANNOT_WRITE:
             raise ResourceError(
                 f"cannot write {target}: {error.strerror}", hint="choose a folder you may write to with --output"
             ) from error
         raise
+    except Exception as error:
+        if not_written(error):
+            raise _disk_full(target, "disk full, or a limit on the size of files,") from error
+        raise
+
+
+def not_written(error: BaseException) -> bool:
+    """Whether this is how torch or safetensors say that the disk is full, or a file may not grow further."""
+    text = str(error).lower()
+    written = "inline_container.cc" in text and "unexpected pos" in text  # torch's zip writer, after a short write
+    return not isinstance(error, ResourceError) and (written or any(words in text for words in _NOT_WRITTEN))
+
+
+def _disk_full(target: Path, what: str) -> ResourceError:
+    free = shutil.disk_usage(_existing_parent(target)).free
+    return ResourceError(
+        f"{what} while writing {target} ({console.size_text(free)} free)",
+        hint="free some space, or choose another folder with --output",
+    )
 
 
 def require_disk(folder: Path, needed: int, what: str) -> None:
@@ -237,7 +259,7 @@ def require_disk(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(_existing_parent(folder)).free
     if free < needed:
         raise ResourceError(
-            f"{what} needs {needed / 1e6:.0f} MB in {folder}, which has {free / 1e6:.0f} MB free",
+            f"{what} needs {console.size_text(needed)} in {folder}, which has {console.size_text(free)} free",
             hint="free some space, or choose another folder with --output",
         )
 

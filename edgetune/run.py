@@ -64,6 +64,8 @@ class RunManifest(BaseModel):
     """Where the base lies as safetensors on this machine (a cache folder, or the user's own)."""
     base_sha256: str = ""
     """Hash over the base's weight files; of the GGUF file where it came from one."""
+    base_config_sha256: str = ""
+    """Of its config.json; empty in runs from before it was recorded."""
     base_origin: str = ""
     """In words: for instance that the base is a reconstruction of a Q4_1 GGUF."""
     sources_sha256: dict[str, str] = {}

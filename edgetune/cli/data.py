@@ -19,12 +19,13 @@ def data() -> None:
 @data.command()
 @click.argument("file")
 @click.option("--heldout", metavar="FILE", help="Rows held out; also look for them in FILE.")
+@click.option("--validation", metavar="FILE", help="Rows that choose the checkpoint; also look for them in FILE.")
 @click.option("--model", metavar="SOURCE", help="Count this model's tokens and apply its chat template.")
 @click.option("--system", metavar="TEXT", help="System prompt for conversations that have none.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest row. Default: the context, at most 2048.")
 @click.option("--format", default="auto", show_default=True, help="How rows are laid out; auto looks at the keys.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
-def check(file: str, heldout: str | None, format: str, as_json: bool, **of_model: Any) -> None:
+def check(file: str, heldout: str | None, validation: str | None, format: str, as_json: bool, **of_model: Any) -> None:
     """Check FILE and print what is in it.
 
     FILE is a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID. Rows that
@@ -34,7 +35,7 @@ def check(file: str, heldout: str | None, format: str, as_json: bool, **of_model
     from edgetune.data.checking import check_data
     from edgetune.data.printing import print_report
 
-    report = check_data(file, heldout=heldout, format=format, model=_model(**of_model))
+    report = check_data(file, heldout=heldout, validation=validation, format=format, model=_model(**of_model))
     if as_json:
         console.data(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

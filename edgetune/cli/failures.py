@@ -11,14 +11,12 @@ from pathlib import Path
 
 import click
 
-from edgetune import __version__, console
+from edgetune import __version__, console, files
 from edgetune.errors import EdgetuneError, Interrupted, ResourceError
 
 #: torch's and others' class names, matched by name so that nothing has to be imported.
 _OUT_OF_MEMORY_CLASSES = frozenset({"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"})
 _OUT_OF_MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
-#: How safetensors and torch.save say that the disk is full: neither raises an OSError.
-_DISK_FULL_WORDS = ("no space left on device", "pytorchstreamwriter failed writing")
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DISK_FULL_HINT = "free some space, or choose another folder with --output"
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -73,7 +71,7 @@ def explain(error: BaseException) -> EdgetuneError | None:
         )
     if isinstance(error, OSError):
         return _explain_os_error(error)
-    if any(words in str(error).lower() for words in _DISK_FULL_WORDS):
+    if files.not_written(error):
         return ResourceError(f"disk full: {_first_line(error)}", hint=_DISK_FULL_HINT)
     return None
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetune.data.conversation import Conversation, Problem
+from edgetune.data.leaks import PAIRS, look_for_leaks
 from edgetune.data.lengths import Lengths, measure
 from edgetune.data.reading import LoadedRows, load_rows
-from edgetune.data.splitting import Leak, find_leaks, lesson_key, prompt_key
+from edgetune.data.splitting import Leak, lesson_key, prompt_key
 from edgetune.data.templating import encode_rows
 from edgetune.errors import DataError
 
@@ -91,8 +92,8 @@ class DataReport:
     Attributes:
         model: whose tokenizer counted; None when characters were counted.
         context: the model's context in tokens.
-        files: the data file, and the held-out file if one was given.
-        leaks: held-out rows that training has seen.
+        files: the data file, then those held out and for validation, if given.
+        leaks: rows held out, or for validation, that an earlier file has too.
         problems: all findings in all files.
     """
 
@@ -156,34 +157,41 @@ def check_data(
     source: str,
     *,
     heldout: str | None = None,
+    validation: str | None = None,
     format: str = "auto",
     model: Model | None = None,
 ) -> DataReport:
-    """Check a data file, and with ``heldout`` also that file and what leaks from one into the other.
+    """Check a data file, and further ones with what leaks from one into the other.
 
     Args:
         source: see :func:`edgetune.data.reading.load_rows`.
         heldout: rows that training must not see.
-        format: of both files.
+        validation: rows that choose the checkpoint.
+        format: of all files.
         model: counts tokens and applies its chat template; without one, characters are counted.
 
     Raises:
         DataError: a file is missing or of an unknown kind; all else is in the report.
     """
-    return check_loaded([load_rows(file, format) for file in (source, heldout) if file is not None], model)
+    loaded = {"training": source, "heldout": heldout, "validation": validation}
+    return check_loaded({name: load_rows(file, format) for name, file in loaded.items() if file is not None}, model)
 
 
-def check_loaded(loaded: Sequence[LoadedRows], model: Model | None) -> DataReport:
-    """Check rows that were read already: those to train on, then those held out, if any."""
-    checked = [_check_file(file, model) for file in loaded]
-    leaks = find_leaks(loaded[0].rows, loaded[1].rows) if len(loaded) > 1 else ()
-    problems = [problem for _, found in checked for problem in found] + [_leak_problem(leak) for leak in leaks]
-    problems += _shared_groups(loaded[0], loaded[1]) if len(loaded) > 1 else ()
+def check_loaded(loaded: Mapping[str, LoadedRows], model: Model | None) -> DataReport:
+    """Check rows that were read already: ``training``, and ``heldout`` and ``validation`` where there are some."""
+    checked = [_check_file(file, model) for file in loaded.values()]
+    problems = [problem for _, found in checked for problem in found]
+    leaks: list[Leak] = []
+    for known, asked in PAIRS:
+        if known in loaded and asked in loaded:
+            found, said = look_for_leaks(known, loaded[known], asked, loaded[asked])
+            leaks += found
+            problems += said
     return DataReport(
         model.name if model else None,
         model.context if model else None,
         tuple(report for report, _ in checked),
-        leaks,
+        tuple(leaks),
         tuple(problems),
     )
 
@@ -266,20 +274,6 @@ def _monotony(rows: Sequence[Conversation], source: str) -> Iterator[Problem]:
     answers = {row.answer["content"] for row in rows if row.text is None}
     if len(rows) >= ENOUGH_ROWS and len(answers) == 1:
         yield Problem(source, f"all {len(rows)} rows have the same answer", "warning")
-
-
-def _leak_problem(leak: Leak) -> Problem:
-    words = {"row": "is also in training", "prompt": "has a prompt that is also in training"}
-    said = words.get(leak.kind, "has a prompt that is in training but for case or spacing")
-    return Problem(leak.heldout, f"{said}: {leak.train}", "warning" if leak.kind == "near prompt" else "error")
-
-
-def _shared_groups(train: LoadedRows, heldout: LoadedRows) -> Iterator[Problem]:
-    known = {row.group for row in train.rows} - {None}
-    alike = [row.group for row in heldout.rows if row.group in known]
-    if alike:
-        said = f"{len(alike)} held-out rows are of groups that are in training too, such as '{alike[0]}'"
-        yield Problem(heldout.source, f"{said}: figures on them flatter", "warning")
 
 
 def _answers(row: Conversation) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from edgetune.data.conversation import Conversation, Message, Problem
 from edgetune.data.messages import Findings, check_messages, check_tools
+from edgetune.data.records import load_json
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "text"]
 Row = Mapping[str, Any]
@@ -139,6 +139,8 @@ def _chat(row: Row, signature: Sequence[str], findings: Findings) -> Conversatio
 
 def _sharegpt(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
     raw = row[signature[0]]
+    if _is_text_json(raw):
+        raw = _load(raw, findings)
     if isinstance(raw, list) and any(isinstance(turn, dict) and "role" in turn for turn in raw):
         return _chat(row, signature, findings)  # the key of one convention with the turns of another
     if not isinstance(raw, list):
@@ -157,11 +159,12 @@ def _turn(number: int, turn: Any, findings: Findings) -> Message:
     if not isinstance(turn, dict) or "from" not in turn or "value" not in turn:
         findings.error(f"turn {number} lacks the keys from+value")
         return {}
-    role = SPEAKERS.get(str(turn["from"]).lower())
+    speaker = str(turn["from"]).strip().lower()
+    role = SPEAKERS.get(speaker)
     if role is None:
         findings.error(f"turn {number} is from {turn['from']!r}; known: {', '.join(SPEAKERS)}")
         return {}
-    if turn["from"] == "function_call":
+    if speaker == "function_call":
         call = _load(turn["value"], findings)
         return {"role": role, "content": "", "tool_calls": [{"function": part} for part in _listed(call)]}
     extra = {key: turn[key] for key in ("weight",) if turn.get(key) is not None}
@@ -224,7 +227,7 @@ def _is_text_json(value: Any) -> bool:
 
 def _load(text: Any, findings: Findings) -> Any:
     try:
-        return json.loads(text)
+        return load_json(text)
     except (ValueError, TypeError) as error:
         findings.error(f"holds JSON text that is not valid: {error}")
         return []
@@ -236,7 +239,7 @@ def _listed(value: Any) -> list[Any]:
 
 #: In order of precedence: a row with both 'messages' and 'prompt' is a messages row.
 FORMATS: dict[Format, Layout] = {
-    "messages": Layout((("messages",),), ("tools", "parallel_tool_calls"), _chat),
+    "messages": Layout((("messages",),), ("tools",), _chat),
     "sharegpt": Layout((("conversations",), ("conversation",)), ("system", "tools"), _sharegpt),
     "alpaca": Layout((("instruction", "output"),), ("input", "system"), _alpaca),
     "prompt-completion": Layout(

@@ -72,7 +72,7 @@ def _facts(data: str, model: Model | None, heldout: Path | None) -> Facts:
         DataError: rows that cannot be used, or held-out rows that are also in training.
     """
     loaded = load_rows(data)
-    report = check_loaded([loaded, load_rows(heldout)] if heldout else [loaded], model)
+    report = check_loaded({"training": loaded} | ({"heldout": load_rows(heldout)} if heldout else {}), model)
     report.raise_on_errors()
     file = report.files[0]
     if loaded.format is None or file.lengths is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetune.console import progress
-from edgetune.data.records import UTF8_MARK, UTF16, Records, decode_file, keep
+from edgetune.data.records import UTF8_MARK, Records, decode_file, keep, load_json, other_encoding
 
 
 class _Decoder:
@@ -39,6 +39,10 @@ class _Decoder:
             value, end = self._decoder.raw_decode(text, position)
         except RecursionError:
             raise json.JSONDecodeError("nested too deeply", text, position) from None
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # Python reads no whole number of more than 4300 digits
+            raise json.JSONDecodeError("holds a number of too many digits", text, position) from None
         return value, end, self._faults[0] if self._faults else None
 
     def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -56,14 +60,13 @@ def read_jsonl(path: Path, records: Records) -> None:
     """One object a line; blank lines are passed over."""
     decoder = _Decoder()
     with progress(f"Reading {path.name}", total=path.stat().st_size, unit="bytes") as bar, path.open("rb") as lines:
-        first = lines.read(3)
-        if first[:2] in UTF16:
-            records.error(str(path), f"is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 {path}")
+        first = lines.read(4)
+        if fault := other_encoding(path, first):
+            records.error(str(path), fault)
             return
-        if first == UTF8_MARK:
+        if first.startswith(UTF8_MARK):
             records.warn(f"{path}:1", "starts with a byte-order mark, which was skipped")
-        else:
-            lines.seek(0)
+        lines.seek(len(UTF8_MARK) if first.startswith(UTF8_MARK) else 0)
         # Split at newlines alone: str.splitlines also splits at U+2028 and others, which JSON strings may hold.
         for number, line in enumerate(lines, start=1):
             bar.advance(len(line))
@@ -139,9 +142,11 @@ def _read_array(path: Path, text: str, position: int, records: Records) -> None:
 def _is_lines(text: str) -> bool:
     """Whether a .json file is JSON Lines under another name: its first line is a whole object."""
     try:
-        json.loads(text.strip().split("\n", 1)[0])
-    except ValueError:
+        load_json(text.strip().split("\n", 1)[0])
+    except json.JSONDecodeError:
         return False
+    except ValueError:  # a line that only its size or depth makes bad: reading it says so
+        return True
     return True
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgetune.data.conversation import Message, Problem
+from edgetune.data.records import load_json
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
+#: Keys whose value goes into the template as it is.
+TEXTS = ("name", "refusal", "reasoning_content", "thinking")
 #: Keys a message may have; templates read the last two.
 KEYS = ("role", "content", "name", "weight", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "thinking")
 
@@ -68,6 +70,10 @@ def _message(number: int, raw: Any, findings: Findings) -> Message:
         message["tool_calls"] = [_tool_call(name, call, findings) for call in _as_list(message["tool_calls"])]
     message["content"] = _content(name, message, findings)
     _check_weight(name, message, findings)
+    for key in TEXTS:
+        if not isinstance(message.get(key, ""), str):
+            findings.error(f"{name}: '{key}' is {_kind(message[key])}, not text")
+    _check_id(name, "tool_call_id", message, findings)
     return message
 
 
@@ -90,7 +96,11 @@ def _content(name: str, message: Message, findings: Findings) -> str:
         if strange := next((kind for kind in kinds if kind != "text"), None):
             findings.error(f"{name} has a content part of type {strange!r}; only text can be learnt")
             return ""
-        content = "".join(str(part.get("text", "")) for part in content)
+        texts = [part.get("text") for part in content]
+        if bad := [number for number, text in enumerate(texts, start=1) if not isinstance(text, str)]:
+            findings.error(f"{name}: 'text' of content part {bad[0]} is {_kind(texts[bad[0] - 1])}, not text")
+            return ""
+        content = "".join(texts)
     if content is None and not calls:
         findings.error(f"{name} has no content")
     elif content is not None and not isinstance(content, str):
@@ -112,16 +122,28 @@ def _check_weight(name: str, message: Message, findings: Findings) -> None:
         message["weight"] = int(message["weight"])
 
 
+def _check_id(name: str, key: str, of: Mapping[str, Any], findings: Findings) -> None:
+    if not isinstance(of.get(key), str | int | None):
+        findings.error(f"{name}: '{key}' is {_kind(of[key])}, not text")
+
+
+def _kind(value: Any) -> str:
+    """A value's kind as JSON calls it."""
+    names = {type(None): "null", bool: "true or false", list: "an array", dict: "an object", str: "text"}
+    return names.get(type(value), "a number")
+
+
 def _tool_call(name: str, call: Any, findings: Findings) -> dict[str, Any]:
     """A tool call with its arguments as an object, which is what chat templates expect."""
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         findings.error(f"{name} has a tool call without function.name")
         return {}
+    _check_id(name, "id", call, findings)
     arguments = function.get("arguments", {})
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments or "{}")
+            arguments = load_json(arguments or "{}")
         except ValueError as error:
             findings.error(f"{name}: arguments of {function['name']} are not valid JSON: {error}")
             return {}
@@ -157,7 +179,7 @@ def check_tools(raw: Any, findings: Findings) -> tuple[dict[str, Any], ...]:
     """Tool definitions, given as an array or as its JSON text."""
     if isinstance(raw, str):
         try:
-            raw = json.loads(raw or "[]")
+            raw = load_json(raw or "[]")
         except ValueError as error:
             findings.error(f"'tools' is not valid JSON: {error}")
             return ()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from edgetune.data.conversation import Conversation, Problem
 from edgetune.data.datasets_door import read_folder, read_hub
-from edgetune.data.formats import FORMATS, Format, convert, detect
+from edgetune.data.formats import FORMATS, Format, convert, detect, recognise
 from edgetune.data.json_files import read_json, read_jsonl
 from edgetune.data.records import Records
 from edgetune.data.tables import read_csv, read_parquet, read_txt
@@ -135,12 +135,19 @@ def _convert(source: str, records: Records, format: str) -> LoadedRows:
     if chosen is None:
         keys = ", ".join(f"'{key}'" for key in list(sample[0])[:8])
         known = "; ".join(f"{name}: {layout.keys}" for name, layout in FORMATS.items())
-        problems.append(Problem(source, f"no known format has the keys {keys} (known are {known})"))
+        advice = _in_lower_case(sample[0])
+        problems.append(Problem(source, f"no known format has the keys {keys}{advice} (known are {known})"))
         return LoadedRows((), None, reason, tuple(problems), source, total)
     rows, found = convert(records.rows, chosen, source)
     reason = f"{reason}; {records.remark}" if records.remark else reason
     ordered = sorted([*problems, *found], key=lambda problem: _line(problem.where))
     return LoadedRows(tuple(rows), chosen, reason, tuple(ordered), source, total)
+
+
+def _in_lower_case(row: Mapping[str, Any]) -> str:
+    """Advice where only capitals or blanks keep the keys from being those of a format."""
+    seen = recognise({key.strip().lower(): value for key, value in row.items()})
+    return f"; written as {' and '.join(map(repr, seen[1]))} they would be {seen[0]} rows" if seen else ""
 
 
 def _named(format: str) -> Format:

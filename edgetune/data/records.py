@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,25 @@ class Records:
         self.problems.append(Problem(where, message, "warning"))
 
 
+#: No row of any format is nested as deep as this; Python's own limits are not far above.
+DEEPEST = 100
+
+
+def load_json(text: str) -> Any:
+    """What JSON text inside a row says.
+
+    Raises:
+        ValueError: it is not valid, or holds what cannot be handled.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if fault := _bad_text(value):
+        raise ValueError(fault)
+    return value
+
+
 def keep(where: str, value: Any, records: Records) -> None:
     """Accept a parsed row if it is an object of sound text."""
     if not isinstance(value, dict):
@@ -53,14 +74,20 @@ _UNSOUND = re.compile("[\0\ud800-\udfff]")
 
 
 def _bad_text(value: Any) -> str | None:
-    """Why a text inside ``value`` cannot be tokenised."""
-    if isinstance(value, str):
-        found = _UNSOUND.search(value)
-        if found is None:
-            return None
-        return "holds a NUL character" if found.group() == "\0" else "holds half an emoji (a lone surrogate)"
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return next((fault for part in parts if (fault := _bad_text(part))), None)
+    """Why a text inside ``value`` cannot be tokenised, or ``value`` not be handled."""
+    level, depth = [value], 0
+    while level:
+        if depth > DEEPEST:
+            return f"is nested more than {DEEPEST} deep"
+        for text in level:
+            if isinstance(text, str) and (found := _UNSOUND.search(text)):
+                return "holds a NUL character" if found.group() == "\0" else "holds half an emoji (a lone surrogate)"
+        level, depth = [part for whole in level for part in _parts(whole)], depth + 1
+    return None
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def keep_cells(where: str, row: dict[str, Any], records: Records) -> None:
@@ -69,22 +96,34 @@ def keep_cells(where: str, row: dict[str, Any], records: Records) -> None:
     for column in NESTED:
         if cells.get(column) and isinstance(cells[column], str):
             try:
-                cells[column] = json.loads(cells[column])
+                cells[column] = load_json(cells[column])
             except ValueError as error:
                 records.error(where, f"column '{column}' is not valid JSON: {error}")
                 return
     keep(where, cells, records)
 
 
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
 UTF8_MARK = b"\xef\xbb\xbf"
+#: The longer ones first: UTF-32's mark begins with UTF-16's.
+_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def other_encoding(path: Path, start: bytes) -> str | None:
+    """What to say of a file that begins with the mark of another encoding than UTF-8."""
+    found = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    return f"is {found}; convert it: iconv -f {found} -t UTF-8 {shlex.quote(str(path))}" if found else None
 
 
 def decode_file(path: Path, records: Records) -> str | None:
     """A whole file as text, or None where its encoding is not UTF-8."""
     content = path.read_bytes()
-    if content[:2] in UTF16:
-        records.error(str(path), f"is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 {path}")
+    if fault := other_encoding(path, content[:4]):
+        records.error(str(path), fault)
         return None
     if content.startswith(UTF8_MARK):
         records.warn(f"{path}:1", "starts with a byte-order mark, which was skipped")

@@ -15,7 +15,7 @@ Importing this package loads neither torch nor transformers.
 from __future__ import annotations
 
 from edgetune.models.base import Base, cache_folder, resolve_base
-from edgetune.models.identity import context_length, hash_template, hash_tokenizer, stop_ids
+from edgetune.models.identity import context_length, hash_config, hash_template, hash_tokenizer, stop_ids
 from edgetune.models.loading import load_config, load_model, load_tokenizer
 from edgetune.models.weights import count_parameters, tensor_shapes
 
@@ -24,6 +24,7 @@ __all__ = [
     "cache_folder",
     "context_length",
     "count_parameters",
+    "hash_config",
     "hash_template",
     "hash_tokenizer",
     "load_config",

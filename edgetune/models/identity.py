@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetune.errors import ModelError
@@ -93,3 +94,11 @@ def hash_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     state = json.loads(backend.to_str())
     state["padding"] = state["truncation"] = None  # set by calls, not part of the tokenizer
     return sha256_text(json.dumps(state, sort_keys=True, ensure_ascii=False))
+
+
+def hash_config(folder: Path) -> str:
+    """SHA-256 of a model folder's config.json, however it is laid out, but for who wrote it."""
+    config = json.loads((folder / "config.json").read_bytes())
+    for key in ("transformers_version", "_name_or_path"):
+        config.pop(key, None)
+    return sha256_text(json.dumps(config, sort_keys=True))

@@ -14,9 +14,9 @@ from pathlib import Path
 from edgetune import __version__, console, files
 from edgetune.data.conversation import Conversation, write_rows
 from edgetune.data.reading import load_rows
-from edgetune.data.splitting import find_leaks, split, take
+from edgetune.data.splitting import Leak, find_leaks, split, take
 from edgetune.errors import DataError, RecipeError
-from edgetune.models import Base, hash_template, hash_tokenizer, load_tokenizer, resolve_base
+from edgetune.models import Base, hash_config, hash_template, hash_tokenizer, load_tokenizer, resolve_base
 from edgetune.recipe import PrepareSettings, Resolved
 from edgetune.recipes import RECIPE_FILE, shipped_recipes
 from edgetune.run import Run, create_run
@@ -47,6 +47,9 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
         rows = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
         _report_leaks("training", rows.train, rows.heldout)
         _report_leaks("validation", rows.validation, rows.heldout)
+        _warn_of_leaks(
+            "validation", find_leaks(rows.train, rows.validation), "the checkpoint is chosen by what it learnt"
+        )
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         run = create_run(resolved, folder, created=now, version=__version__)
     for name, conversations in vars(rows).items():
@@ -137,7 +140,8 @@ def _contents(folder: Path) -> dict[str, str]:
 
 
 def _report_leaks(kind: str, rows: Sequence[Conversation], heldout: Sequence[Conversation]) -> None:
-    leaks = [leak for leak in find_leaks(rows, heldout) if leak.kind == "row"]
+    found = find_leaks(rows, heldout)
+    leaks = [leak for leak in found if leak.kind == "row"]
     if leaks:
         raise DataError(
             f"{len(leaks)} of {len(heldout)} held-out rows are in the {kind} rows too, so nothing measured on them "
@@ -146,12 +150,25 @@ def _report_leaks(kind: str, rows: Sequence[Conversation], heldout: Sequence[Con
             problems=[f"{leak.heldout}: same as {leak.train}" for leak in leaks[:LEAKS_NAMED]],
         )
 
+    if kind == "training":
+        _warn_of_leaks("held-out", found, "figures on them flatter")
+
+
+def _warn_of_leaks(kind: str, leaks: Sequence[Leak], so: str) -> None:
+    """Tell of rows whose prompts training has, whatever it answers there."""
+    if leaks:
+        named = ", ".join(f"{leak.heldout} (as {leak.train})" for leak in leaks[:LEAKS_NAMED])
+        more = ", …" if len(leaks) > LEAKS_NAMED else ""
+        said = f"{len(leaks)} {kind} rows have prompts that training has too, case and spacing aside"
+        console.note(f"warning: {said}, so {so}: {named}{more}")
+
 
 def _base_fields(base: Base) -> dict[str, str]:
     return {
         "base_source": base.source,
         "base_folder": str(base.folder),
         "base_sha256": base.sha256,
+        "base_config_sha256": hash_config(base.folder),
         "base_origin": base.origin,
     }
 

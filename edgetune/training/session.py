@@ -9,7 +9,8 @@ from pathlib import Path
 from edgetune import extras, files
 from edgetune.adapters.tuned import trained_base
 from edgetune.adapters.unchanged import require_tokenizer
-from edgetune.errors import DataError, Interrupted
+from edgetune.errors import DataError, Interrupted, ModelError
+from edgetune.models import hash_config
 from edgetune.run import Run, alone, is_run, open_run
 from edgetune.training import checkpoints
 from edgetune.training.processes import main_first, one_voice
@@ -81,7 +82,7 @@ def require_unchanged(run: Run) -> None:
 
     Raises:
         DataError: naming the files of rows that are gone or have others.
-        ModelError: the base is gone, or has other weights; the tokenizer or its template was changed.
+        ModelError: the base is gone, or has other weights or settings; the tokenizer or its template was changed.
     """
     rows = {run.rows_file(name): digest for name, digest in run.manifest.data_sha256.items()}
     problems = [problem for path, digest in rows.items() if (problem := _change(path, digest))]
@@ -94,6 +95,11 @@ def require_unchanged(run: Run) -> None:
         )
     require_tokenizer(run)
     base = trained_base(run)
+    if run.manifest.base_config_sha256 not in ("", hash_config(base.folder)):
+        raise ModelError(
+            f"{base.folder / 'config.json'} has changed since the run was prepared",
+            hint="put the former file back, or train anew: edgetune train RECIPE --output FOLDER",
+        )
     if base.folder != Path(run.manifest.base_folder):
         run.update_manifest(base_folder=str(base.folder))
 

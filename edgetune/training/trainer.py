@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetune import files
 from edgetune.console import progress
 from edgetune.data.encoding import IGNORE
-from edgetune.errors import TrainingError
+from edgetune.errors import ResourceError, TrainingError
+from edgetune.run import Run
 from edgetune.training import checkpoints
 from edgetune.training.batches import Collate, answer_loss
 from edgetune.training.processes import reduced
@@ -202,12 +204,33 @@ def _sealed(trainer: Any) -> Iterator[None]:
     if main and folder.exists():
         shutil.rmtree(folder)
     wait()
-    yield
-    wait()
+    with _whole_or_absent(folder, main=main):
+        yield
+        wait()
+        if main:
+            (folder / PICKLED).unlink(missing_ok=True)
+            checkpoints.seal(folder)
     if main:
-        (folder / PICKLED).unlink(missing_ok=True)
-        checkpoints.seal(folder)
         checkpoints.rotate(plan.folder, plan.keep, trainer.parts.best_step)
+
+
+@contextmanager
+def _whole_or_absent(folder: Path, *, main: bool) -> Iterator[None]:
+    """Remove a checkpoint that cannot be written to its end.
+
+    Raises:
+        ResourceError: the disk is full; the hint goes on from the checkpoint before.
+    """
+    try:
+        with files.disk_errors(folder):
+            yield
+    except BaseException as error:
+        if main:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, ResourceError):
+            again = Run(folder.parent.parent).resume_command
+            raise ResourceError(error.message, hint=f"free some space, then: {again}") from error
+        raise
 
 
 def _with_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

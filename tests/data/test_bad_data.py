@@ -45,6 +45,37 @@ MESSAGE_FAULTS = {
     "weight of a user": ([USER | {"weight": 1}, ANSWER], "only assistant messages may have one"),
     "all weights 0": ([USER, ANSWER | {"weight": 0}], "gives every assistant message weight 0"),
     "misspelt key": ([USER, ANSWER | {"wieght": 0}], "unknown key 'wieght'; did you mean 'weight'?"),
+    "a part without text": (
+        [{"role": "user", "content": [{"type": "text", "text": None}]}, ANSWER],
+        "'text' of content part 1 is null, not text",
+    ),
+    "a part with a number": (
+        [USER, {"role": "assistant", "content": [{"type": "text", "text": 3}]}],
+        "'text' of content part 1 is a number, not text",
+    ),
+    "a name that is none": ([USER | {"name": {"a": 1}}, ANSWER], "message 1 (user): 'name' is an object, not text"),
+    "an id that is an array": (
+        [USER, {"role": "tool", "content": "x", "tool_call_id": ["a"]}, ANSWER],
+        "'tool_call_id' is an array, not text",
+    ),
+    "a call's id that is an object": (
+        [USER, {"role": "assistant", "tool_calls": [CALL | {"id": {"a": 1}}]}],
+        "'id' is an object, not text",
+    ),
+    "arguments nested too deeply": (
+        [
+            USER,
+            {
+                "role": "assistant",
+                "tool_calls": [{"function": {"name": "f", "arguments": '{"a":' + "[" * 600 + "]" * 600 + "}"}}],
+            },
+        ],
+        "is nested more than 100 deep",
+    ),
+    "arguments with half an emoji": (
+        [USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": "\\ud83d"}'}}]}],
+        "half an emoji",
+    ),
     "call without a name": (
         [USER, {"role": "assistant", "tool_calls": [{"id": "1"}]}],
         "a tool call without function.name",
@@ -94,6 +125,8 @@ LINE_FAULTS = {
     "a key twice": (b'{"messages": [], "messages": []}', "has the key 'messages' twice"),
     "a nested key twice": (b'{"messages": [{"role": "user", "role": "user"}]}', "has the key 'role' twice"),
     "NaN": (b'{"messages": NaN}', "holds NaN, which JSON does not have"),
+    "deep": (b'{"text": "a", "more": ' + b"[" * 700 + b"]" * 700 + b"}", "is nested more than 100 deep"),
+    "a huge number": (b'{"text": ' + b"1" * 5000 + b"}", "holds a number of too many digits"),
     "too deep": (b'{"messages": ' + b"[" * 100_000, "nested too deeply"),
     "another layout": (
         lines({"instruction": "a", "output": "b"}).strip(),
@@ -154,6 +187,11 @@ FILE_FAULTS = {
     "more.json": (b'[{"text": "a"}] x', "goes on after its array"),
     "twice.json": (b'[{"text": "a", "text": "b"}]', "has the key 'text' twice"),
     "latin.json": (b'[\n{"text": "\xe9"}]', "is not UTF-8 (byte 0xe9)"),
+    "utf32.json": ("[]".encode("utf-32"), "is UTF-32; convert it: iconv -f UTF-32"),
+    "utf32.jsonl": ("{}".encode("utf-32"), "is UTF-32; convert it: iconv -f UTF-32"),
+    "deep.json": (b'{"text": ' + b"[" * 5000, "nested too deeply"),
+    "number.json": (b'[{"text": ' + b"1" * 5000 + b"}]", "holds a number of too many digits"),
+    "capitals.csv": (b"Prompt , Completion\na,b\n", "written as 'prompt' and 'completion' they would be"),
     "utf16.json": ("[]".encode("utf-16"), "is UTF-16"),
     "empty.csv": (b"", "holds no rows"),
     "header.csv": (b"prompt,completion\n", "holds no rows"),

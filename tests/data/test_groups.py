@@ -63,8 +63,8 @@ def test_groups_on_both_sides_are_a_warning(tmp_path):
 
     train = rows_of(tmp_path / "train.jsonl", *({"messages": talk(n), "group": f"g{n}"} for n in range(4)))
     heldout = rows_of(tmp_path / "heldout.jsonl", *({"messages": talk(n), "group": f"g{n - 6}"} for n in range(8, 12)))
-    (found,) = check_loaded([train, heldout], None).warnings
+    (found,) = check_loaded({"training": train, "heldout": heldout}, None).warnings
     assert found.where == str(tmp_path / "heldout.jsonl")
     assert found.message.startswith("2 held-out rows are of groups that are in training too, such as 'g2'")
     apart = rows_of(tmp_path / "apart.jsonl", {"messages": talk(20), "group": "other"}, {"messages": talk(21)})
-    assert check_loaded([train, apart], None).problems == ()
+    assert check_loaded({"training": train, "heldout": apart}, None).problems == ()

@@ -344,3 +344,23 @@ def test_the_same_row_written_in_two_ways_is_the_same_row(tmp_path):
     plain = replace(chat, kind="completion", where="plain")
     (leak,) = find_leaks([chat], [plain])
     assert (leak.kind, leak.train, leak.heldout) == ("row", "chat", "plain")
+
+
+def test_a_speaker_in_capitals_and_conversations_as_text(tmp_path):
+    call = {"from": "Function_Call", "value": '{"name": "f", "arguments": {}}'}
+    turns = [
+        {"from": "Human", "value": "q"},
+        call,
+        {"from": "Observation", "value": "1"},
+        {"from": "GPT", "value": "a"},
+    ]
+    (plain,) = load(jsonl(tmp_path, {"conversations": turns})).rows
+    (text,) = load(jsonl(tmp_path, {"conversations": json.dumps(turns)})).rows
+    assert plain.messages == text.messages
+    assert plain.messages[1]["tool_calls"][0]["function"]["name"] == "f"
+
+
+def test_what_is_not_used_is_said(tmp_path):
+    loaded = load_rows(jsonl(tmp_path, {"messages": TALK, "parallel_tool_calls": False}))
+    (warning,) = loaded.problems
+    assert "'parallel_tool_calls' is not used" in warning.message

@@ -14,6 +14,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 FULL_IN_SAFETENSORS = "Error while serializing: I/O error: No space left on device (os error 28)"
 #: How torch.save does.
 TORCH_FULL = RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+TORCH_LAST = RuntimeError("basic_ios::clear: iostream error")
 TORCH_MEMORY = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: 9 bytes")
 
 
@@ -122,6 +123,7 @@ TRAINING: dict[str, Case] = {
     "a disk full in a checkpoint's weights": (
         lambda w: go(w.fail("peft.peft_model.safe_save_file", safetensors_full())), 10, "disk full"),
     "a disk full in a checkpoint's optimiser": (lambda w: go(w.fail("torch.save", TORCH_FULL)), 10, "disk full"),
+    "a disk full in the optimiser's last bytes": (lambda w: go(w.fail("torch.save", TORCH_LAST)), 10, "disk full"),
     "an output that holds a run of another recipe": (
         lambda w: w.cmd("train", w.recipe(), "--output", w.run()), 3, "another recipe"),
     "resume of nothing": (lambda w: w.cmd("train", "--resume", "gone"), 1, "is not a run folder"),

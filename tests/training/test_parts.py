@@ -147,6 +147,37 @@ def test_only_sealed_checkpoints_count_and_the_rest_goes(tmp_path):
     assert checkpoints.latest(tmp_path / "none") is None
 
 
+def test_a_checkpoint_with_other_content_is_passed_over_and_told(tmp_path, capsys):
+    for step in (1, 2, 3):
+        checkpoint(tmp_path, step)
+    weights = tmp_path / "checkpoint-3" / "weights"
+    weights.write_bytes(b"y" * 100)
+    assert checkpoints.latest(tmp_path).step == 2
+    told = capsys.readouterr().err
+    assert "checkpoint-3: changed since it was written: weights" in told
+    assert "goes on from step 2" in told
+    assert not weights.exists()
+
+
+def test_damaged_checkpoints_alone_are_an_error_and_stay(tmp_path):
+    for step in (1, 2):
+        (checkpoint(tmp_path, step) / "weights").write_bytes(b"y" * 100)
+    with pytest.raises(TrainingError, match="every checkpoint") as caught:
+        checkpoints.latest(tmp_path)
+    assert len(caught.value.problems) == 2
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(TrainingError, match="missing or damaged"):
+        checkpoints.at_step(tmp_path, 1)
+
+
+def test_a_seal_from_before_hashes_were_kept_knows_sizes(tmp_path):
+    folder = checkpoint(tmp_path, 1)
+    (folder / checkpoints.SEAL).write_text('{"weights": 100}')
+    assert checkpoints.latest(tmp_path).step == 1
+    (folder / checkpoints.SEAL).write_text('{"weights": 101}')
+    assert checkpoints.latest(tmp_path) is None
+
+
 def test_a_checkpoint_is_on_the_disk_before_it_is_sealed(tmp_path, monkeypatch):
     """Its files, their names and its own: whatever a power cut leaves of it, older ones may go after that."""
     folder = checkpoint(tmp_path, 1, sealed=False)

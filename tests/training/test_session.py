@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import sys
@@ -180,6 +181,12 @@ def change_weights(_run, base):
     save_file(tensors, file, metadata={"format": "pt"})
 
 
+def change_config(_run, base):
+    file = base / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "named"),
     [
@@ -187,9 +194,10 @@ def change_weights(_run, base):
         (change_rows("heldout.jsonl"), DataError, "heldout.jsonl: changed since the run was prepared"),
         (lambda run, _: run.heldout_file.unlink(), DataError, "heldout.jsonl: missing"),
         (change_weights, ModelError, "has changed since"),
+        (change_config, ModelError, "config.json has changed since"),
         (lambda _, base: shutil.rmtree(base), ModelError, "is no longer at"),
     ],
-    ids=["train", "heldout", "no heldout", "base", "no base"],
+    ids=["train", "heldout", "no heldout", "base", "settings", "no base"],
 )
 def test_a_run_does_not_go_on_with_something_else(tmp_path, monkeypatch, change, error, named):
     base = write_base(tmp_path / "base")
@@ -202,6 +210,20 @@ def test_a_run_does_not_go_on_with_something_else(tmp_path, monkeypatch, change,
             again()
         assert named in "\n".join([caught.value.message, *caught.value.problems])
     assert files.sha256_files(run.checkpoints_folder) == before
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json"])
+@pytest.mark.parametrize("end", ["head", "tail"])
+def test_a_damaged_checkpoint_gives_no_other_adapter(tmp_path, resolved, reference, monkeypatch, capsys, name, end):
+    run = stopped(monkeypatch, resolved, tmp_path / "run", 4)
+    file = run.checkpoints_folder / "checkpoint-4" / name
+    content = bytearray(file.read_bytes())
+    content[slice(0, 300) if end == "head" else slice(-300, None)] = bytes(300)
+    file.write_bytes(content)
+    training.resume(run.folder)
+    assert f"changed since it was written: {name}; it is removed" in capsys.readouterr().err
+    found, expected = weights(run), weights(reference)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_counts_go_on_where_the_checkpoint_was(tmp_path, base, reference, monkeypatch):

@@ -13,7 +13,15 @@ import torch
 from tinytraining import weights, write_recipe
 
 from edgetune import training
-from edgetune.errors import DataError, EdgetuneError, Interrupted, MissingExtra, ModelError, TrainingError
+from edgetune.errors import (
+    DataError,
+    EdgetuneError,
+    Interrupted,
+    MissingExtra,
+    ModelError,
+    ResourceError,
+    TrainingError,
+)
 from edgetune.run import open_run
 from edgetune.training import checkpoints, metrics_file, trainer
 from edgetune.training.keeper import ended
@@ -214,6 +222,31 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, base, monkeypatch
     with pytest.raises(TrainingError, match="at step 1"):
         train(tmp_path, base)
     assert checkpoints.latest(tmp_path / "run" / "checkpoints") is None
+
+
+def test_a_file_that_may_not_grow_leaves_no_half_checkpoint(tmp_path, base, reference, monkeypatch):
+    """As with a full disk, torch says so in words of its own."""
+    resource = pytest.importorskip("resource")
+    from transformers import Trainer
+
+    real, (before, most) = Trainer._save_optimizer_and_scheduler, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save(self, folder):
+        if self.state.global_step == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, most))
+        try:
+            real(self, folder)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_save_optimizer_and_scheduler", save)
+        with pytest.raises(ResourceError, match="disk full, or a limit on the size of files") as caught:
+            train(tmp_path, base)
+    folder = tmp_path / "run"
+    assert caught.value.hint == f"free some space, then: edgetune train --resume {folder}"
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["checkpoint-1", "checkpoint-2"]
+    assert same(weights(training.resume(folder)), weights(reference))
 
 
 def interrupted(monkeypatch, step, *where, **sections):
