@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgetune import __version__, console, files
-from edgetune.data.conversation import Conversation, write_rows
+from edgetune.data.conversation import Conversation, shared_system, write_rows
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import Leak, find_leaks, split, take
 from edgetune.errors import DataError, RecipeError
@@ -50,6 +51,7 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
         _warn_of_leaks(
             "validation", find_leaks(rows.train, rows.validation), "the checkpoint is chosen by what it learnt"
         )
+        _note_system(resolved, rows.train)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         run = create_run(resolved, folder, created=now, version=__version__)
     for name, conversations in vars(rows).items():
@@ -60,6 +62,15 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
     fixed = {"sources_sha256": sources, **_base_fields(base), **_hashes(run)}
     run.update_manifest(state="prepared", versions=_versions(), **fixed)
     return run
+
+
+def _note_system(resolved: Resolved, rows: Sequence[Conversation]) -> None:
+    """Say so where a system prompt that the model learns with would not travel with what is exported."""
+    if resolved.recipe.task.system is None and (shared := shared_system(rows)):
+        console.note(
+            "note: every row has the same system prompt, and the exported file would not bring it along; "
+            f"put it into the recipe: task.system: {json.dumps(shared, ensure_ascii=False)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
-from tinytraining import write_recipe
+from tinytraining import ROWS, write_recipe
 
 from edgetune import training
 from edgetune.cli import main
 from edgetune.data.reading import load_rows
+from edgetune.training.preparing import prepare_run
 
 
 def write(path, rows):
@@ -54,3 +55,12 @@ def test_data_check_looks_at_rows_for_validation(tmp_path, capsys):
     write(heldout, [{"prompt": "q1", "completion": "1"}])
     assert main(command) == 4
     assert f"{heldout}:1: is also in validation: {validation}:1" in capsys.readouterr().err
+
+
+def test_a_system_prompt_that_would_not_travel_is_told(tmp_path, base, capsys):
+    rows = [{"messages": [{"role": "system", "content": "Be brief."}, *row["messages"]]} for row in ROWS]
+    for name, system, told in (("without", None, True), ("with", "Be brief.", False)):
+        resolved = write_recipe(tmp_path / f"{name}-recipe", base, task={"system": system})
+        write(resolved.path.parent / "train.jsonl", rows[:24])
+        prepare_run(resolved, tmp_path / name, allow_scripts=False)
+        assert ('task.system: "Be brief."' in capsys.readouterr().err) == told
