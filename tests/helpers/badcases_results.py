@@ -135,7 +135,8 @@ EXPORTS: dict[str, Case] = {
     "limits without --auto": (export("--max-size", "90"), 2, "need --auto"),
     "unknown architecture": (lambda w: w.cmd("export", w.model(GPT2)), 7, "GPT2"),
     "a disk too small": (
-        lambda w: w.replace("shutil.disk_usage", no_space).cmd("export", w.model(), "--quant", "f32"), 10, "bytes free"),
+        lambda w: w.replace("shutil.disk_usage", no_space).cmd("export", w.model(), "--quant", "f32"),
+        10, "bytes free"),
     "a disk that fills up": (
         lambda w: w.fail("os.fsync", FULL).cmd("export", w.model(), "--quant", "f32"), 10, "disk full"),
     "a read-only disk": (
