@@ -10,8 +10,10 @@ from importlib import resources
 from pathlib import Path
 
 from edgetune import files
+from edgetune.data.reading import locate
 from edgetune.errors import ExportError, RecipeError
 from edgetune.exporters import exporter_names, find_exporter
+from edgetune.models.base import missing_source
 from edgetune.recipe import ExportSettings, Recipe, Resolved, resolve
 
 RECIPE_FILE = "recipe.yaml"
@@ -110,16 +112,20 @@ def check_recipe(path: Path) -> Recipe:
 
 
 def _missing_files(resolved: Resolved) -> Iterator[str]:
-    data, template = resolved.recipe.data, resolved.recipe.model.chat_template
-    named = {"model.chat_template": template}
-    if data.prepare is not None:
-        named["data.prepare.script"] = data.prepare.script
-    else:
-        named |= {"data.train": data.train, "data.heldout": data.heldout}
-        if data.train is None:
-            yield "data.train: required, unless data.prepare makes the rows"
+    data, model = resolved.recipe.data, resolved.recipe.model
+    named = {
+        "model.chat_template": model.chat_template,
+        "data.prepare.script": data.prepare.script if data.prepare else None,
+        "data.train": data.train,
+        "data.validation": data.validation,
+        "data.heldout": data.heldout,
+    }
+    if data.train is None and data.prepare is None:
+        yield "data.train: required, unless data.prepare makes the rows"
+    if missing := missing_source(model.source.strip(), resolved.path.parent):
+        yield f"model.source: {missing}"
     for key, value in named.items():
-        if value is not None and not value.startswith("hub:") and not resolved.locate(value).exists():
+        if value is not None and not value.startswith("hub:") and not locate(str(resolved.locate(value)))[0].exists():
             yield f"{key}: no such file: {resolved.locate(value)}"
 
 

@@ -50,10 +50,23 @@ def chat(
     from edgetune.runtimes.protocol import Decoding
     from edgetune.talk import Chosen, open_assistant, say, talk
 
+    asked = _asked(prompt)
     decoding = Decoding(max_new_tokens, temperature, top_p, seed)
     chosen = Chosen(subject, artifact, adapters, use)
     with open_assistant(chosen, system=system, threads=threads, decoding=decoding) as assistant:
-        if prompt is None:
+        if asked is None:
             talk(assistant, remember=history)
         else:
-            say(assistant, sys.stdin.read().strip() if prompt == "-" else prompt)
+            say(assistant, asked)
+
+
+def _asked(prompt: str | None) -> str | None:
+    """What --prompt asks; None: nothing was given.
+
+    Raises:
+        click.UsageError: it is empty.
+    """
+    asked = sys.stdin.read().strip() if prompt == "-" else prompt
+    if asked is not None and not asked.strip():
+        raise click.UsageError("--prompt is empty: there is nothing to answer")
+    return asked

@@ -5,7 +5,9 @@ Nothing is typed here twice: name, type, limits and help come from :mod:`edgetun
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
+
+from edgetune import console
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -31,6 +35,8 @@ else:
 _BARE_SECTIONS = frozenset({"method", "model", "task", "train"})
 #: Fields that say what their section is; their flag is the section: ``--model``, ``--method``.
 _SECTION_SAYS = frozenset({"kind", "source"})
+#: Variables that are no settings of a recipe.
+OTHER_VARIABLES = frozenset({"EDGETUNE_CACHE", "EDGETUNE_DEBUG", "EDGETUNE_OPTIMUM_PYTHON"})
 _ORIGINS: dict[ParameterSource, Origin] = {
     ParameterSource.COMMANDLINE: "flag",
     ParameterSource.ENVIRONMENT: "environment",
@@ -229,6 +235,7 @@ def overrides_of(ctx: click.Context) -> Overrides:
         click.BadParameter: ``auto`` and names were given together.
     """
     overrides: Overrides = {}
+    _warn_of_unknown_variables()
     for option in recipe_options():
         name, key = str(option.name), _key(option)
         value = ctx.params.pop(name)
@@ -236,6 +243,14 @@ def overrides_of(ctx: click.Context) -> Overrides:
         if origin is not None:
             overrides[key] = (_relocate(key, _join(value, option, ctx) if option.multiple else value), origin)
     return overrides
+
+
+def _warn_of_unknown_variables() -> None:
+    """A variable with a typing error changes nothing: that must not go unseen."""
+    known = {str(option.envvar) for option in recipe_options()} | OTHER_VARIABLES
+    for name in sorted(name for name in os.environ if name.startswith("EDGETUNE_") and name not in known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+        console.note(f"warning: {name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
 
 
 def _join(values: tuple[Any, ...], option: click.Option, ctx: click.Context) -> Any:

@@ -34,6 +34,7 @@ def train(
 
     if resume is not None:
         reject_with_resume(recipe, overrides, output)
+        tell_unused_variables(overrides)
         run = training.resume(resume)
     else:
         resolved = resolve_recipe(recipe, overrides)
@@ -51,3 +52,12 @@ def reject_with_resume(recipe: str | None, overrides: Overrides, output: Path | 
     flags = [key for key, (_, origin) in overrides.items() if origin == "flag"]
     if recipe or flags or output:
         raise click.UsageError("--resume takes its recipe and settings from the run: give nothing else")
+
+
+def tell_unused_variables(overrides: Overrides) -> None:
+    """Variables left over in the shell neither change nor forbid a resumed run; that is said."""
+    from edgetune.cli.options import variable
+
+    unused = [variable(key) for key, (_, origin) in overrides.items() if origin == "environment"]
+    if unused:
+        console.note(f"note: a resumed run keeps its settings; not used: {', '.join(unused)}")

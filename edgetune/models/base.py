@@ -86,6 +86,19 @@ def resolve_base(settings: ModelSettings, relative_to: Path) -> Base:
     return _from_folder(folder, settings, source, f"hub model {source} at revision {revision}", None)
 
 
+def missing_source(source: str, relative_to: Path) -> str | None:
+    """Why ``model.source`` cannot be found on this machine, or None; hubs are not asked."""
+    try:
+        if source.startswith("pkg:"):
+            _inside_package(source)
+            return None
+    except ModelError as error:
+        return error.message
+    path = (relative_to / Path(source).expanduser()).resolve()
+    on_hub = hub.is_hub_id(source) and not source.endswith(".gguf")
+    return None if path.exists() or on_hub else f"no such model: {path}"
+
+
 def gguf_path(source: str, relative_to: Path) -> Path | None:
     """The .gguf file that ``source`` names, or None when it names something else or nothing that is there.
 

@@ -156,7 +156,7 @@ def _announce(run: Run, machinery: Machinery) -> None:
     console.note(f"run: {run.folder}")
     for name, choice in choices.items():
         console.note(f"{name}: {choice}")
-    console.note(f"training {trainable / 1e6:.2f} M parameters")
+    console.note(f"training {trainable:,} parameters")
     run.update_manifest(
         state="training",
         trained_against=adapted.trained_against,

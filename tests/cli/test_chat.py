@@ -100,3 +100,10 @@ def test_bench_prints_json_on_stdout_only(model_file, capfd, tmp_path):
     out, _ = capfd.readouterr()
     assert json.loads(out)["schema_version"] == 2
     assert json.loads((tmp_path / "r.json").read_text()) == json.loads(out)
+
+
+def test_an_empty_prompt_is_no_question(tmp_path, capsys):
+    from edgetune.cli import main
+
+    assert main(["chat", str(tmp_path), "--prompt", " "]) == 2
+    assert "--prompt is empty" in capsys.readouterr().err

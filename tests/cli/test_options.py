@@ -176,3 +176,13 @@ def test_choices_are_completed():
     (option,) = [option for option in recipe_options() if option.opts[0] == "--scheduler"]
     context = click.Context(click.Command("x"))
     assert [item.value for item in option.type.shell_complete(context, option, "co")] == ["cosine", "constant"]
+
+
+def test_a_variable_that_is_no_setting_is_told(tmp_path, monkeypatch, capsys):
+    from edgetune.cli import main
+
+    monkeypatch.setenv("EDGETUNE_LEARNING_RAT", "1")
+    monkeypatch.setenv("EDGETUNE_CACHE", str(tmp_path))
+    assert main(["train", str(tmp_path / "gone.yaml")]) == 3
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert told == ["warning: EDGETUNE_LEARNING_RAT is not a setting; did you mean EDGETUNE_LEARNING_RATE?"]

@@ -76,10 +76,11 @@ def test_resume(calls, capsys, tmp_path):
     assert capsys.readouterr().out == f"{tmp_path}\n"
 
 
-def test_resume_ignores_the_environment(calls, monkeypatch, tmp_path):
+def test_resume_ignores_the_environment(calls, monkeypatch, tmp_path, capsys):
     """A variable left over in the shell must not change, nor forbid, a resumed run."""
     monkeypatch.setenv("EDGETUNE_RANK", "4")
     assert main(["train", "--resume", str(tmp_path)]) == 0
+    assert "not used: EDGETUNE_RANK" in capsys.readouterr().err
 
 
 def test_run_prints_the_result(recipe, calls, capsys):
