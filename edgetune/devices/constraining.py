@@ -31,8 +31,9 @@ _DEFINITIONS = {
     "prefill_tps": "prompt tokens / seconds until their logits are there, on this constrained host",
     "decode_tps": "new tokens / seconds to compute them one by one, on this constrained host",
 }
-#: More than its size so many times read from storage: weights were dropped for want of memory and read again.
-_REREAD = 1.5
+#: More than this share of the file read from storage once it has answered before: weights were dropped for want of
+#: memory and read again. So much may be read besides, of libraries.
+_REREAD, _LIBRARIES = 0.5, 32_000_000
 _SIGNAL_KILL = -9
 
 
@@ -153,8 +154,8 @@ def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[Verdict, str]:
     if not run.answer:
         return "would not fit", f"within {megabytes} ({limit.by}) the process could not get its memory"
     read = run.answer.get("read_bytes")
-    if read is not None and read > _REREAD * size:
-        again = f"{read / 1e6:.0f} MB of a file of {size / 1e6:.0f} MB"
+    if read is not None and read > _REREAD * size + _LIBRARIES:
+        again = f"{read / 1e6:.0f} MB, of a file of {size / 1e6:.0f} MB, after its first answer"
         return "reads weights again and again", f"within {megabytes} weights were dropped and read again: {again}"
     return "fits", f"ran within {megabytes} ({limit.by}), this package's own Python process included"
 

@@ -124,7 +124,7 @@ class Constrained(_Part):
     peak_rss: int | None
     anonymous: int | None
     read_bytes: int | None
-    """Read from storage meanwhile: more than the file's size means weights were dropped and read again."""
+    """Read from storage after its first answer: much means that weights were dropped and read again."""
 
 
 class Projected(_Part):

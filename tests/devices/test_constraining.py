@@ -48,13 +48,13 @@ def test_a_limit_that_is_too_small(tiny):
         (Run(-9, {}, 1), "out of memory"),
         (Run(0, {"error": "llama.cpp cannot make a context of 8192 tokens"}, 0), "would not fit"),
         (Run(1, {}, 0), "would not fit"),
-        (Run(0, {"tests": [], "read_bytes": 1600}, 0), "reads weights again and again"),
-        (Run(0, {"tests": [], "read_bytes": 1000}, 0), "fits"),
+        (Run(0, {"tests": [], "read_bytes": 60_000_000}, 0), "reads weights again and again"),
+        (Run(0, {"tests": [], "read_bytes": 50_000_000}, 0), "fits"),
         (Run(0, {"tests": [], "read_bytes": None}, 0), "fits"),
     ],
 )
 def test_verdicts(run, verdict):
-    assert constraining._judge(run, MemoryLimit("rlimit", None, 10**6), 1000)[0] == verdict
+    assert constraining._judge(run, MemoryLimit("rlimit", None, 10**6), 50_000_000)[0] == verdict
 
 
 def test_another_failure_is_no_verdict():
