@@ -29,6 +29,7 @@ PURPOSES = {
     "onnx": "run ONNX folders with ONNX Runtime",
     "onnx-export": "write ONNX folders (with train)",
     "eval": "score answers with ROUGE-L and chrF",
+    "report": "draw the pictures of edgetune report (train brings them too)",
     "smart-home": "prepare the data of the smart-home recipe",
     "tensorboard": "write TensorBoard logs while training",
     "all": "everything above",

@@ -100,7 +100,7 @@ ANY_TYPE = TypeLimits(0.45, 0.60)
 DEVIATIONS = 8.0
 #: How far a share may be off for each time that the rounding is larger than what is looked for. Over a base that was
 #: rounded before, the quantiser amplifies or swallows what is smaller than its step (decision 0007).
-GAIN = 0.10
+GAIN = 0.06
 #: A share that may be further off says nothing.
 BLURRED = 0.7
 

@@ -198,10 +198,13 @@ def test_ctrl_c_ends_the_runner_and_cleans_up(phone, tiny, tmp_path):
     slow = write_runner(
         tmp_path / "r" / "llama-bench", tmp_path / "log", body=f"echo $$ > {tmp_path}/pid; exec sleep 60"
     )
+    # A test run in the background inherits that Ctrl-C is ignored; a user's shell does not do that.
+    start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    start += "; from edgetune.cli import main; sys.exit(main(sys.argv[1:]))"
     words = [
         sys.executable,
-        "-m",
-        "edgetune",
+        "-c",
+        start,
         "device",
         "measure",
         str(tiny.path),

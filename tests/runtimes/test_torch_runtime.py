@@ -150,7 +150,9 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
     base = tiny_model("llama")
     base.save_pretrained(tmp_path / "base")
     wide = tiny_model("llama", hidden_size=48)
-    peft.get_peft_model(wide, peft.LoraConfig(r=4, target_modules=["q_proj"])).save_pretrained(tmp_path / "run/adapter")
+    peft.get_peft_model(wide, peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)).save_pretrained(
+        tmp_path / "run/adapter"
+    )
     tiny_tokenizer().save_pretrained(tmp_path / "run" / "tokenizer")
     _write_run(tmp_path / "run", tmp_path / "base", "base", [])
     with pytest.raises(ModelError, match="does not fit its base"):

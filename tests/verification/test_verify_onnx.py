@@ -271,6 +271,8 @@ def test_portable_needs_neither_run_nor_torch(make):
     assert Verifier(run, quick=True).verify(artifact, portable=True).passed
     assert {check.name: check.passed for check in verify_portable(artifact).checks} == {
         "file": True,
+        "metadata": True,
         "prompts": True,
         "distributions": True,
+        "endings": True,
     }
