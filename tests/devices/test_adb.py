@@ -23,7 +23,8 @@ from edgetune.errors import ArtifactError, DeviceError
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
-def test_a_phone_is_measured_and_left_as_it_was(phone, tiny, runner, tmp_path):
+def test_a_phone_is_measured_and_left_as_it_was(phone, tiny, tmp_path):
+    runner = write_runner(tmp_path / "runner" / "llama-bench", tmp_path / "runner.log", body="sleep 2")  # to be seen
     report = measure(tiny, AdbTransport(), Plan(runner, Load(depths=(0, 256))), None)
     found = report.measured
     assert report.how == "measured on a device"
