@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fakephone import write_runner
 
 from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.ssh import SshTransport
@@ -99,7 +100,8 @@ def server(running):
 
 
 @needs_sshd
-def test_a_board_is_measured_and_left_as_it_was(server, tiny, runner, tmp_path, monkeypatch):
+def test_a_board_is_measured_and_left_as_it_was(server, tiny, tmp_path, monkeypatch):
+    runner = write_runner(tmp_path / "runner" / "llama-bench", tmp_path / "runner.log", body="sleep 2")  # to be seen
     monkeypatch.setattr(SshTransport, "parent", str(tmp_path))
     report = measure(tiny, server.open(), Plan(runner), None)
     found = report.measured
