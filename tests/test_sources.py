@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from tinyruns import write_base
-from tinytraining import write_recipe
+from tinytraining import weights, write_recipe
 
 from edgetune import training
 from edgetune.cli import main
@@ -87,8 +87,11 @@ def test_a_run_from_before_sources_were_recorded_goes_on(tmp_path, base):
     resolved = write_recipe(tmp_path / "recipe", base, train=SHORT)
     run = training.train(resolved, tmp_path / "run")
     run.update_manifest(sources_sha256={})
+    trained = weights(run)
     edit(tmp_path / "recipe" / "train.jsonl")
-    training.train(resolved, tmp_path / "run")
+    found = training.train(resolved, tmp_path / "run")
+    assert (found.manifest.state, found.manifest.sources_sha256) == ("trained", {})
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in weights(found).items()), "it is left alone"
 
 
 def test_equal_recipes_in_two_folders_are_two_runs(tmp_path, base):
