@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: What a checkpoint holds besides the state of the training: names begin so.
 RESULT_FILES = ("adapter_", "model", "config.json", "generation_config.json")
 
+#: Fewer are worth a word. A round number, not a measured one: what a step teaches depends on rows and rate.
+FEW_STEPS = 100
+
 
 def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
     """Store the best checkpoint's weights as the run's result, with the plot and the figures.
@@ -51,3 +54,17 @@ def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
         },
     )
     console.note(f"best evaluation loss {parts.best_loss:.4f} at step {parts.best_step}")
+    if parts.clock.share >= 1 and trainer.state.global_step < trainer.state.max_steps:
+        console.note(cut_short(trainer.state.global_step, trainer.state.max_steps))
+
+
+def cut_short(steps: int, planned: int) -> str:
+    """What ``train.max_minutes`` left undone.
+
+    >>> cut_short(580, 1048)
+    'train.max_minutes ended the training after 580 of 1048 steps'
+    """
+    said = f"train.max_minutes ended the training after {steps} of {planned} steps"
+    if steps >= FEW_STEPS:
+        return said
+    return f"warning: {said}: the model has hardly been trained; give it more with --max-minutes, or a faster machine"

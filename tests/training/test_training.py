@@ -24,6 +24,7 @@ from edgetune.errors import (
 )
 from edgetune.run import open_run
 from edgetune.training import checkpoints, metrics_file, trainer
+from edgetune.training.finishing import FEW_STEPS, cut_short
 from edgetune.training.keeper import ended
 from edgetune.training.schedule import Clock
 from edgetune.training.watch import Watch
@@ -180,7 +181,7 @@ def test_early_stopping(tmp_path, base, monkeypatch):
     assert run.manifest.state == "trained"
 
 
-def test_max_minutes_ends_with_a_result(tmp_path, base):
+def test_max_minutes_ends_with_a_result(tmp_path, base, capsys):
     run = train(tmp_path, base, train={"max_steps": 100_000, "max_minutes": 0.02, "evaluate_every": 50_000})
     result = run.manifest.result
     assert result["steps"] < 100_000
@@ -188,6 +189,13 @@ def test_max_minutes_ends_with_a_result(tmp_path, base):
     assert result["best_step"] == result["steps"]
     rates = [e["learning_rate"] for e in metrics_file.read(run.metrics_file) if e["event"] == "step"]
     assert rates[-1] < 0.2 * max(rates)
+    assert f"train.max_minutes ended the training after {result['steps']} of 100000 steps" in capsys.readouterr().err
+
+
+def test_a_run_that_hardly_began_says_so():
+    assert "hardly been trained" not in cut_short(FEW_STEPS, 1000)
+    assert cut_short(FEW_STEPS - 1, 1000).startswith("warning: ")
+    assert "--max-minutes" in cut_short(38, 1000)
 
 
 def test_nan_is_an_error_and_nothing_is_written_after(tmp_path, base, monkeypatch):
