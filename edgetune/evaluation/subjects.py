@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgetune import __version__, files
 from edgetune.adapters.tuned import trained_base
-from edgetune.adapters.unchanged import require_tokenizer
+from edgetune.adapters.unchanged import require_as_trained, require_tokenizer
 from edgetune.artifact import Artifact, read_artifact, require_whole
 from edgetune.data.reading import load_rows
 from edgetune.errors import EdgetuneError
@@ -103,7 +103,8 @@ def evaluate_run(
         again: compute it even if it is stored.
 
     Raises:
-        EdgetuneError: the run is not trained yet; else see :func:`edgetune.evaluation.evaluate.evaluate`.
+        EdgetuneError: the run is not trained yet, or is not what training wrote; else see
+            :func:`edgetune.evaluation.evaluate.evaluate`.
     """
     if isinstance(subject, Path | Artifact):
         artifact = on_base(subject if isinstance(subject, Artifact) else read_artifact(subject))
@@ -111,6 +112,8 @@ def evaluate_run(
         opening = artifact_opening(artifact)
     else:
         opening = base_opening(run) if subject == "base" else tuned_opening(run)
+        if subject == "tuned":
+            require_as_trained(run)  # a stored figure is not one of a changed tokenizer
     name = opening.name if data is None else f"{opening.name}-{files.sha256_file(data)[:8]}"
     stored = run.evaluation_file(name)
     return measure(opening, data or run.heldout_file, Settings.of(run.recipe, limit), stored, again=again)

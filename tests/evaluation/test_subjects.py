@@ -11,12 +11,13 @@ from tinymodels import tiny_tokenizer
 
 from edgetune import files
 from edgetune.data.reading import load_rows
-from edgetune.errors import DataError, EdgetuneError
+from edgetune.errors import DataError, EdgetuneError, ModelError
 from edgetune.evaluation.evaluate import Subject, evaluate
 from edgetune.evaluation.loss import torch_losses
 from edgetune.evaluation.record import load
 from edgetune.evaluation.report import Wanted, report
 from edgetune.evaluation.subjects import choose_rows, evaluate_run
+from edgetune.models import hash_tokenizer, load_tokenizer
 from edgetune.models.gguf_base import dequantised
 from edgetune.models.loading import load_model
 from edgetune.recipe import resolve
@@ -48,6 +49,20 @@ def test_a_stored_evaluation_is_used_until_something_it_rests_on_changes(make_ru
         file.write(json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}))
     evaluate_run(run, "tuned", limit=3)
     assert counted == ["tuned"] * 5
+
+
+def test_a_stored_evaluation_does_not_stand_for_a_changed_tokenizer(make_run):
+    run = make_run()
+    run.update_manifest(tokenizer_sha256=hash_tokenizer(load_tokenizer(run.tokenizer_folder)))
+    evaluate_run(run, "tuned")
+    path = run.tokenizer_folder / "tokenizer.json"
+    vocabulary = json.loads(path.read_text())
+    first, second, *_ = vocabulary["model"]["vocab"]
+    words = vocabulary["model"]["vocab"]
+    words[first], words[second] = words[second], words[first]
+    path.write_text(json.dumps(vocabulary))
+    with pytest.raises(ModelError, match="tokenizer"):
+        evaluate_run(run, "tuned")
 
 
 def test_a_gguf_base_runs_in_llama_cpp_and_says_so(make_run, tmp_path):
