@@ -71,14 +71,29 @@ def _block(title: str, which: str, evaluation: Evaluation) -> list[str]:
 
 
 def _figures(evaluations: Sequence[Evaluation]) -> Table:
-    from rich.table import Table
-
-    table = Table("figure", *(_heading(evaluation) for evaluation in evaluations), title_justify="left")
+    table = _table("", "figure", *(_heading(evaluation) for evaluation in evaluations))
     names = dict.fromkeys(score.name for evaluation in evaluations for score in evaluation.scores)
     for name in names:
         cells = [{score.name: score for score in evaluation.scores}.get(name) for evaluation in evaluations]
         table.add_row(name, *(_with_interval(score) if score else "" for score in cells))
     return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    """A table without lines between columns: three subjects with their intervals fit into 80 characters."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        *headings,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
 
 
 def _heading(evaluation: Evaluation) -> str:
@@ -99,9 +114,8 @@ def number(value: float) -> str:
 
 
 def _differences(comparison: Comparison) -> Table:
-    from rich.table import Table
-
-    table = Table(f"{comparison.before} → {comparison.after}", "before", "after", "difference", "")
+    title = f"\n{comparison.before} → {comparison.after}"
+    table = _table(title, "figure", "before", "after", "difference", "")
     for difference in comparison.differences:
         interval = f"{difference.value:+.3f} \\[{difference.low:+.3f}, {difference.high:+.3f}]"
         verdict = "" if difference.certain else "could be chance"
