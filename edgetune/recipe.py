@@ -325,12 +325,21 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def _near(path: Path) -> str:
+    """``; did you mean 'recipes/mine.yaml'?`` where a file or a folder nearby is nearly called so."""
+    there = path.parent
+    while not there.is_dir():
+        path, there = there, there.parent
+    match = difflib.get_close_matches(path.name, [file.name for file in there.iterdir()], 1)
+    return f"; did you mean '{there / match[0]}'?" if match else ""
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(
-            f"no such recipe: {path}", hint="edgetune recipes list shows those that come with edgetune"
+            f"no such recipe: {path}{_near(path)}", hint="edgetune recipes list shows those that come with edgetune"
         ) from error
     except IsADirectoryError as error:
         raise RecipeError(f"{path} is a folder, not a recipe file", hint=f"try {path / 'recipe.yaml'}") from error

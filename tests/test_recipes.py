@@ -64,6 +64,12 @@ def test_missing_file_is_reported_as_a_file(some, tmp_path):
         resolve(find_recipe(str(tmp_path / "missing.yaml")))
 
 
+def test_a_misspelt_file_is_told_its_neighbour(some, tmp_path):
+    (tmp_path / "kitchen").mkdir()
+    with pytest.raises(RecipeError, match="did you mean '.*kitchen'"):
+        resolve(find_recipe(str(tmp_path / "kitchn" / "recipe.yaml")))
+
+
 def test_copy(some, tmp_path):
     folder = copy_recipe("smart-home", tmp_path / "copy")
     assert sorted(file.name for file in folder.iterdir()) == ["prepare.py", "recipe.yaml"]

@@ -127,7 +127,7 @@ class DataReport:
             files = " and ".join(file.source for file in self.files)
             raise DataError(
                 f"{files}: {len(errors)} problem{'s' if len(errors) > 1 else ''}",
-                hint="mend these rows, then check again",
+                hint="mend this, then check again",
                 problems=[str(problem) for problem in errors],
             )
 

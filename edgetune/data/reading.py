@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,13 +136,27 @@ def _convert(source: str, records: Records, format: str) -> LoadedRows:
     if chosen is None:
         keys = ", ".join(f"'{key}'" for key in list(sample[0])[:8])
         known = "; ".join(f"{name}: {layout.keys}" for name, layout in FORMATS.items())
-        advice = _in_lower_case(sample[0])
+        advice = _in_lower_case(sample[0]) or _alike(sample[0])
         problems.append(Problem(source, f"no known format has the keys {keys}{advice} (known are {known})"))
         return LoadedRows((), None, reason, tuple(problems), source, total)
     rows, found = convert(records.rows, chosen, source)
     reason = f"{reason}; {records.remark}" if records.remark else reason
     ordered = sorted([*problems, *found], key=lambda problem: _line(problem.where))
     return LoadedRows(tuple(rows), chosen, reason, tuple(ordered), source, total)
+
+
+def _alike(row: Mapping[str, Any]) -> str:
+    """Advice where a key is nearly one of a format that has the others: a slip of the pen."""
+    signatures = [signature for layout in FORMATS.values() for signature in layout.signatures]
+    slips = [
+        (difflib.SequenceMatcher(None, wanted, key).ratio(), wanted, key)
+        for signature in signatures
+        for wanted in [name for name in signature if name not in row]
+        for key in row
+        if key not in signature and set(signature) - set(row) == {wanted}
+    ]
+    likeness, wanted, key = max(slips, default=(0.0, "", ""))
+    return f"; did you mean '{wanted}' by '{key}'?" if likeness > 0.7 else ""
 
 
 def _in_lower_case(row: Mapping[str, Any]) -> str:

@@ -209,6 +209,7 @@ FILE_FAULTS = {
     "blank.txt": (b" \n\n", "holds no rows"),
     "latin.txt": (b"caf\xe9", "is not UTF-8"),
     "nul.txt": (b"a\0b", "holds a NUL character"),
+    "slip.csv": (b"question,answr\nhi,there\n", "did you mean 'answer' by 'answr'?"),
     "keys.jsonl": (b'{"q": 1}', "no known format has the keys 'q' (known are messages: messages"),
     "bare.jsonl": (b"{}", "no known format"),
 }
