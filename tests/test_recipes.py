@@ -66,7 +66,7 @@ def test_missing_file_is_reported_as_a_file(some, tmp_path):
 
 def test_a_misspelt_file_is_told_its_neighbour(some, tmp_path):
     (tmp_path / "kitchen").mkdir()
-    with pytest.raises(RecipeError, match="did you mean '.*kitchen'"):
+    with pytest.raises(RecipeError, match=r"did you mean '.*kitchen'"):
         resolve(find_recipe(str(tmp_path / "kitchn" / "recipe.yaml")))
 
 
