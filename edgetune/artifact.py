@@ -67,6 +67,8 @@ class ArtifactManifest(BaseModel):
     licence: str | None = None
     run: str | None = None
     """Name of the run it came from."""
+    quantiser: str | None = None
+    """What rounded the values, with its version."""
     importance_sha256: str | None = None
     """Hash of the file that said how strongly each input is used (llama.cpp's imatrix), where the types minded it."""
     adapter_base: str | None = None
