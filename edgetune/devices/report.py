@@ -49,6 +49,12 @@ class DeviceState(_Part):
     battery_c: float | None
     on_power: bool | None
 
+    @property
+    def title(self) -> str:
+        """What the device says it is."""
+        names = [name for name in (self.model, self.soc or self.cpu, self.system) if name]
+        return ", ".join(names) or "unknown device"
+
 
 class Timing(_Part):
     """One row of the runner: so many tokens of a prompt, or so many new ones, behind ``depth`` tokens."""
@@ -162,6 +168,13 @@ class DeviceReport(_Part):
     def device(self) -> str:
         """What people call the device, or the devices."""
         return ", ".join(device.title for device in self.devices)
+
+    @property
+    def place(self) -> str:
+        """Where it was measured, without what only its user knows: no serial number, no name of a user or a host."""
+        if self.how == "measured on this host":
+            return "this host"
+        return self.device or (self.measured.before.title if self.measured else "")
 
     def write(self, path: Path) -> None:
         """Store it as JSON, whole or not at all."""

@@ -36,18 +36,13 @@ def report_text(report: DeviceReport) -> str:
 
 
 def _measured(found: Measured) -> Iterator[str]:
-    yield f"{_device(found.before)}  over {found.over}: {found.where}"
+    yield f"{found.before.title}  over {found.over}: {found.where}"
     yield f"context: {found.context}"
     yield f"{found.runner}, {found.threads} threads, processor mask {found.mask or 'none'}"
     yield f"before: {_state(found.before)}"
     yield f"after:  {_state(found.after)}"
     if found.watch.peak_rss is not None:
         yield f"memory of the runner: peak RSS {found.watch.peak_rss / 1e6:.0f} MB"
-
-
-def _device(state: DeviceState) -> str:
-    names = [name for name in (state.model, state.soc or state.cpu, state.system) if name]
-    return ", ".join(names) or "unknown device"
 
 
 def _state(state: DeviceState) -> str:

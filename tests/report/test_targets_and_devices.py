@@ -139,6 +139,56 @@ def test_kinds_of_evidence_stay_apart(with_devices):
     assert "q8_0: on this host not limited: bandwidth." in found.notes
 
 
+def of_devices(folder, change):
+    """The section where the measured report is another."""
+    evidence = read_evidence(folder)
+    shipped = tuple(
+        dataclasses.replace(one, devices=tuple(change(report) if report.measured else report for report in one.devices))
+        for one in evidence.shipped
+    )
+    return section(report_of(dataclasses.replace(evidence, shipped=shipped)), "devices")
+
+
+def named(report, **changes):
+    """The measured report as it is without --device, from a host with a user's name in it."""
+    state = report.measured.before.model_copy(update={"model": "Raspberry Pi 5 Model B", "soc": "bcm2712"})
+    measured = report.measured.model_copy(update={"where": "alice@host.lan", "before": state})
+    return report.model_copy(update={"devices": (), "measured": measured, **changes})
+
+
+def test_a_device_without_a_name_is_called_what_it_says_it_is(with_devices):
+    found = of_devices(with_devices.folder, named)
+    assert {row[1].text for row in found.tables[0].rows} == {"Raspberry Pi 5 Model B, bcm2712"}
+    assert "alice" not in found.model_dump_json()
+
+
+def test_this_host_is_no_device(with_devices):
+    def local(report):
+        return named(report, how="measured on this host", devices=report.devices)
+
+    found = of_devices(with_devices.folder, local)
+    assert {row[1].text for row in found.tables[0].rows} == {"this host"}
+    assert "alice" not in found.model_dump_json()
+
+
+def test_a_figure_keeps_the_definition_of_its_kind(with_devices):
+    words = {one.word: one.text for one in section(build(with_devices.folder), "devices").definitions}
+    assert words["decode_tps"] == "as llama-bench times it"
+
+
+def test_of_two_projections_the_newer_counts(with_devices):
+    path = with_devices.folder / "devices" / "q8_0-projected.json"
+    former = json.loads(path.read_text())
+    newer = former | {"created": "2026-01-02T11:00:00+00:00", "projected": former["projected"][:1]}
+    newer["projected"] = [newer["projected"][0] | {"low": 1.0, "middle": 2.0, "high": 3.0}]
+    other = path.with_name("a-newer.json")
+    other.write_text(json.dumps(newer))
+    rows = section(build(with_devices.folder), "devices").charts[0].table.rows
+    other.unlink()
+    assert len(rows) == len(former["projected"])
+    assert [row[3].text for row in rows[:2]] == ["1.00 to 3.00", "42.0 to 78.0"]
+
+
 def test_projected_is_said_wherever_it_is_shown(with_devices):
     page = to_html(build(with_devices.folder))
     assert '<span class="badge warn">projected</span>' in page
