@@ -10,6 +10,7 @@ import pytest
 from reportextras import held, swept, verdict, write_device_reports
 from reportruns import FOUR, write_report_run
 
+from edgetune.report.benchmark import Benchmark
 from edgetune.report.building import build, report_of
 from edgetune.report.evidence import read_evidence
 from edgetune.report.html import to_html
@@ -80,17 +81,57 @@ def test_the_newest_verdict_of_a_target_counts(evidence):
 
 
 def test_a_lower_limit_says_what_is_too_little(evidence):
-    slow = verdict("missed", 8.0, 10.0, objective={"at_most": None, "at_least": 10.0, "unit": "tokens/s"}, beyond=2.0)
+    slow = verdict("missed", 8.0, beyond=2.0, at_most=None, at_least=10.0, unit="tokens/s")
     report = report_of(changed(evidence, q8_0=lambda b: (held(b[0], slow),)))
     assert "≥ 10 tokens/s, 2.00 tokens/s (20%) too little" in why(report)["q8_0"]
 
 
 def test_the_budget_of_a_target_is_drawn(evidence):
-    budget = verdict(objective={"metric": "peak_rss", "statistic": "max", "at_most": 400.0, "unit": "MB"}, value=335.0)
-    report = report_of(changed(evidence, q8_0=lambda b: (held(b[0], budget),)))
-    memory = section(report, "memory")
-    assert [mark.x for mark in memory.charts[0].marks] == [400.0]
-    assert "above it: f16" in memory.lead
+    for limit, unit in ((400.0, "MB"), (0.4, "GB")):
+        budget = verdict(value=0.8 * limit, limit=limit, metric="peak_rss", statistic="max", unit=unit)
+        report = report_of(changed(evidence, q8_0=lambda b, budget=budget: (held(b[0], budget),)))
+        memory = section(report, "memory")
+        assert [mark.x for mark in memory.charts[0].marks] == [400.0]
+        assert "above it: f16" in memory.lead
+
+
+def test_memory_is_the_median_of_the_processes(evidence):
+    def looked_at(*peaks):
+        def change(benches):
+            report = benches[0].report
+            memory = tuple(report.memory[0].model_copy(update={"peak_rss": int(peak * 1e6)}) for peak in peaks)
+            return (Benchmark(report.model_copy(update={"memory": memory})),)
+
+        return change
+
+    both = changed(evidence, q8_0=looked_at(100, 300, 200, 400), f16=looked_at())
+    rows = section(report_of(both), "memory").charts[0].table.rows
+    assert [(row[0].text, row[1].value) for row in rows] == [("q8_0", 250.0)]
+    neither = changed(evidence, q8_0=looked_at(), f16=looked_at())
+    assert "memory" not in [one.id for one in report_of(neither).sections]
+
+
+def test_a_command_names_only_a_target_that_there_is(evidence):
+    opened = verdict("not judged", None)
+    for target in ("limits.yaml", "voice-assistant and limits.yaml"):
+        both = changed(evidence, q8_0=lambda b, target=target: (held(b[0], opened, target=target),))
+        found = report_of(both).recommendation
+        assert (found.decision, found.next) == ("not yet", None)
+        assert f"not measured against {target}" in why(report_of(both))["f16"]
+
+
+def test_an_artifact_has_one_colour(tmp_path):
+    """Also where another one has no place in a chart."""
+    run = write_report_run(tmp_path / "run", FOUR[:3], rows=60)
+    run.evaluation_file("smart-home-f16").unlink()
+    report = build(run.folder)
+    colours = {}
+    for chart in report.charts:
+        for series in chart.series:
+            if series.name in ("q8_0", "q4_k_m"):
+                colours.setdefault(series.name, set()).add(series.colour)
+    assert any(chart.id == "front-size" for chart in report.charts)
+    assert colours == {"q8_0": {"c2"}, "q4_k_m": {"c3"}}
 
 
 def test_the_highest_rate_is_told(evidence):
