@@ -8,7 +8,7 @@ from pathlib import Path
 from edgetune.artifact import Artifact
 from edgetune.devices.report import DeviceReport
 from edgetune.files import sha256_text
-from edgetune.run import Run, is_run
+from edgetune.run import run_around
 
 #: Folder of a run that holds them.
 FOLDER = "devices"
@@ -20,7 +20,7 @@ def keep(report: DeviceReport, artifact: Artifact) -> Path | None:
     Returns:
         Where, or None: the artifact does not lie in a run.
     """
-    run = next((Run(folder) for folder in artifact.path.resolve().parents if is_run(folder)), None)
+    run = run_around(artifact.path)
     if run is None:
         return None
     path = run.folder / FOLDER / f"{_name(report, artifact.path.name)}.json"

@@ -22,8 +22,11 @@ class Subject(_Part):
 
     name: str
     file: str
+    """The one that the runtime opens."""
     sha256: str
+    """Of that file."""
     size_bytes: int
+    """Of all files together, those of the base beneath an adapter included."""
     precision: str | None
     bytes_per_token: int
     """Of the weights, read from the real tensors."""
@@ -120,11 +123,15 @@ class Limits(_Part):
     not_limited: tuple[str, ...]
 
 
+#: What a constrained run says of the memory.
+Verdict = Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
+
+
 class Constrained(_Part):
     """A run on this host within a device's cores and memory. Its speed is this host's, not the device's."""
 
     limits: Limits
-    verdict: Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
+    verdict: Verdict
     reason: str
     tests: tuple[Timing, ...]
     peak_rss: int | None

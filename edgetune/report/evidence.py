@@ -65,8 +65,7 @@ class Shipped:
     @property
     def size_bytes(self) -> int:
         """Of everything that a device needs: also of the base beneath an adapter."""
-        beneath = self.artifact.beneath
-        return self.manifest.size_bytes + (beneath.manifest.size_bytes if beneath and beneath.manifest else 0)
+        return self.artifact.size_bytes
 
 
 @dataclass(frozen=True)
