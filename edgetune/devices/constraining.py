@@ -24,7 +24,7 @@ from edgetune.devices.device import Device
 from edgetune.devices.footprint import read_footprint
 from edgetune.devices.llama_bench import Load, figures
 from edgetune.devices.measuring import subject_of
-from edgetune.devices.report import Constrained, DeviceReport, Limits, Timing, Verdict
+from edgetune.devices.report import Constrained, DeviceReport, Limits, MemoryVerdict, Timing
 from edgetune.devices.stamp import now
 from edgetune.devices.transport import Answer
 from edgetune.errors import EdgetuneError, ResourceError
@@ -144,7 +144,7 @@ def _is_memory(text: str) -> bool:
     return any(word in text.lower() for word in (*words, "unable to allocate"))
 
 
-def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[Verdict, str]:
+def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[MemoryVerdict, str]:
     """The verdict with its reason.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgetune import files
+from edgetune.bench.objective import Verdict
 from edgetune.devices.device import Device
 from edgetune.devices.transport import Over
 from edgetune.errors import ArtifactError
@@ -124,14 +125,14 @@ class Limits(_Part):
 
 
 #: What a constrained run says of the memory.
-Verdict = Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
+MemoryVerdict = Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
 
 
 class Constrained(_Part):
     """A run on this host within a device's cores and memory. Its speed is this host's, not the device's."""
 
     limits: Limits
-    verdict: Verdict
+    verdict: MemoryVerdict
     reason: str
     tests: tuple[Timing, ...]
     peak_rss: int | None
@@ -170,6 +171,9 @@ class DeviceReport(_Part):
     projected: tuple[Projected, ...] = ()
     figures: tuple[Figure, ...] = ()
     warnings: tuple[str, ...] = ()
+    target: str | None = None
+    """What the verdicts hold it to: a target's name, a file's, or both."""
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def device(self) -> str:
@@ -181,6 +185,8 @@ class DeviceReport(_Part):
         """Where it was measured, without what only its user knows: no serial number, no name of a user or a host."""
         if self.how == "measured on this host":
             return "this host"
+        if self.constrained:
+            return f"this host, limited as {self.device}"
         return self.device or (self.measured.before.title if self.measured else "")
 
     def write(self, path: Path) -> None:

@@ -32,6 +32,9 @@ def report_text(report: DeviceReport) -> str:
         at = f" at depth {figure.depth}" if figure.depth else ""
         lines.append(f"{figure.name + at:<26}{value:>24}  {figure.definition} (median ± MAD, {figure.samples} samples)")
     lines += [f"warning: {warning}" for warning in report.warnings]
+    if report.target:
+        lines += [f"held to {report.target}", *(f"  {verdict.text}" for verdict in report.verdicts)]
+        lines += [] if report.verdicts else ["  no objectives: give some with --slo FILE"]
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edgetune.devices.report import DeviceReport
 from edgetune.ladder.record import Limits
 from edgetune.report.benchmark import Benchmark, by_how_much, find_figure
 from edgetune.report.cells import megabytes, percent, score_number, short
@@ -20,7 +21,7 @@ def rule(min_retention: float) -> tuple[str, ...]:
     return (
         "Verified: `edgetune verify` passed on the files as they are now. What is unverified is never recommended.",
         f"Better than the untuned base for sure, with at least {percent(min_retention)} of the gain left.",
-        "Every target that any artifact of the run was held to is met.",
+        "Every target that any artifact of the run was held to is met; on devices, nothing that was judged is missed.",
         "Not certainly worse at the task than the best that is left (95 % interval over the same rows).",
         "Of what then remains, the smallest; of equal sizes the quicker one.",
     )
@@ -45,7 +46,8 @@ def choose(evidence: Evidence, quality: Quality) -> Recommendation:
     limit = evidence.recipe.verify.min_retention
     limit = Limits().min_retention if limit is None else limit  # as edgetune export --auto asks for
     targets = list(dict.fromkeys(target for one in evidence.shipped for target in one.held))
-    judged = [_judge(one, quality, limit, targets) for one in evidence.shipped]
+    on_devices = list(dict.fromkeys(held for one in evidence.shipped for held in one.held_on_devices))
+    judged = [_judge(one, quality, limit, targets, on_devices) for one in evidence.shipped]
     passing = [one.shipped for one in judged if one.passes]
     if not passing:
         return _none(judged, limit)
@@ -86,7 +88,9 @@ def choose(evidence: Evidence, quality: Quality) -> Recommendation:
     )
 
 
-def _judge(shipped: Shipped, quality: Quality, limit: float, targets: Sequence[str]) -> _Judged:
+def _judge(
+    shipped: Shipped, quality: Quality, limit: float, targets: Sequence[str], on_devices: Sequence[tuple[str, str]]
+) -> _Judged:
     judged = _Judged(shipped)
     path = f"RUN/exports/{shipped.label}"
     if shipped.verification is None:
@@ -105,7 +109,19 @@ def _judge(shipped: Shipped, quality: Quality, limit: float, targets: Sequence[s
         judged.fails.append(f"{percent(gain.value)} {interval} of the gain is left, {percent(limit)} are asked for")
     for target in targets:
         _hold(judged, target, shipped.held.get(target))
+    for target, place in on_devices:
+        _hold_on_device(judged, f"{target} on {place}", shipped.held_on_devices.get((target, place)))
     return judged
+
+
+def _hold_on_device(judged: _Judged, what: str, report: DeviceReport | None) -> None:
+    """Add what a device says of an artifact. What its runner cannot measure stands in nobody's way."""
+    if report is None:
+        judged.unknown.append(f"not held to {what}")
+        return
+    missed = [f"{one.objective.text}, {by_how_much(one)}" for one in report.verdicts if one.outcome == "missed"]
+    if missed:
+        judged.fails.append(f"misses {what} ({'; '.join(missed)})")
 
 
 def _hold(judged: _Judged, target: str, bench: Benchmark | None) -> None:

@@ -230,6 +230,37 @@ def test_of_two_projections_the_newer_counts(with_devices):
     assert [row[3].text for row in rows[:2]] == ["1.00 to 3.00", "42.0 to 78.0"]
 
 
+def test_what_a_device_misses_is_not_recommended(with_devices):
+    """And what was not measured there is not known; what its runner cannot judge stands in nobody's way."""
+    evidence = read_evidence(with_devices.folder)
+    decode = {"metric": "decode", "statistic": "median", "at_most": None, "at_least": 60.0, "unit": "tokens/s"}
+    opened = verdict("not judged", None)
+
+    def recommend(*verdicts):
+        shipped = tuple(
+            dataclasses.replace(
+                one,
+                devices=tuple(
+                    report.model_copy(update={"target": "raspberry-pi-5", "verdicts": verdicts})
+                    for report in one.devices
+                    if report.measured
+                ),
+            )
+            for one in evidence.shipped
+        )
+        return report_of(dataclasses.replace(evidence, shipped=shipped))
+
+    missed = recommend(verdict("missed", 54.0, beyond=6.0, **decode), opened)
+    where = "raspberry-pi-5 on Raspberry Pi 5 (8 GB)"
+    assert why(missed)["q8_0"] == f"misses {where} (decode median ≥ 60 tokens/s, 6.00 tokens/s (10%) too little)"
+    assert why(missed)["f16"] == f"not held to {where}"
+    assert missed.recommendation.decision == "not yet"
+    notes = section(missed, "devices").notes
+    assert f"q8_0: {where}: first_clause p95 ≤ 300 ms: not judged, 60 samples; p99 needs 299." in notes
+    met = recommend(verdict("met", 66.0, beyond=-6.0, **decode), opened)
+    assert met.recommendation.artifact == "q8_0"
+
+
 def test_projected_is_said_wherever_it_is_shown(with_devices):
     page = to_html(build(with_devices.folder))
     assert '<span class="badge warn">projected</span>' in page

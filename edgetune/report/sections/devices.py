@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgetune.devices.report import DeviceReport, Limits
+from edgetune.report.benchmark import by_how_much
 from edgetune.report.cells import absent, megabytes, number_cell, short, text_cell
 from edgetune.report.colours import colour_of
 from edgetune.report.evidence import Evidence
@@ -46,6 +47,10 @@ def _notes(report: DeviceReport) -> list[str]:
         *report.warnings,
         *(f"on this host not limited: {what}" for what in unlimited),
         *(note for one in report.projected for note in one.notes),
+        *(
+            f"{report.target} on {report.place}: {one.objective.text}: {one.outcome}, {by_how_much(one)}"
+            for one in report.verdicts
+        ),
     ]
 
 
