@@ -112,6 +112,12 @@ class Artifact:
         )
 
     @property
+    def size_bytes(self) -> int:
+        """Of everything that runs: also of the base beneath an adapter."""
+        own = self.manifest.size_bytes if self.manifest else self.path.stat().st_size
+        return own + (self.beneath.size_bytes if self.beneath else 0)
+
+    @property
     def main_file(self) -> Path:
         """The file that the runtime opens."""
         return self.path / self.manifest.main_file if self.manifest else self.path

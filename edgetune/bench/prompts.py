@@ -13,7 +13,7 @@ from edgetune.artifact import Artifact
 from edgetune.data.conversation import Conversation
 from edgetune.data.reading import load_rows
 from edgetune.files import sha256_text
-from edgetune.run import Run, is_run
+from edgetune.run import run_around
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def prompts_for(artifact: Artifact | Path, count: int) -> Prompts:
         artifact: when it lies in a run folder, that run's held-out rows are used. Also a path.
         count: how many; fewer come back only where a run has fewer.
     """
-    run = _run_of(artifact.path if isinstance(artifact, Artifact) else artifact)
+    run = run_around(artifact.path if isinstance(artifact, Artifact) else artifact)
     if run is not None and run.heldout_file.is_file():
         rows = load_rows(run.heldout_file).raise_on_problems().rows
         questions = [question for row in rows if (question := _question(row))]
@@ -47,12 +47,6 @@ def prompts_for(artifact: Artifact | Path, count: int) -> Prompts:
     return Prompts(
         tuple([{"role": "user", "content": text}] for text in texts), f"{len(built_in)} built-in general prompts"
     )
-
-
-def _run_of(path: Path) -> Run | None:
-    """The run that an artifact (or a file in it) was exported into."""
-    where = path.resolve()
-    return next((Run(folder) for folder in (where, *where.parents) if is_run(folder)), None)
 
 
 def _question(row: Conversation) -> list[dict[str, Any]]:

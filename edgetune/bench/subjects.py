@@ -69,7 +69,7 @@ def artifact_subject(artifact: Artifact, runtime: str | None = None) -> Measured
         path=opened.main_file.name,
         sha256=hashes.get(opened.main_file.name) or files.sha256_file(opened.main_file),
         files=hashes,
-        size_bytes=sum(one.manifest.size_bytes if one.manifest else one.path.stat().st_size for one in whole),
+        size_bytes=opened.size_bytes,
         precision=manifest.precision if manifest else None,
     )
     job: dict[str, Any] = {"artifact": str(opened.path), "runtime": opened.runtime}
