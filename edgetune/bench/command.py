@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -11,8 +11,6 @@ from edgetune.bench.comparing import compare
 from edgetune.bench.comparing_text import comparison_text
 from edgetune.bench.plan import DEPTHS, Plan
 from edgetune.bench.schema import BenchReport
-from edgetune.bench.single_stream import bench_subjects
-from edgetune.bench.subjects import choose_subjects
 from edgetune.bench.text import to_text
 from edgetune.errors import CheckFailed, EdgetuneError
 from edgetune.runtimes.protocol import KvCache
@@ -38,7 +36,7 @@ class Words:
     batches: tuple[int, ...] = ()
     contexts: tuple[int, ...] = ()
     sustained: float = 0.0
-    memory_budget_mb: float | None = field(default=None)
+    memory_budget_mb: float | None = None
 
     def plan(self) -> Plan:
         """How to measure.
@@ -57,17 +55,6 @@ class Words:
                 raise EdgetuneError(f"0 is no value to try for {name.replace('_', ' ')}", hint="edgetune bench --help")
         known = {name: value for name, value in vars(self).items() if name in Plan.__dataclass_fields__}
         return Plan(**{**known, "depths": DEPTHS if self.depths is None else self.depths})
-
-
-def bench_words(words: Words) -> list[BenchReport]:
-    """Measure what the words say.
-
-    Raises:
-        EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`.
-    """
-    plan = words.plan()
-    chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
-    return bench_subjects(chosen, plan)
 
 
 def store(reports: Sequence[BenchReport], output: Path) -> None:

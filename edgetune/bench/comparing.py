@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgetune.bench.definitions import definition_of
+from edgetune.bench.definitions import is_compared
 from edgetune.bench.schema import BenchReport, Figure
 from edgetune.bench.statistics import FEWEST_ROUNDS, Ratio, ratio
 from edgetune.errors import CheckFailed, EdgetuneError
@@ -28,6 +28,7 @@ _SETTINGS = (
 
 #: What one runtime has and another has not: of two runtimes it need not be equal.
 _OF_A_RUNTIME = {"prefill_threads", "batch", "kv_type", "context"}
+_AGAINST_A_CLOCK = "measured against a clock in one process: there are no rounds to compare"
 
 
 @dataclass(frozen=True)
@@ -136,25 +137,26 @@ def _comparable(old: BenchReport, new: BenchReport) -> tuple[list[tuple[Figure, 
     """Figures of both with enough rounds, and why the others are left out."""
     pairs, left_out = [], {}
     for after in new.figures:
-        before = old.find(after.name)
-        reason = _reason(before, after)
+        before, compared = old.find(after.name), is_compared(after.name)
+        reason = _AGAINST_A_CLOCK if compared is None else _reason(before, after, compared=compared)
         if reason:
             left_out[after.name] = reason
-        elif before and definition_of(after.name).compared:
+        elif before and compared:
             pairs.append((before, after))
-    left_out |= {f.name: "the new run has no such figure" for f in old.figures if new.find(f.name) is None}
+    for gone in (f.name for f in old.figures if new.find(f.name) is None):
+        left_out[gone] = _AGAINST_A_CLOCK if is_compared(gone) is None else "the new run has no such figure"
     return pairs, left_out
 
 
-def _reason(before: Figure | None, after: Figure) -> str | None:
+def _reason(before: Figure | None, after: Figure, *, compared: bool) -> str | None:
     if before is None:
         return "the old run has no such figure"
     for figure, which in ((before, "old"), (after, "new")):
         if figure.median is None:
             return f"the {which} run has none: {figure.reasons.get('median', 'no reason given')}"
-        if len(figure.rounds) < FEWEST_ROUNDS and definition_of(figure.name).compared:
+        if compared and len(figure.rounds) < FEWEST_ROUNDS:
             return f"the {which} run has {len(figure.rounds)} rounds; {FEWEST_ROUNDS} are needed"
-        if definition_of(figure.name).compared and min(figure.rounds) <= 0:
+        if compared and min(figure.rounds) <= 0:
             return f"the {which} run has a round of 0"
     return None
 

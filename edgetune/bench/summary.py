@@ -19,7 +19,7 @@ from edgetune.bench.samples import (
     Sustained,
 )
 from edgetune.bench.schema import Environment, Figure, Settings
-from edgetune.bench.statistics import NOISY, mad, median, percentile, rounds_interval
+from edgetune.bench.statistics import FEWEST_ROUNDS, NOISY, mad, median, percentile, rounds_interval
 
 __all__ = ["DEFINITIONS", "Samples", "figures", "warnings"]
 
@@ -61,7 +61,7 @@ def figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
     """Every metric of :data:`DEFINITIONS`, then those at each depth and of each setting that was varied."""
     values = _starts(found) | _latencies(found.requests) | _raw(found) | _memory(found.memory) | _energy(found.energy)
     absent = _absent(found)
-    result = [_figure(name, known, values[name], absent.get(name)) for name, known in DEFINITIONS.items()]
+    result = [_scaled(name, known, values[name], absent.get(name)) for name, known in DEFINITIONS.items()]
     result += _at_depths(found.depths, settings)
     result += _at_axes(found.axes, settings)
     if found.sustained:
@@ -123,7 +123,7 @@ def _latencies(requests: Sequence[RequestSample]) -> dict[str, Values]:
     means = [(r.round, (r.token_s[-1] - r.token_s[0]) / (len(r.token_s) - 1)) for r in longer]
     return {
         "ttft": [(request.round, request.token_s[0]) for request in answered],
-        "itl": [(request.round, gap) for request in longer for gap in _gaps(request)],
+        "itl": [(request.round, gap) for request in longer for gap in gaps_of(request.token_s)],
         "itl_mean": means,
         "decode": [(number, 1 / mean) for number, mean in means if mean > 0],
         "prefill": [(r.round, r.prompt_tokens / seconds) for r in answered if (seconds := _prefill_s(r)) > 0],
@@ -139,7 +139,7 @@ def _raw(found: Samples) -> dict[str, Values]:
         "itl_raw": [(sample.round, step) for sample in stepped for step in sample.step_s],
         "decode_raw": [(sample.round, len(sample.step_s) / sum(sample.step_s)) for sample in stepped],
         "prefill_raw": [(s.round, s.prompt_tokens / s.prefill_s) for s in found.raw if s.prefill_s > 0],
-        "overhead_per_token": [(raw.round, median(_gaps(app)) / median(raw.step_s) - 1) for raw, app in both],
+        "overhead_per_token": [(raw.round, median(gaps_of(app.token_s)) / median(raw.step_s) - 1) for raw, app in both],
     }
 
 
@@ -183,9 +183,9 @@ def _at_axes(axes: Sequence[AxisSample], settings: Settings) -> Iterator[Figure]
     for (axis, value), samples in _grouped(axes, lambda sample: (sample.axis, str(sample.value))):
         place = f"{axis}={value}"
         yield from _rates(place, samples, samples[0].depth, settings)
-        yield _figure(f"peak_rss@{place}", AT["peak_rss"], [(s.round, float(s.peak_rss)) for s in samples])
+        yield _scaled(f"peak_rss@{place}", AT["peak_rss"], [(s.round, float(s.peak_rss)) for s in samples])
         caches = [(s.round, float(s.kv)) for s in samples if s.kv is not None]
-        yield _figure(f"memory_kv@{place}", AT["memory_kv"], caches, "the runtime does not say")
+        yield _scaled(f"memory_kv@{place}", AT["memory_kv"], caches, "the runtime does not say")
 
 
 def _grouped(samples: Sequence[S], key: Callable[[S], K]) -> list[tuple[K, list[S]]]:
@@ -201,19 +201,19 @@ def _rates(place: str, samples: Sequence[DepthSample], depth: int, settings: Set
     prefill = [(s.round, s.prefill_tokens / s.prefill_s) for s in samples if s.prefill_s > 0]
     decode = [(s.round, 1 / median(s.step_s)) for s in samples if s.step_s]
     for name, values in (("prefill", prefill), ("decode", decode)):
-        yield _figure(f"{name}@{place}", _filled(AT[name], words), values)
+        yield _scaled(f"{name}@{place}", _filled(AT[name], words), values)
 
 
 def _sustained(run: Sustained) -> Iterator[Figure]:
     short = run.minutes < RETENTION_MINUTES
     note = f"; shorter than the {RETENTION_MINUTES} minutes of the published definition" if short else ""
     known = {name: _filled(one, {"minutes": f"{run.minutes:g}", "short": note}) for name, one in SUSTAINED.items()}
-    yield _figure("decode_sustained", known["decode_sustained"], [(0, float(count)) for count in run.tokens])
+    yield _scaled("decode_sustained", known["decode_sustained"], [(0, float(count)) for count in run.tokens])
     enough = len(run.tokens) >= 2 * _END
     first, last = sum(run.tokens[:_END]), sum(run.tokens[-_END:])
     ends = [last / first] if enough and first else []
     reason = f"{len(run.tokens)} seconds; two ends of {_END} are needed"
-    yield _figure("retention", known["retention"], [(0, share) for share in ends], reason)
+    yield _scaled("retention", known["retention"], [(0, share) for share in ends], reason)
 
 
 def _filled(definition: Definition, words: Mapping[str, object]) -> Definition:
@@ -224,23 +224,37 @@ def _prefill_s(request: RequestSample) -> float:
     return request.token_s[0] - request.tokenised_s
 
 
-def _gaps(request: RequestSample) -> list[float]:
-    return [after - before for before, after in pairwise(request.token_s)]
+def gaps_of(token_s: Sequence[float]) -> list[float]:
+    """Seconds between consecutive tokens."""
+    return [after - before for before, after in pairwise(token_s)]
 
 
-def _figure(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
+def _scaled(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
+    """A figure of samples in seconds and bytes."""
     scale = _SCALE.get(known.unit, 1.0)
+    return figure(name, known, [(number, value * scale) for number, value in samples], absent)
+
+
+def figure(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
+    """A figure of samples in its own unit, each with the round that it is of.
+
+    Args:
+        name: of the figure.
+        known: what it is.
+        samples: rounds and values; an interval needs three rounds, as samples of one process are alike.
+        absent: why there are no samples, where there are none.
+    """
     plain: dict[str, Any] = {"name": name, "unit": known.unit, "definition": known.text, "better": known.better}
     if not samples:
         return Figure(**plain, median=None, samples=0, reasons={"median": absent or "no answer was long enough"})
     ordered = sorted(samples, key=lambda pair: pair[0])
-    rounds = [[value * scale for _, value in some] for _, some in groupby(ordered, key=lambda pair: pair[0])]
+    rounds = [[value for _, value in some] for _, some in groupby(ordered, key=lambda pair: pair[0])]
     values = [value for some in rounds for value in some]
     wanted = {f"p{percent}": percentile(values, percent) for percent in PERCENTILES} if known.tail else {}
     reasons = {key: found.reason for key, found in wanted.items() if found.reason}
     interval = rounds_interval(rounds)
     if interval is None:
-        reasons["interval"] = f"{len(rounds)} rounds; an interval needs 3"
+        reasons["interval"] = f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}; an interval needs {FEWEST_ROUNDS}"
     return Figure(
         **plain,
         median=median(values),

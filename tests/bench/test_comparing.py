@@ -4,38 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from benchreports import NAMES, report
+from clockwork import loop, request
 
 from edgetune.bench.comparing import compare, read_report
-from edgetune.bench.schema import BenchReport, Environment, Figure, Settings, Subject
-from edgetune.bench.statistics import median
 from edgetune.cli import main
 from edgetune.errors import EdgetuneError
-
-NAMES = {
-    "load_warm": "s", "ttft": "ms", "decode": "tokens/s", "e2e": "ms", "decode_raw": "tokens/s", "peak_rss": "MB",
-    "decode@depth=0": "tokens/s", "decode@depth=512": "tokens/s", "prefill@depth=512": "tokens/s",
-}  # fmt: skip
-
-
-def report(rounds, session=None, **settings) -> BenchReport:
-    """A report with these rounds of each figure."""
-    figures = [
-        Figure(
-            name=name, unit=NAMES[name], definition=name, better="higher" if "tokens" in NAMES[name] else "lower",
-            median=median(values), samples=len(values), rounds=tuple(values),
-        )
-        for name, values in rounds.items()
-    ]  # fmt: skip
-    machine = Environment(
-        cpu="x", architecture="x", features="", logical_cpus=2, usable_cpus=2, cgroup_cpus=None, governor=None,
-        memory_bytes=1, load_average=0, system="x", versions={"llama-cpp-python": "1"},
-    )  # fmt: skip
-    given = {"runtime": "llama.cpp", "threads": 2, "prompts": 3, "prompt_source": "x", "new_tokens": 8, "starts": 1}
-    return BenchReport(
-        created="now", subject=Subject(name="a", path="a.gguf", sha256="0", size_bytes=1, precision=None),
-        settings=Settings(**{**given, "session": session, **settings}), environment=machine,
-        loads={"warm": (), "cold": ()}, requests=(), memory=(), figures=tuple(figures), warnings=(),
-    )  # fmt: skip
+from edgetune.realtime.figures import figure_of, measured_of
 
 
 def drawn(random, *, slower=1.0, drift=0.006, spread=0.01, rounds=5):
@@ -89,6 +64,21 @@ def test_what_cannot_be_compared_is_named():
         "ttft": "the new run has no such figure",
     }
     assert found.differences == ()
+
+
+def test_reports_that_were_held_to_a_target_are_compared_by_what_has_rounds():
+    def held(rates):
+        against = figure_of("goodput", measured_of(loop(request(0.1, 0.2)), [])["goodput"])
+        sustained = against.model_copy(update={"name": "decode_sustained"})
+        plain = report({"decode": rates})
+        return plain.model_copy(update={"figures": (*plain.figures, against, sustained)})
+
+    found = compare(held([100, 101, 99]), held([50, 51, 49]))
+    assert [one.name for one in found.worse()] == ["decode"]
+    assert found.left_out == {"goodput": "measured against a clock in one process: there are no rounds to compare"}
+    plain = report({"decode": [100, 101, 99]})
+    assert set(compare(held([100, 101, 99]), plain).left_out) == {"goodput", "decode_sustained"}
+    assert set(compare(plain, held([100, 101, 99])).left_out) == {"goodput", "decode_sustained"}
 
 
 @pytest.mark.parametrize(
