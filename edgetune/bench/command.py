@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from edgetune.bench.budget import beyond_budget
 from edgetune.bench.comparing import compare
 from edgetune.bench.comparing_text import comparison_text
 from edgetune.bench.plan import DEPTHS, Plan
@@ -87,11 +88,11 @@ def require_budget(reports: Sequence[BenchReport]) -> None:
     Raises:
         CheckFailed: naming which, and by how much.
     """
-    over = []
-    for report in reports:
-        budget, peak = report.settings.memory_budget_mb, report.figure("peak_rss").median
-        if budget is not None and peak is not None and peak > budget:
-            over.append(f"{report.subject.name}: peak_rss {peak:.0f} MB, {peak - budget:.0f} MB above {budget:.0f} MB")
+    over = [
+        f"{report.subject.name}: peak_rss is {beyond:.0f} MB above {report.settings.memory_budget_mb:.0f} MB"
+        for report in reports
+        if (beyond := beyond_budget(report.settings, report.figures)) is not None and beyond > 0
+    ]
     if over:
         raise CheckFailed(
             "the memory budget is exceeded", hint="a smaller --context or --kv-type q8_0 takes less", problems=over

@@ -10,12 +10,14 @@ from typing import Literal
 from edgetune.bench.definitions import is_compared
 from edgetune.bench.schema import BenchReport, Figure
 from edgetune.bench.statistics import FEWEST_ROUNDS, Ratio, ratio
+from edgetune.bench.summary import doubts
 from edgetune.errors import CheckFailed, EdgetuneError
 
 #: Chance that any figure of two equal runs is said to differ, at most.
 RISK = 0.05
 #: Runs at different times move as wholes, by this share (a standard deviation): how the machine placed them, what its
-#: host did. benchmarks/trust checks what it leads to. Runs of one session are paired and need no such allowance.
+#: host did. Assumed, not measured: no machine's drift is known here, and a restless one has more. benchmarks/trust
+#: counts the false alarms that it leads to. Runs of one session are paired and need no such allowance.
 DRIFT = 0.006
 
 Verdict = Literal["better", "worse", "same"]
@@ -199,6 +201,5 @@ def _notes(old: BenchReport, new: BenchReport) -> Iterator[str]:
         if before.get(name) != after.get(name):
             yield f"{name} {before.get(name, 'not there')} → {after.get(name, 'not there')}"
     for report, which in ((old, "old"), (new, "new")):
-        for warning in report.warnings:
-            if "noisy" in warning or "busy" in warning or "meanwhile" in warning:
-                yield f"{which} run: {warning}"
+        compared = [figure for figure in report.figures if is_compared(figure.name)]
+        yield from (f"{which} run: {doubt}" for doubt in doubts(report.environment, compared))

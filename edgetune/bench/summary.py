@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
+from edgetune.bench import company
+from edgetune.bench.budget import beyond_budget
 from edgetune.bench.definitions import AT, DEFINITIONS, RETENTION_MINUTES, SUSTAINED, Definition
 from edgetune.bench.samples import (
     AxisSample,
@@ -26,8 +28,6 @@ __all__ = ["DEFINITIONS", "Samples", "figures", "warnings"]
 PERCENTILES = (90, 95, 99)
 #: Seconds at each end of a sustained run.
 _END = 30
-#: Shares of the CPUs' time from which a figure is doubtful.
-_STEAL, _OTHERS = 0.02, 0.10
 _SCALE = {"s": 1.0, "ms": 1e3, "MB": 1e-6, "%": 100.0}
 
 S = TypeVar("S")
@@ -72,33 +72,29 @@ def figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
 def warnings(
     environment: Environment, settings: Settings, found: Sequence[Figure], requests: Sequence[RequestSample]
 ) -> tuple[str, ...]:
-    """What makes the figures doubtful."""
-    notes = list(_company(environment))
+    """What makes the figures doubtful, or incomplete."""
+    notes = list(doubts(environment, found))
     if environment.virtual and any(figure.name == "load_cold" and figure.median for figure in found):
         notes.append("a virtual machine: its host may hold the dropped file in memory, so load_cold is a lower bound")
-    for figure in found:
-        if figure.median and figure.mad is not None and figure.samples > 2 and figure.name != "overhead_per_token":
-            share = figure.mad / abs(figure.median)
-            if share >= NOISY:
-                notes.append(f"{figure.name} is noisy: MAD is {share:.0%} of the median (10 % or more)")
     empty = sum(not request.token_s for request in requests)
     if empty:
         notes.append(f"{empty} of {len(requests)} answers were empty and are in no latency figure")
-    peak = next((figure.median for figure in found if figure.name == "peak_rss"), None)
-    if settings.memory_budget_mb is not None and peak is not None and peak > settings.memory_budget_mb:
-        over = peak - settings.memory_budget_mb
+    if (over := beyond_budget(settings, found)) is not None and over > 0:
         notes.append(f"peak_rss is {over:.0f} MB above the budget of {settings.memory_budget_mb:.0f} MB")
     return tuple(notes)
 
 
-def _company(environment: Environment) -> Iterator[str]:
+def doubts(environment: Environment, found: Sequence[Figure]) -> Iterator[str]:
+    """That the machine was busy, and which figures are noisy."""
     busy = environment.load_average or 0.0
     if busy > 0.5 * environment.usable_cpus:
         yield f"the machine was busy: load {busy:.1f} on {environment.usable_cpus} CPUs before the first start"
-    if (environment.others_share or 0.0) >= _OTHERS:
-        yield f"others used {environment.others_share:.0%} of the CPUs meanwhile (10 % or more)"
-    if (environment.steal_share or 0.0) >= _STEAL:
-        yield f"the host took {environment.steal_share:.0%} of the CPUs' time for others meanwhile (2 % or more)"
+    yield from company.doubts(environment.others_share, environment.steal_share)
+    for one in found:
+        if one.median and one.mad is not None and one.samples > 2 and one.name != "overhead_per_token":
+            share = one.mad / abs(one.median)
+            if share >= NOISY:
+                yield f"{one.name} is noisy: MAD is {share:.0%} of the median ({NOISY:.0%} or more)"
 
 
 def _starts(found: Samples) -> dict[str, Values]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgetune import console
-from edgetune.bench.company import Company
+from edgetune.bench.company import Company, doubts
 from edgetune.bench.definitions import DEFINITIONS as OF_BENCH
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
@@ -22,8 +22,6 @@ from edgetune.targets.judging import judge, measured_in
 CHILD = "edgetune.realtime.child"
 #: Figures that a benchmark has only from its real-time section.
 ADDED = set(DEFINITIONS) - set(OF_BENCH)
-#: Shares of the processors' time that make figures doubtful.
-OTHERS, STEAL = 0.10, 0.02
 #: Default for all loops together.
 SECONDS = 180.0
 
@@ -122,12 +120,8 @@ def measure_section(subject: Measured, wanted: Wanted, plan: Plan, seconds: floa
 
 
 def warnings(section: RealtimeSection) -> tuple[str, ...]:
-    """What makes the figures of a section doubtful."""
-    notes = []
-    if (section.others_share or 0.0) >= OTHERS:
-        notes.append(f"the machine was busy: other processes took {section.others_share:.0%} of its processors' time")
-    if (section.steal_share or 0.0) >= STEAL:
-        notes.append(f"the host took {section.steal_share:.0%} of this virtual machine's processor time (steal)")
+    """What makes the figures of a section doubtful, in words that the benchmark's own warnings do not use."""
+    notes = [f"against a clock: {doubt}" for doubt in doubts(section.others_share, section.steal_share)]
     shown = section.loops[:1] if section.search is not None else section.loops  # what ended a search, that says
     notes += [
         f"{loop.scenario}: {loop.stopped}, of {loop.planned} wanted: more with --seconds"
@@ -144,12 +138,13 @@ def _run(job: dict[str, Any], name: str) -> tuple[Sequence[RealtimeLoop], RateSe
     loops, search = [], None
     with console.progress(f"Timing {name}", total=job["requests"], unit="requests") as bar:
         for told in measure(job, CHILD):
-            if "done" in told:
+            kind = told["kind"]
+            if kind == "answered":
                 bar.advance()
-            elif "about" in told:
-                bar.update(0, f"Timing {name}: {told['about']}")
-            elif "loop" in told:
+            elif kind == "begins":
+                bar.update(0, f"Timing {name}: {told['what']}")
+            elif kind == "loop":
                 loops.append(RealtimeLoop.model_validate(told["loop"]))
-            elif told.get("search") is not None:
+            elif told["search"] is not None:
                 search = RateSearch.model_validate(told["search"])
     return loops, search

@@ -161,10 +161,10 @@ def test_a_busy_machine_is_said():
         loops=(loop(request(0.1), request(), planned=5, stopped="time was up after 2 requests"),),
         others_share=0.5, steal_share=0.1,
     )  # fmt: skip
-    assert [note.split(":")[0] for note in measuring.warnings(section)] == [
-        "the machine was busy",
-        "the host took 10% of this virtual machine's processor time (steal)",
-        "closed loop",
+    assert [note.split(",")[0] for note in measuring.warnings(section)] == [
+        "against a clock: others used 50% of the CPUs meanwhile (10% or more)",
+        "against a clock: the host took 10% of the CPUs' time for others meanwhile (2% or more)",
+        "closed loop: time was up after 2 requests",
         "1 of 2 answers were empty and are in no latency figure",
     ]
     assert json.loads(section.model_dump_json())["others_share"] == 0.5
