@@ -116,7 +116,7 @@ def _beside(artifact: Artifact, size: Size) -> Iterator[dict[str, Any]]:
             "tool": TOOLS[artifact.runtime],
             "overhead": report.figure("overhead_per_token").median,
             "rates": {name: {"edgetune": report.figure(name).median, "tool": rate} for name, rate in theirs.items()},
-            "warnings": report.warnings,
+            "others_share": report.environment.others_share,
         }
 
 
@@ -173,8 +173,7 @@ def page(result: dict[str, Any]) -> str:
         f"A planted slowdown of {PLANTED:.0%} was found in {' and '.join(SLOWED)}: {_kept(found)}. "
         f"Said to be worse: {', '.join(worse) or 'nothing'}."
     )
-    noted = {warning for one in result["beside"] for warning in one["warnings"]} | set(result["warnings"])
-    parts += [f"Warning: {warning}." for warning in sorted(noted)]
+    parts += [f"Warning: {warning}." for warning in result["warnings"]]
     return "\n\n".join([*parts, f"Machine: {publishing.machine_line(result['machine'])}."])
 
 
@@ -186,9 +185,13 @@ def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:
         apart = statistics.median(pair["edgetune"] / pair["tool"] - 1 for pair in pairs)
         rows.append([name, f"{ours:.1f}", f"{theirs:.1f}", f"{apart:+.1%}", _kept(abs(apart) <= AGREE)])
     over = statistics.median(one["overhead"] for one in turns)
+    others = max(one["others_share"] or 0.0 for one in turns)
     return [
         publishing.table(["tokens/s", "edgetune", tool, "apart", f"within {AGREE:.0%}"], rows),
-        f"Overhead a token over its raw loop: {over:.1f} % (at most {OVERHEAD:.0f} %: {_kept(over <= OVERHEAD)}).",
+        (
+            f"Overhead a token over its raw loop: {over:.1f} % (at most {OVERHEAD:.0f} %: {_kept(over <= OVERHEAD)}). "
+            f"{len(turns)} turns; others used up to {others:.0%} of the CPUs meanwhile."
+        ),
     ]
 
 
