@@ -31,7 +31,6 @@ class Measured:
         job: what a measured process is told of it.
         weights: files to drop from the page cache before a cold start.
         subject: what the report says of it.
-        threads_apart: whether prompts may get another number of threads.
     """
 
     name: str
@@ -83,15 +82,18 @@ def tuned_subject(run: Run) -> Measured:
 
     Raises:
         MissingExtra: torch is not installed.
-        EdgetuneError: the run is not trained.
+        EdgetuneError: the run is not trained, or the base that its adapter needs is gone.
     """
+    from edgetune.adapters.tuned import trained_base
     from edgetune.extras import require
+    from edgetune.models.weights import weight_files
 
     require("torch", extra="train", needed_for="measuring the trained model itself")
     manifest = run.require_trained()
     folder = run.model_folder if run.model_folder.is_dir() else run.adapter_folder
     hashes = dict(files.sha256_files(folder))
-    weights = [folder / name for name in hashes]
+    beneath = weight_files(trained_base(run).folder) if manifest.trained_against is not None else []
+    weights = [*(folder / name for name in hashes), *beneath]
     subject = Subject(
         name=f"{run.folder.name} in torch",
         path=folder.name,

@@ -94,6 +94,8 @@ def measured_in(report: BenchReport) -> dict[str, Measured]:
 
 def _of_figure(figure: Figure, scenario: str) -> Measured:
     statistics: dict[str, float | None] = {"median": figure.median, **figure.percentiles}
+    if figure.rounds and len(figure.rounds) == figure.samples:  # one sample a round: none is larger than these
+        statistics["max"] = max(figure.rounds)
     if figure.samples == 1:  # the one sample is the largest, and a share is one number
         statistics |= {"max": figure.median, "share": figure.median}
     return Measured(
