@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetune import files
+from edgetune.adapters.unchanged import require_as_trained
 from edgetune.artifact import is_artifact, open_artifact
 from edgetune.errors import DataError, EdgetuneError
 from edgetune.evaluation.compare import Comparison
@@ -112,6 +113,7 @@ def report(subject: str, wanted: GeneralWanted) -> GeneralReport:
 
 def _of_run(run: Run, wanted: GeneralWanted) -> GeneralReport:
     run.require_trained()
+    require_as_trained(run)  # a stored figure is not one of a changed tokenizer
     material = wanted.material(run.recipe.train.seed)
     openings = [base_opening(run, in_torch=True)] if wanted.base else []
     openings += [tuned_opening(run)]

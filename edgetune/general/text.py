@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgetune.evaluation.compare import Comparison
-from edgetune.evaluation.text import number
+from edgetune.evaluation.text import bare_table, differences_table, number
 from edgetune.general.record import GeneralEvaluation
 from edgetune.general.report import GeneralReport
 
@@ -27,34 +27,19 @@ def to_text(report: GeneralReport, width: int | None = None) -> str:
     with console.capture() as captured:
         console.print(_figures(report.evaluations))
         for comparison in report.comparisons:
-            console.print(_differences(comparison))
+            console.print(differences_table(comparison))
         for line in _lines(report):
             console.print(line, markup=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _figures(evaluations: Sequence[GeneralEvaluation]) -> Table:
-    from rich.table import Table
-
-    heads = [f"{one.subject}\n{one.basis.runtime}" for one in evaluations]
-    table = Table("figure", "items", *heads)
+    table = bare_table("", "figure", "items", *(f"{one.subject}\n{one.basis.runtime}" for one in evaluations))
     for name in dict.fromkeys(score.name for one in evaluations for score in one.scores):
         scores = [{score.name: score for score in one.scores}.get(name) for one in evaluations]
         items = "/".join(dict.fromkeys(str(score.n) for score in scores if score))
         cells = [f"{number(s.value)} \\[{number(s.low)}, {number(s.high)}]" if s else "" for s in scores]
         table.add_row(name, items, *cells)
-    return table
-
-
-def _differences(comparison: Comparison) -> Table:
-    from rich.table import Table
-
-    table = Table(f"{comparison.before} → {comparison.after}", "before", "after", "difference", "")
-    for one in comparison.differences:
-        interval = f"{one.value:+.3f} \\[{one.low:+.3f}, {one.high:+.3f}]"
-        table.add_row(
-            one.name, number(one.before), number(one.after), interval, "" if one.certain else "could be chance"
-        )
     return table
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from click.testing import CliRunner
 from tinyruns import write_artifact, write_base, write_run
 
 from edgetune.cli import main
-from edgetune.cli.eval import eval_
 from edgetune.general import measuring
 from edgetune.general.record import load
 from edgetune.general.report import GeneralWanted, report
@@ -68,29 +66,29 @@ def test_an_artifact_is_compared_with_what_is_stored(run, text):
     assert "llama.cpp" in found.comparisons[1].notes[0]
 
 
-def test_text_and_json_of_a_run(run, text):
-    words = [str(run.folder), "--general", "--general-text", str(text), "--general-limit", "1"]
-    shown = CliRunner().invoke(eval_, words, catch_exceptions=False).stdout
-    assert "piqa acc_norm" in shown
-    assert "base → tuned on 3 questions" in shown
-    assert "text.txt" in shown
-    printed = json.loads(CliRunner().invoke(eval_, [*words, "--json"]).stdout)
+def shown(capsys, *words):
+    assert main(["eval", *map(str, words)]) == 0
+    return capsys.readouterr().out
+
+
+def test_text_and_json_of_a_run(run, text, capsys):
+    words = [run.folder, "--general", "--general-text", text, "--general-limit", "1"]
+    lines = shown(capsys, *words)
+    assert "piqa acc_norm" in lines
+    assert "base → tuned on 3 questions" in lines
+    assert "text.txt" in lines
+    printed = json.loads(shown(capsys, *words, "--json"))
     assert printed["kind"] == "edgetune-eval-general"
     assert len(printed["evaluations"][0]["choices"]) == 3
 
 
-def test_general_may_stand_before_the_subject_and_take_a_file(run, text, tmp_path):
+def test_general_may_stand_before_the_subject_and_take_a_file(run, text, tmp_path, capsys):
     own = tmp_path / "own.jsonl"
     own.write_text('{"context": "a", "choices": ["b", "c"], "answer": 0}\n')
-    for words in (
-        ["--general", str(own), str(run.folder)],
-        [f"--general={own}", str(run.folder)],
-        [str(run.folder), "--general", str(own)],
-    ):
-        done = CliRunner().invoke(eval_, [*words, "--general-text", str(text), "--json"], catch_exceptions=False)
-        assert list(json.loads(done.stdout)["evaluations"][0]["basis"]["metrics"]) == ["own"]
-    done = CliRunner().invoke(eval_, ["--general", str(run.folder), "--general-text", str(text)])
-    assert "openbookqa acc" in done.stdout
+    for words in (["--general", own, run.folder], [f"--general={own}", run.folder], [run.folder, "--general", own]):
+        found = json.loads(shown(capsys, *words, "--general-text", text, "--json"))
+        assert list(found["evaluations"][0]["basis"]["metrics"]) == ["own"]
+    assert "openbookqa acc" in shown(capsys, "--general", run.folder, "--general-text", text)
 
 
 @pytest.mark.parametrize(
