@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -125,11 +126,26 @@ def _articles(target: Path) -> Path:
     return target.resolve()
 
 
+def _rows(folder: Path) -> dict[str, str]:
+    """The recipe's rows, made once for all remedies."""
+    recipe = find_recipe("smart-home")
+    prepare = resolve(recipe).recipe.data.prepare
+    assert prepare is not None, "the recipe makes its rows"
+    made = {f"data.{name}": folder / f"{name}.jsonl" for name in ("train", "validation", "heldout")}
+    if not all(path.is_file() for path in made.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        script = [str(recipe.parent / prepare.script), "--output", str(folder), *prepare.arguments]
+        subprocess.run([sys.executable, *script], check=True)
+    return {key: str(path.resolve()) for key, path in made.items()}
+
+
 def _train(steps: int, changes: Mapping[str, Any]) -> Run:
     """The shipped recipe for so many steps with what a remedy changes."""
     fixed = {
         "name": "forgetting",
         "exports": [],
+        "data.prepare": None,
+        **_rows(Path("runs") / "forgetting-rows"),
         "train.max_minutes": None,
         "train.max_steps": steps,
         "train.evaluate_every": steps,
