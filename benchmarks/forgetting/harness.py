@@ -161,7 +161,7 @@ def page(found: dict[str, Any]) -> str:
             rows.append(
                 [f"{task['task']} {name}", str(task["items"]), *shares, str(metric["items_that_differ"]), apart]
             )
-    text = found["text"]
+    text, model, versions = found["text"], found["model"], found["machine"]["versions"]
     head = ["", "items", "edgetune", "harness", "items scored differently", "largest difference of a log-likelihood"]
     lines = [
         publishing.table(head, rows),
@@ -169,7 +169,7 @@ def page(found: dict[str, Any]) -> str:
             f"Plain text: {text['passages']} passages, {text['nats']:.0f} nats in all; the largest difference of one "
             f"is {text['largest_difference_nats']:.1e} nats."
         ),
-        f"lm_eval {found['machine']['versions']['lm_eval']}; {found['model']['origin'] or found['model']['source']}, float32 on the CPU.",
+        f"lm_eval {versions['lm_eval']}; {model['origin'] or model['source']}, float32 on the CPU.",
         f"Machine: {publishing.machine_line(found['machine'])}.",
     ]
     return "\n\n".join(lines)

