@@ -9,11 +9,11 @@ from typing import Any
 
 from edgetune import files
 from edgetune.adapters.unchanged import require_as_trained
-from edgetune.artifact import is_artifact, open_artifact
+from edgetune.artifact import Artifact, is_artifact, open_artifact, require_whole
 from edgetune.errors import DataError, EdgetuneError
 from edgetune.evaluation.compare import Comparison
 from edgetune.evaluation.report import run_of
-from edgetune.evaluation.subjects import artifact_opening, base_opening, model_opening, tuned_opening
+from edgetune.evaluation.subjects import Opening, artifact_opening, base_opening, model_opening, tuned_opening
 from edgetune.general.comparing import compare
 from edgetune.general.items import read_task
 from edgetune.general.measuring import Material, measure
@@ -117,14 +117,14 @@ def _of_run(run: Run, wanted: GeneralWanted) -> GeneralReport:
     material = wanted.material(run.recipe.train.seed)
     openings = [base_opening(run, in_torch=True)] if wanted.base else []
     openings += [tuned_opening(run)]
-    openings += [artifact_opening(one) for one in run_artifacts(run)] if wanted.artifacts else []
+    openings += [_whole(one) for one in run_artifacts(run)] if wanted.artifacts else []
     place = _place(run, wanted)
     return compared([measure(one, material, place(one.name), again=wanted.again) for one in openings])
 
 
 def _of_artifact(run: Run, path: Path, wanted: GeneralWanted) -> GeneralReport:
     place = _place(run, wanted)
-    opening = artifact_opening(on_base(open_artifact(path)))
+    opening = _whole(on_base(open_artifact(path)))
     own = measure(opening, wanted.material(run.recipe.train.seed), place(opening.name), again=wanted.again)
     before, remarks = [], []
     for name in ("base", "tuned") if wanted.base else ("tuned",):
@@ -133,6 +133,12 @@ def _of_artifact(run: Run, path: Path, wanted: GeneralWanted) -> GeneralReport:
         except EdgetuneError:
             remarks.append(f"'{name}' has nothing stored to compare with: edgetune eval {run.folder} --general")
     return compared([*before, own], remarks)
+
+
+def _whole(artifact: Artifact) -> Opening:
+    """An artifact whose files are those that its manifest names, so that stored figures are of them."""
+    require_whole(artifact)
+    return artifact_opening(artifact)
 
 
 def _place(run: Run, wanted: GeneralWanted) -> Callable[[str], Path]:
