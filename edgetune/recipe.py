@@ -72,6 +72,15 @@ class PrepareSettings(Section):
     """Further arguments for the script."""
 
 
+class ReplaySettings(Section):
+    """General rows mixed in, so that the model forgets less of what it could do before."""
+
+    source: str = Field(json_schema_extra=_MAY_BE_PATH)
+    """Rows that are not of the task: conversations or plain text, in any format that data.train takes."""
+    share: float = Field(default=0.1, gt=0, le=10)
+    """So many of them for each training row: 0.1 adds one to ten. Chosen by seed; each at most once."""
+
+
 class DataSettings(Section):
     """The examples."""
 
@@ -83,6 +92,8 @@ class DataSettings(Section):
     """Rows that choose the checkpoint and stop training early. Without it, held-out rows do."""
     prepare: PrepareSettings | None = None
     """A script that makes the files."""
+    replay: ReplaySettings | None = None
+    """General rows to mix with the training rows, against forgetting."""
     heldout_share: Share = 0.1
     """Share of the training rows to hold out when there is no heldout file."""
     format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text"] = "auto"
