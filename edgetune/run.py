@@ -74,6 +74,10 @@ class RunManifest(BaseModel):
     """train and heldout, as used."""
     tokenizer_sha256: str = ""
     chat_template_sha256: str = ""
+    labels: tuple[str, ...] = ()
+    """text-classification: names of the classes, in the order of the model's outputs."""
+    max_tokens: int = 0
+    """text-classification: longest text, special tokens included; of a longer one the beginning is read."""
     trained_against: TrainedAgainst | None = None
     quantised_modules: tuple[str, ...] = ()
     """With trained_against nf4: names of the linear layers that were quantised."""

@@ -76,13 +76,14 @@ class LoadedRows:
         return self
 
 
-def load_rows(source: str | Path, format: str = "auto") -> LoadedRows:
+def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, str] | None = None) -> LoadedRows:
     """Read rows from a file, a datasets folder or the hub.
 
     Args:
         source: a .jsonl, .json, .csv, .tsv, .parquet or .txt file, a folder written by ``save_to_disk``,
             or ``hub:ID``; ``#SPLIT`` at the end of the last two chooses a split.
         format: one of ``FORMATS``, or ``auto`` to look at the keys.
+        columns: key of the format → what the file calls it.
 
     Raises:
         DataError: the source is missing or of an unknown kind. What is wrong *inside* is collected in
@@ -90,7 +91,19 @@ def load_rows(source: str | Path, format: str = "auto") -> LoadedRows:
         ResourceError: no permission to read it.
     """
     records = _records(str(source))
+    for key, name in (columns or {}).items():
+        _rename(records, name, key)
     return _convert(str(source), records, format)
+
+
+def _rename(records: Records, name: str, key: str) -> None:
+    """Call a column by the key of a format. A row without it stays as it is: the format says what it lacks."""
+    if name == key:
+        return
+    for number, (where, row) in enumerate(records.rows):
+        if name in row:
+            renamed = {other: value for other, value in row.items() if other not in (name, key)}
+            records.rows[number] = where, renamed | {key: row[name]}
 
 
 def locate(source: str) -> tuple[Path, str]:
