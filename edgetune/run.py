@@ -217,6 +217,19 @@ class Run:
             raise EdgetuneError(f"{self.folder} is not trained yet (state: {manifest.state})", hint=self.resume_command)
         return manifest
 
+    def require_generating(self, what: str) -> None:
+        """Check that the run's model generates text.
+
+        Args:
+            what: is for such models only.
+
+        Raises:
+            EdgetuneError: it does something else.
+        """
+        kind = self.recipe.task.kind
+        if kind != "generation":
+            raise EdgetuneError(f"{what} is for models that generate, and {self.folder} is for {kind}")
+
 
 def create_run(resolved: Resolved, folder: Path, *, created: str, version: str) -> Run:
     """Make a new run folder with recipe, origins and manifest.

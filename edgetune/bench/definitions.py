@@ -91,6 +91,11 @@ SUSTAINED: dict[str, Definition] = {
         "%", "mean rate of the last 30 s / mean rate of the first 30 s, over {minutes} minutes{short}", "higher"
     ),
 }
+#: Figures of a classifier besides those of its start and memory.
+CLASSIFYING: dict[str, Definition] = {
+    "latency": Definition("ms", "class known - text given, one text at a time; tokenisation included", tail=True),
+    "batch_rate": Definition("texts/s", "texts of a batch of 32 / time until all their classes are known", "higher"),
+}
 #: What the published definition of retention asks for, in minutes.
 RETENTION_MINUTES = 5
 
@@ -102,4 +107,4 @@ def definition_of(name: str) -> Definition:
     'higher'
     """
     metric, found, _ = name.partition("@")
-    return AT[metric] if found else (DEFINITIONS | SUSTAINED)[metric]
+    return AT[metric] if found else (DEFINITIONS | SUSTAINED | CLASSIFYING)[metric]

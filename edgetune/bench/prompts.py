@@ -36,7 +36,7 @@ def prompts_for(artifact: Artifact | Path, count: int) -> Prompts:
         artifact: when it lies in a run folder, that run's held-out rows are used. Also a path.
         count: how many; fewer come back only where a run has fewer.
     """
-    run = _run_of(artifact.path if isinstance(artifact, Artifact) else artifact)
+    run = run_around(artifact.path if isinstance(artifact, Artifact) else artifact)
     if run is not None and run.heldout_file.is_file():
         rows = load_rows(run.heldout_file).raise_on_problems().rows
         questions = [question for row in rows if (question := _question(row))]
@@ -49,7 +49,7 @@ def prompts_for(artifact: Artifact | Path, count: int) -> Prompts:
     )
 
 
-def _run_of(path: Path) -> Run | None:
+def run_around(path: Path) -> Run | None:
     """The run that an artifact (or a file in it) was exported into."""
     where = path.resolve()
     return next((Run(folder) for folder in (where, *where.parents) if is_run(folder)), None)

@@ -9,6 +9,7 @@ from edgetune.bench.command import Words, bench_words
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import choose_subjects
+from edgetune.errors import TargetError
 from edgetune.realtime.measuring import hold
 from edgetune.realtime.wanted import Wanted
 from edgetune.targets.judging import require_met
@@ -30,6 +31,8 @@ def bench_held(words: Words, wanted: Wanted, seconds: float) -> list[BenchReport
     chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
     for subject in chosen:
         wanted.require_fit(subject.name)
+        if subject.classifies:
+            raise TargetError(f"{subject.name} classifies: targets and objectives are for models that generate")
     plan = words.plan()
     reports = bench_subjects(chosen, replace(plan, threads=plan.threads or wanted.threads))
     return [hold(report, subject, wanted, seconds=seconds) for report, subject in zip(reports, chosen, strict=True)]
