@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ MODES: dict[str, Callable[[TextClassifier, Job, float], None]] = {
 }
 
 
-def _timed(classifier: TextClassifier, text: str | Sequence[str]) -> float:
+def _timed(classifier: TextClassifier, text: str | list[str]) -> float:
     begun = time.monotonic()
     classifier.classify(text)
     return time.monotonic() - begun
