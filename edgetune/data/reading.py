@@ -70,10 +70,15 @@ class LoadedRows:
             count = f"{len(errors)} problem{'s' if len(errors) > 1 else ''}"
             raise DataError(
                 f"{self.source}: {count} in {self.total} rows",
-                hint=f"edgetune data check {self.source} lists them all",
+                hint=f"edgetune data check {self.source}{_as_labelled(self.format)} lists them all",
                 problems=[str(problem) for problem in errors],
             )
         return self
+
+
+def _as_labelled(format: str | None) -> str:
+    """What a command needs to read rows as they were read: this format is never guessed."""
+    return " --format labelled" if format == "labelled" else ""
 
 
 def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, str] | None = None) -> LoadedRows:

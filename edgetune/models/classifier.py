@@ -1,7 +1,8 @@
 """Models with a head that chooses one of some classes: a base that gets a new head, or one that has been trained.
 
-The head is whatever a base lacks: a base model knows no classes, so its head is drawn at random and must be trained
-and stored whole. Everything else must be in the weights, as for any other model.
+The head is what lies outside the body, and whatever of the body a base lacks (some are stored without their pooler). It
+is drawn at random where the base has none for these classes, so it must be trained and stored whole. Everything else
+must be in the weights, as for any other model.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ class Opened:
 
     Attributes:
         model: with as many outputs as there are classes.
-        head: names of the modules that the base lacks, and that must be trained and stored whole.
+        head: names of the modules that must be trained and stored whole.
+        missing: those of them that are drawn at random, as the files do not have them.
     """
 
     model: PreTrainedModel
     head: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 def open_classifier_base(
@@ -61,7 +64,14 @@ def open_classifier_base(
     new = {name for name in info["missing_keys"] if not name.startswith(body) or f".{POOLER}." in name}
     rest = {**info, "mismatched_keys": [one for one in info["mismatched_keys"] if one[0] not in resized]}
     require_complete(folder, set(info["missing_keys"]) - new - resized, rest)
-    return Opened(model.to(device).eval(), _modules(model, new | resized, body))
+    missing = _modules(model, new | resized, body)
+    outside = {
+        name
+        for name, part in model.named_children()
+        if f"{name}." != body and next(part.parameters(), None) is not None
+    }
+    head = tuple(name for name, _ in model.named_modules() if name in outside.union(missing))
+    return Opened(model.to(device).eval(), head, missing)
 
 
 def longest_text(config: PretrainedConfig) -> int:

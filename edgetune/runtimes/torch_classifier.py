@@ -119,7 +119,7 @@ def load_classifier(
 
     opened = open_classifier_base(folder, labels, device=device)
     stored = list_tensors(adapter) if adapter is not None else {}
-    lost = [name for name in opened.head if not any(f".{name}." in key for key in stored)]
+    lost = [name for name in opened.missing if not any(f".{name}." in key for key in stored)]
     if lost:
         raise ModelError(f"{adapter or folder} has no trained head: {', '.join(lost)}", hint="train again")
     return add_adapter(opened.model, adapter, merge=merge) if adapter is not None else opened.model

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
+import transformers
+from safetensors.torch import load_file, save_file
 from tinyclassifier import rows, write_base, write_recipe, write_rows
 
 from edgetune.data.encoding import Encoded
-from edgetune.errors import DataError, RecipeError
+from edgetune.errors import DataError, ModelError, RecipeError
+from edgetune.models.classifier import longest_text, open_classifier_base
+from edgetune.recipe import MethodSettings
 from edgetune.runtimes.torch_classifier import open_torch_classifier
 from edgetune.training import train
 from edgetune.training.classification import class_loss, collate
+from edgetune.training.methods import apply_method
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +196,66 @@ def test_settings_of_another_task_are_refused_by_name(base, tmp_path, sections, 
     with pytest.raises(RecipeError) as error:
         write_recipe(tmp_path / "r", base, **sections)
     assert message in error.value.problems[0]
+
+
+def bert(**changes):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"vocab_size": 23, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    more = {"intermediate_size": 32, "max_position_embeddings": 32, "pad_token_id": 0}
+    torch.manual_seed(1)
+    return BertForSequenceClassification(BertConfig(**sizes | more | changes))
+
+
+def without(folder, part):
+    """The same model folder with the tensors of a part left out."""
+    stored = load_file(folder / "model.safetensors")
+    save_file({n: v for n, v in stored.items() if part not in n}, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(("classes", "missing"), [(2, ()), (3, ("classifier",))])
+def test_a_head_for_other_classes_is_made_anew_and_any_head_trains_whole(tmp_path, classes, missing):
+    opened = open_classifier_base(write_base(tmp_path / "b", bert(num_labels=classes)), ("bad", "good"))
+    assert opened.model.classifier.weight.shape == (2, 16)
+    assert opened.head == ("classifier",)
+    assert opened.missing == missing
+
+
+def test_a_base_without_a_pooler_gets_one_that_trains(tmp_path):
+    folder = without(write_base(tmp_path / "b", bert()), "pooler")
+    assert open_classifier_base(folder, ("bad", "good")).head == ("bert.pooler", "classifier")
+
+
+def test_a_base_that_lacks_more_than_its_head_is_refused(tmp_path):
+    folder = without(write_base(tmp_path / "b", bert()), "query")
+    with pytest.raises(ModelError, match=r"do not fit its config\.json") as error:
+        open_classifier_base(folder, ("bad", "good"))
+    assert all("query" in problem for problem in error.value.problems)
+
+
+FAMILIES = {
+    "distilbert": (
+        "DistilBert",
+        {"dim": 16, "hidden_dim": 32, "n_layers": 1, "n_heads": 2},
+        {"pre_classifier", "classifier"},
+    ),
+    "roberta": ("Roberta", {"max_position_embeddings": 34, "pad_token_id": 1}, {"classifier"}),
+    "modernbert": ("ModernBert", {"global_attn_every_n_layers": 1}, {"head", "classifier"}),
+    "llama": ("Llama", {"num_key_value_heads": 2}, {"score"}),
+}
+
+
+@pytest.mark.parametrize(("name", "changes", "head"), FAMILIES.values(), ids=FAMILIES)
+def test_other_families_have_their_heads_found(tmp_path, name, changes, head):
+    sizes = {"vocab_size": 23, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    more = {"intermediate_size": 32, "max_position_embeddings": 32, "pad_token_id": 0}
+    config = getattr(transformers, f"{name}Config")(**sizes | more | changes)
+    folder = write_base(tmp_path / "b", getattr(transformers, f"{name}Model")(config))
+    opened = open_classifier_base(folder, ("bad", "good"))
+    assert set(opened.head) == head
+    assert longest_text(opened.model.config) == 32
+    adapted = apply_method(opened.model, MethodSettings(rank=2), opened.head)
+    trained = {n for n, p in adapted.model.named_parameters() if p.requires_grad}
+    assert all(any(f".{part}." in n and "modules_to_save" in n for n in trained) for part in head)
+    assert not any("lora" in n and f".{part}." in n for n in trained for part in head)
