@@ -121,7 +121,7 @@ def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineR
     parts = recipe_parts(run)
     console.note(plans_text(parts, plan_parts(parts)))
     artifacts = [part.write() for part in parts]
-    base = evaluate_run(run, "base", limit=BASE_ROWS)
+    base = evaluate_run(run, "base", limit=BASE_ROWS if recipe.task.kind == "generation" else None)
     verifier = verifier_of(run, quick=True)
     shipped = []
     for artifact in artifacts:

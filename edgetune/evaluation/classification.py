@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune import __version__, files
+from edgetune.adapters.unchanged import require_as_trained
 from edgetune.artifact import Artifact, read_artifact, require_whole
 from edgetune.console import progress
 from edgetune.data.conversation import Conversation
@@ -148,6 +149,7 @@ def _opening(run: Run, subject: Subject) -> Opening:
         from edgetune.runtimes.torch_classifier import open_torch_classifier
 
         manifest = run.require_trained()
+        require_as_trained(run)  # a stored figure is not one of a changed tokenizer
         folder = run.model_folder if run.model_folder.is_dir() else run.adapter_folder
         digest = _hash({"base": manifest.base_sha256} | dict(files.sha256_files(folder)))
         return Opening("tuned", digest, "torch", lambda: open_torch_classifier(run))
