@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +42,7 @@ class LoadedRows:
         problems: everything found, errors and warnings, in file order.
         source: the path or id as given.
         total: rows in the file, usable or not.
+        options: with which `edgetune data check` reads it in the same way, where it would not by itself.
     """
 
     rows: tuple[Conversation, ...]
@@ -49,6 +51,7 @@ class LoadedRows:
     problems: tuple[Problem, ...]
     source: str
     total: int
+    options: str = ""
 
     @property
     def errors(self) -> list[Problem]:
@@ -70,15 +73,10 @@ class LoadedRows:
             count = f"{len(errors)} problem{'s' if len(errors) > 1 else ''}"
             raise DataError(
                 f"{self.source}: {count} in {self.total} rows",
-                hint=f"edgetune data check {self.source}{_as_labelled(self.format)} lists them all",
+                hint=f"edgetune data check {self.source}{self.options} lists them all",
                 problems=[str(problem) for problem in errors],
             )
         return self
-
-
-def _as_labelled(format: str | None) -> str:
-    """What a command needs to read rows as they were read: this format is never guessed."""
-    return " --format labelled" if format == "labelled" else ""
 
 
 def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, str] | None = None) -> LoadedRows:
@@ -98,7 +96,13 @@ def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, st
     records = _records(str(source))
     for key, name in (columns or {}).items():
         _rename(records, name, key)
-    return _convert(str(source), records, format)
+    return replace(_convert(str(source), records, format), options=_options(format, columns or {}))
+
+
+def _options(format: str, columns: Mapping[str, str]) -> str:
+    """Options of `edgetune data check` for rows with a class, which are never guessed."""
+    names = [f" --{key}-column {shlex.quote(name)}" for key, name in columns.items() if name != key]
+    return "".join([" --format labelled", *names]) if format == "labelled" else ""
 
 
 def _rename(records: Records, name: str, key: str) -> None:

@@ -18,7 +18,7 @@ from edgetune.models.loading import load_config, read_weights, require_complete
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 KIND = "AutoModelForSequenceClassification"
 #: Between the body and the head: some bases are stored without it.
@@ -81,6 +81,12 @@ def longest_text(config: PretrainedConfig) -> int:
     """
     kin = "roberta" in config.model_type or config.model_type in ("camembert", "mpnet")
     return context_length(config) - (((config.pad_token_id or 0) + 1) if kin else 0)
+
+
+def padding(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that fills short rows up. A model that looks at its last token finds that by it."""
+    known = config.pad_token_id if config.pad_token_id is not None else tokenizer.pad_token_id
+    return int(known or 0)
 
 
 def _require_padding(model: PreTrainedModel, folder: Path) -> None:

@@ -42,6 +42,7 @@ class OnnxClassifier:
         self._path = artifact.path
         self._tokenizer = open_tokenizer(artifact.path / TOKENIZER, self.max_tokens)
         self._session: Any = _open_session(artifact.main_file, self.threads)
+        self._filler = int(self._session.get_modelmeta().custom_metadata_map.get("edgetune.pad_id", 0))
         classes = self._session.get_outputs()[0].shape[-1]
         if classes != len(self.labels):
             raise ArtifactError(
@@ -55,7 +56,7 @@ class OnnxClassifier:
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (texts, classes)."""
-        ids, mask = padded([self.encode(text) for text in texts], 0)
+        ids, mask = padded([self.encode(text) for text in texts], self._filler)
         try:
             (found,) = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
         except Exception as error:  # its exceptions have no common base

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.errors import ModelError
+from edgetune.models.classifier import open_classifier_base, padding
 from edgetune.runtimes.classifier import padded
 from edgetune.runtimes.torch_runtime import add_adapter
 
@@ -48,7 +49,8 @@ class TorchClassifier:
         import torch
 
         assert self._model is not None, "it was closed"
-        ids, mask = padded([self.encode(text) for text in texts], pad_id(self._tokenizer))
+        filler = padding(self._model.config, self._tokenizer)
+        ids, mask = padded([self.encode(text) for text in texts], filler)
         device = self._model.device
         inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
         with torch.inference_mode():
@@ -72,11 +74,6 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, text: str, limit: int | None) -
     options = {"truncation": True, "max_length": limit} if limit else {"truncation": False}
     encoded = tokenizer(text, verbose=False, split_special_tokens=True, **options)
     return [int(token) for token in encoded["input_ids"]]
-
-
-def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that fills short rows up; attention never sees it."""
-    return int(tokenizer.pad_token_id or 0)
 
 
 def open_torch_classifier(run: Run, *, merge: bool = False, device: str = "cpu") -> TorchClassifier:
@@ -115,7 +112,6 @@ def load_classifier(
         ModelError: the head is in neither folder, or the adapter does not fit.
     """
     from edgetune.adapters.tensors import list_tensors
-    from edgetune.models.classifier import open_classifier_base
 
     opened = open_classifier_base(folder, labels, device=device)
     stored = list_tensors(adapter) if adapter is not None else {}

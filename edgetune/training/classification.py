@@ -12,11 +12,12 @@ from edgetune.data.encoding import Encoded
 from edgetune.data.labelled import balanced_weights, label_of, load_labelled, text_of
 from edgetune.data.splitting import take
 from edgetune.errors import DataError
-from edgetune.models.classifier import open_classifier_base
+from edgetune.models import load_config
+from edgetune.models.classifier import open_classifier_base, padding
 from edgetune.recipe import Recipe
 from edgetune.run import Run
 from edgetune.runtimes.classifier import padded
-from edgetune.runtimes.torch_classifier import pad_id, text_ids
+from edgetune.runtimes.torch_classifier import text_ids
 from edgetune.training.batches import Collate, Loss
 from edgetune.training.devices import Choice
 from edgetune.training.lessons import Loaded, Rows
@@ -46,7 +47,8 @@ class ClassificationLesson:
         kept, train = encoded(run.train_file, None)
         _, evaluation = encoded(run.evaluation_rows_file, recipe.train.evaluate_rows)
         weights = balanced_weights(kept, names) if recipe.train.class_weights == "balanced" else ()
-        return Rows(train, evaluation, pad_id(tokenizer), weights)
+        config = load_config(Path(run.manifest.base_folder), trust_remote_code=recipe.model.trust_remote_code)
+        return Rows(train, evaluation, padding(config, tokenizer), weights)
 
     def load(self, run: Run, recipe: Recipe, dtype: str, device: str) -> Loaded:
         """An encoder (or a causal model) with a head for the run's classes.

@@ -26,7 +26,8 @@ from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
 from edgetune.errors import ExportError
 from edgetune.exporters import ExportPlan, TunedModel, public_name
 from edgetune.memory import require_memory
-from edgetune.models import count_parameters, load_config
+from edgetune.models import count_parameters, load_config, load_tokenizer
+from edgetune.models.classifier import padding
 from edgetune_onnx import classifier_graph
 from edgetune_onnx.classifier_graph import CALIBRATION_ROWS, GRAPH
 
@@ -102,6 +103,7 @@ def facts(model: TunedModel) -> dict[str, str]:
         "edgetune.task": model.task,
         "edgetune.labels": json.dumps(list(model.labels), ensure_ascii=False),
         "edgetune.max_tokens": str(model.max_tokens),
+        "edgetune.pad_id": str(padding(load_config(model.base_folder), load_tokenizer(model.tokenizer_folder))),
         "edgetune.base": public_name(model.base_source),
         "edgetune.version": __version__,
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from tinyclassifier import rows, write_base, write_recipe, write_rows
 
+from edgetune.cli import main
 from edgetune.data.encoding import Encoded
 from edgetune.errors import DataError, ModelError, RecipeError
 from edgetune.models.classifier import longest_text, open_classifier_base
@@ -161,6 +164,17 @@ def test_columns_have_names_of_their_own(base, tmp_path):
     run = train(resolved, tmp_path / "run")
     assert run.manifest.labels == ("0", "1")
     assert '"label": "' in run.heldout_file.read_text()
+
+
+def test_the_hint_reads_the_file_in_the_same_way(base, tmp_path, capsys):
+    resolved = write_recipe(tmp_path / "r", base, data={"train": "t.csv", "text_column": "my review"})
+    (tmp_path / "r" / "t.csv").write_text("my review,label\ngood,positive\n ,negative\n")
+    with pytest.raises(DataError) as error:
+        train(resolved, tmp_path / "run")
+    command = error.value.hint.removesuffix(" lists them all")
+    assert command.endswith("t.csv --format labelled --text-column 'my review'")
+    assert main(shlex.split(command)[1:]) == 4
+    assert "t.csv:3: 'text' is empty" in capsys.readouterr().err
 
 
 def test_a_text_in_both_files_is_a_leak(base, tmp_path):
