@@ -153,7 +153,7 @@ def load_model(source: str, relative_to: Path, *, max_tokens: int | None = None,
     return Model(source, load_tokenizer(base.folder), context, limit, count_parameters(base.folder), system)
 
 
-def check_data(
+def check_data(  # noqa: PLR0913  # what a check can be told
     source: str,
     *,
     heldout: str | None = None,

@@ -114,7 +114,7 @@ def _trace(model: TunedModel, path: Path) -> None:
     except Exception as error:  # torch's exporter raises classes of many modules
         raise ExportError(
             f"torch cannot trace this {type(tuned).__name__}: {_first_line(error)}",
-            hint="encoders such as BERT, DistilBERT and RoBERTa can be exported",
+            hint="BERT, DistilBERT, RoBERTa, ModernBERT and Llama can be exported",
         ) from error
     assert program is not None, "the dynamo exporter returns a program"
     program.save(path, external_data=False)
