@@ -26,7 +26,7 @@ from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
 from edgetune.errors import ExportError
 from edgetune.exporters import ExportPlan, TunedModel, public_name
 from edgetune.memory import require_memory
-from edgetune.models import count_parameters, load_config, load_tokenizer
+from edgetune.models import count_parameters, load_config, load_tokenizer, tensor_shapes
 from edgetune.models.classifier import padding
 from edgetune_onnx import classifier_graph
 from edgetune_onnx.classifier_graph import CALIBRATION_ROWS, GRAPH
@@ -34,8 +34,8 @@ from edgetune_onnx.classifier_graph import CALIBRATION_ROWS, GRAPH
 #: Best quality first.
 PRECISIONS = ("fp32", "fp16", "int8", "int8_static")
 RUNTIME = "onnxruntime"
-#: Bytes of a weight, embeddings included: all of them are rounded.
-_BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "int8_static": 1.0}
+#: Bytes of a weight of a product, and of one of a table of embeddings, which static eight bits leave as they are.
+_BYTES = {"fp32": (4, 4), "fp16": (2, 2), "int8": (1, 1), "int8_static": (1, 4)}
 #: Copies of the model in float32 while it is traced, optimised and rounded.
 _COPIES = 5
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
@@ -72,7 +72,7 @@ def plan(model: TunedModel, precision: str) -> ExportPlan:
         precision=name,
         tensor_types={},
         fallbacks={},
-        size_bytes=int(parameters * _BYTES[name]) + _tokenizer_bytes(model.tokenizer_folder),
+        size_bytes=_weight_bytes(model.base_folder, name) + _tokenizer_bytes(model.tokenizer_folder),
         peak_memory_bytes=_COPIES * 4 * parameters,
         notes=notes,
     )
@@ -213,6 +213,13 @@ def _tokenizer_problems(model: TunedModel, artifact: Artifact) -> list[str]:
             not (artifact.path / name).is_file() or files.sha256_file(artifact.path / name) != files.sha256_file(source)
         )
     ]
+
+
+def _weight_bytes(folder: Path, precision: str) -> int:
+    of_product, of_table = _BYTES[precision]
+    stored = tensor_shapes(folder)
+    tables = sum(one.elements for name, one in stored.items() if "embed" in name)
+    return of_table * tables + of_product * (sum(one.elements for one in stored.values()) - tables)
 
 
 def _tokenizer_bytes(folder: Path) -> int:

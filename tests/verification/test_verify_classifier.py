@@ -50,6 +50,22 @@ def test_every_precision_is_the_trained_model(run, verifier, precision):
     assert "24 rows" in found.checks[-1].text
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_size_is_predicted(run, precision):
+    from edgetune_onnx.classifier import plan
+
+    from edgetune.adapters.tuned import tuned_model
+
+    weights = sum(
+        value.nbytes
+        for value in map(numpy_helper.to_array, onnx.load(artifact(run, precision).main_file).graph.initializer)
+    )
+    tokenizer = sum(
+        (run.tokenizer_folder / name).stat().st_size for name in ("tokenizer.json", "tokenizer_config.json")
+    )
+    assert plan(tuned_model(run), precision).size_bytes == pytest.approx(weights + tokenizer, rel=0.25)
+
+
 def test_the_graph_takes_any_batch_and_length(run):
     texts = ["good", "the film was very bad and dull", "fine " * 60]
     reference, exported = open_torch_classifier(run), OnnxClassifier(artifact(run, "fp32"))
