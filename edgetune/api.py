@@ -154,26 +154,28 @@ def verify(artifact: Artifact | str | Path, run: Run | str | Path | None = None,
 def benchmark(
     artifact: Artifact | str | Path, *, target: str | None = None, slo: str | Path | None = None, **options: Any
 ) -> Any:
-    """Measure an artifact on this machine; options as for :func:`edgetune.bench.single_stream.bench_artifact`.
+    """Measure an artifact on this machine.
 
     Args:
         artifact: what to measure.
         target: name or file of a target; the report's ``verdicts`` say how each of its objectives came out.
         slo: file with further objectives.
-        options: of the benchmark.
+        options: fields of :class:`edgetune.bench.plan.Plan`: ``prompts``, ``new_tokens``, ``threads``, ``rounds``…
 
     Returns:
         :class:`edgetune.bench.schema.BenchReport`.
     """
-    from edgetune.bench.single_stream import bench_artifact
+    from edgetune.bench.plan import Plan
+    from edgetune.bench.single_stream import bench_subjects
     from edgetune.bench.subjects import artifact_subject
     from edgetune.realtime.measuring import hold
     from edgetune.realtime.wanted import find_wanted
 
     wanted = find_wanted(target, Path(slo) if slo is not None else None)
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
-    wanted.require_fit(opened.name)
-    return hold(bench_artifact(opened, **options), artifact_subject(opened), wanted)
+    subject, plan = artifact_subject(opened), wanted.filled_in(Plan(**options))
+    (report,) = bench_subjects([subject], plan)
+    return hold(report, subject, wanted, plan)
 
 
 def write_report(run: Run | str | Path, output: str | Path | None = None) -> Path:

@@ -77,6 +77,8 @@ class ArtifactManifest(BaseModel):
     """Of a classifier: hash of its tokenizer.json."""
     calibration_sha256: str | None = None
     """Of a classifier in static eight bits: hash of the training rows that the ranges of its activations are from."""
+    quantiser: str | None = None
+    """What rounded the values, with its version."""
     importance_sha256: str | None = None
     """Hash of the file that said how strongly each input is used (llama.cpp's imatrix), where the types minded it."""
     adapter_base: str | None = None
@@ -118,6 +120,12 @@ class Artifact:
         return own | (
             {f"{BENEATH}{name}": digest for name, digest in self.beneath.sha256.items()} if self.beneath else {}
         )
+
+    @property
+    def size_bytes(self) -> int:
+        """Of everything that runs: also of the base beneath an adapter."""
+        own = self.manifest.size_bytes if self.manifest else self.path.stat().st_size
+        return own + (self.beneath.size_bytes if self.beneath else 0)
 
     @property
     def main_file(self) -> Path:

@@ -12,7 +12,7 @@ SHOWN = 60
 #: By how much two computations of what an adapter's format misses may differ.
 MISSING = 1e-3
 #: When, by which edgetune, and what the run's folder is called today, is no fault of an artifact.
-_IGNORED = frozenset({"created", "edgetune", "run", "inputs_sha256", "sha256", "size_bytes", "main_file"})
+_IGNORED = frozenset({"created", "edgetune", "run", "inputs_sha256", "sha256", "size_bytes", "main_file", "quantiser"})
 
 
 def manifest_problems(found: ArtifactManifest, expected: ArtifactManifest) -> list[str]:

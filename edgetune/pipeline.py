@@ -8,12 +8,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgetune import console, files, training
+from edgetune import console, training
 from edgetune.artifact import Artifact
 from edgetune.bench.objective import Verdict
+from edgetune.bench.plan import Plan
 from edgetune.bench.schema import BenchReport
-from edgetune.bench.single_stream import bench_artifact
-from edgetune.bench.subjects import artifact_subject
+from edgetune.bench.single_stream import bench_subjects
+from edgetune.bench.subjects import Measured, artifact_subject
 from edgetune.data.labelled import load_labelled, text_of
 from edgetune.data.reading import load_rows
 from edgetune.errors import Interrupted
@@ -135,15 +136,23 @@ def _bench(run: Run, artifact: Artifact, settings: BenchSettings, wanted: Wanted
     """Measure an artifact, or take what was measured of the very same file and held to the same objectives."""
     stored = run.folder / "bench" / f"{artifact.name}.json"
     known = BenchReport.read(stored)
-    threads = settings.threads or default_threads()
-    asked = (files.sha256_file(artifact.main_file), settings.prompts, threads)
-    if known is None or (known.subject.sha256, known.settings.prompts_wanted, known.settings.threads) != asked:
-        known = bench_artifact(artifact, prompts=settings.prompts, threads=settings.threads)
+    subject = artifact_subject(artifact)
+    plan = wanted.filled_in(Plan(prompts=settings.prompts, threads=settings.threads))
+    if known is None or not _is_of(known, subject, plan):
+        (known,) = bench_subjects([subject], plan)
     elif wanted.is_answered_by(known):
         return known
-    report = hold(known, artifact_subject(artifact), wanted) if wanted.name or known.target else known
+    report = hold(known, subject, wanted, plan)
     report.write(stored)
     return report
+
+
+def _is_of(report: BenchReport, subject: Measured, plan: Plan) -> bool:
+    """Whether a report is of the very same file, measured as the plan says."""
+    had = report.settings
+    asked = (subject.subject.sha256, plan.prompts, plan.threads or default_threads())
+    same_context = plan.contexts in ((), (had.context,))
+    return (report.subject.sha256, had.prompts_wanted, had.threads) == asked and same_context
 
 
 def _shipped(shipped: Shipped, base: Evaluation) -> list[str]:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edgetune.errors import RecipeError
+from edgetune.yamlfile import read_yaml
 
 #: Where a resolved value came from, strongest first.
 Origin = Literal["flag", "environment", "recipe", "default"]
@@ -361,32 +362,8 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _near(path: Path) -> str:
-    """``; did you mean 'recipes/mine.yaml'?`` where a file or a folder nearby is nearly called so."""
-    there = path.parent
-    while not there.is_dir():
-        path, there = there, there.parent
-    match = difflib.get_close_matches(path.name, [file.name for file in there.iterdir()], 1)
-    return f"; did you mean '{there / match[0]}'?" if match else ""
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(
-            f"no such recipe: {path}{_near(path)}", hint="edgetune recipes list shows those that come with edgetune"
-        ) from error
-    except IsADirectoryError as error:
-        raise RecipeError(f"{path} is a folder, not a recipe file", hint=f"try {path / 'recipe.yaml'}") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise RecipeError(
-            f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}", hint="check indentation and quotes"
-        ) from error
+    loaded = read_yaml(path, "recipe", RecipeError, hint="edgetune recipes list shows those that come with edgetune")
     if not isinstance(loaded, dict):
         raise RecipeError(
             f"{path} holds no recipe: expected keys such as 'name' and 'model'", hint="edgetune init DATA writes one"

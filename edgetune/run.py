@@ -273,6 +273,12 @@ def is_run(folder: Path) -> bool:
     return (folder / "manifest.json").is_file() and (folder / "recipe.yaml").is_file()
 
 
+def run_around(path: Path) -> Run | None:
+    """The run that a path is or lies in: the nearest one."""
+    where = path.resolve()
+    return next((Run(folder) for folder in (where, *where.parents) if is_run(folder)), None)
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Let no other process train in ``folder`` meanwhile. The lock, a file beside it, ends with this process.

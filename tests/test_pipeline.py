@@ -88,7 +88,7 @@ def test_it_ends_in_a_report(whole):
 def test_a_second_call_does_nothing_again(whole, monkeypatch):
     resolved, result = whole
     before = {path: path.stat().st_mtime_ns for path in result.run.exports_folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr(pipeline, "bench_artifact", None)
+    monkeypatch.setattr(pipeline, "bench_subjects", None)
     monkeypatch.setattr("edgetune.evaluation.subjects.evaluate", None)
     again = run_recipe(resolved, result.run.folder)
     assert again.to_text() == result.to_text()
@@ -99,11 +99,30 @@ def test_a_second_call_does_nothing_again(whole, monkeypatch):
 def test_a_changed_artifact_is_measured_anew(whole, monkeypatch):
     _, result = whole
     artifact = result.shipped[0].artifact
-    measured = []
-    monkeypatch.setattr(pipeline.files, "sha256_file", lambda _: "other")
-    monkeypatch.setattr(pipeline, "bench_artifact", lambda a, **_: measured.append(a) or result.shipped[0].bench)
+    measured, honest = [], pipeline.artifact_subject(artifact)
+    changed = replace(honest, subject=honest.subject.model_copy(update={"sha256": "other"}))
+    monkeypatch.setattr(pipeline, "artifact_subject", lambda _: changed)
+    monkeypatch.setattr(
+        pipeline,
+        "bench_subjects",
+        lambda some, plan: measured.append((some, plan.prompts)) or [result.shipped[0].bench],
+    )
     pipeline._bench(result.run, artifact, result.run.recipe.bench, find_wanted(None, None))
-    assert measured == [artifact]
+    assert measured == [([changed], 2)]
+
+
+def test_a_target_with_other_threads_is_measured_anew(whole, monkeypatch, tmp_path):
+    _, result = whole
+    (tmp_path / "mine.yaml").write_text("{name: mine, description: x, kind: host, threads: 2}")
+    wanted = find_wanted(str(tmp_path / "mine.yaml"), None)
+    measured = []
+    monkeypatch.setattr(
+        pipeline, "bench_subjects", lambda _, plan: measured.append(plan.threads) or [result.shipped[0].bench]
+    )
+    for threads in (None, 1):  # what the recipe says of threads goes first, and with one it was measured
+        settings = result.run.recipe.bench.model_copy(update={"threads": threads})
+        pipeline._bench(result.run, result.shipped[0].artifact, settings, wanted)
+    assert measured == [2]
 
 
 def test_one_artifact_by_hand_is_the_same(whole):
@@ -117,7 +136,7 @@ def test_what_a_recipe_holds_artifacts_to_is_judged_once(whole, monkeypatch, tmp
     shipped = result.shipped[1]
     slo = tmp_path / "slo.yaml"
     slo.write_text("- {metric: load_warm, at_most: 600}\n- {metric: peak_rss, at_most: 0.001}\n")
-    monkeypatch.setattr(pipeline, "bench_artifact", None)  # what was measured is enough
+    monkeypatch.setattr(pipeline, "bench_subjects", None)  # what was measured is enough
     settings = result.run.recipe.bench
     report = pipeline._bench(result.run, shipped.artifact, settings, find_wanted(None, slo))
     assert [verdict.outcome for verdict in report.verdicts] == ["met", "missed"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -19,7 +19,7 @@ from edgetune_onnx.families import FAMILIES
 from edgetune_onnx.precision import ACCURACIES, BLOCKS, NAMES
 
 from edgetune import errors
-from edgetune.bench.definitions import AT, DEFINITIONS, SUSTAINED
+from edgetune.bench.definitions import AT, DEFINITIONS, SUSTAINED, Definition
 from edgetune.bench.schema import bench_schema
 from edgetune.cli import edgetune
 from edgetune.cli.options import Setting, flag, recipe_options, variable
@@ -158,12 +158,15 @@ def metrics_reference() -> str:
     text = "# Metrics\n\n## `edgetune eval`\n\n"
     text += "| in `task.metrics` | figure | definition |\n|---|---|---|\n"
     known = DEFINITIONS | {f"{name}@AXIS=VALUE": one for name, one in AT.items()} | SUSTAINED
-    timed = "\n".join(f"| `{name}` | {one.unit} | {one.better} | {one.text} |" for name, one in known.items())
     bench = "\n\n## `edgetune bench`\n\nA stored report as a JSON Schema: [bench.schema.json](bench.schema.json).\n\n"
-    bench += f"| figure | unit | better | definition |\n|---|---|---|---|\n{timed}\n"
-    against = "\n".join(f"| `{name}` | {unit} | {meaning} |" for name, (unit, meaning) in figures.DEFINITIONS.items())
-    realtime = f"\n## With `--target` or `--slo`\n\n| figure | unit | definition |\n|---|---|---|\n{against}\n"
+    bench += _figures_table(known)
+    realtime = f"\n## With `--target` or `--slo`\n\n{_figures_table(figures.DEFINITIONS)}"
     return _NOTE + (text + "\n".join(rows) + bench + realtime).replace("<", "\\<")
+
+
+def _figures_table(known: Mapping[str, Definition]) -> str:
+    rows = "\n".join(f"| `{name}` | {one.unit} | {one.better} | {one.text} |" for name, one in known.items())
+    return f"| figure | unit | better | definition |\n|---|---|---|---|\n{rows}\n"
 
 
 def gguf_reference() -> str:

@@ -2,8 +2,8 @@
 
     python benchmarks/fit/run.py MODEL.gguf    # default: the packaged SmolLM2-135M; under a minute
 
-A fresh process a context: it loads the model, fills half of the context, and reads its own peak. Results and the
-machine go to ``results/``; the table in README.md is made from that file.
+A fresh process a context: it loads the model, fills half of the context (1024 tokens at most), and reads its own peak.
+Results and the machine go to ``results/``; the table in README.md is made from that file.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ from edgetune.errors import EdgetuneError  # noqa: E402
 RESULTS = HERE / "results"
 CONTEXTS = (512, 4096, 8192)
 _CHILD = """
-import json, re, sys
+import json, sys
 from pathlib import Path
+from edgetune.bench.resident import resident
 from edgetune.runtimes import open_runtime
 
 path, context = Path(sys.argv[1]), int(sys.argv[2])
 runtime = open_runtime(path, threads=1, context=context)
 tokens = (runtime.tokenizer.encode("The lamp in the kitchen is on. ") * context)[: min(context // 2, 1024)]
 runtime.logits(tokens, len(tokens) - 1)
-status = Path("/proc/self/status").read_text()
-read = lambda name: int(re.search(rf"^{name}:\\s+(\\d+)", status, re.M)[1]) * 1024
-print(json.dumps({"peak": read("VmHWM"), "anonymous": read("RssAnon"), "file_backed": read("RssFile")}))
+print(json.dumps(resident()))
 """
 
 
@@ -79,7 +78,7 @@ def _measure(path: Path, context: int) -> dict[str, int]:
     if done.returncode != 0:
         raise EdgetuneError(f"the measured process failed at a context of {context}", hint=done.stderr[-300:])
     found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return {"peak": found["peak_rss"], "anonymous": found["anonymous"], "file_backed": found["file_backed"]}
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -1,7 +1,8 @@
-"""What `edgetune run recipes/smart-home/recipe.yaml` reached, read from a finished run's own files.
+"""What `edgetune run recipes/smart-home/recipe.yaml` reached, read from finished runs' own files.
 
-Usage: python benchmarks/smart-home/run.py [RUN]; default: the newest trained runs/smart-home-*. Without any, the
-recipe is run first, which takes a quarter of an hour.
+Usage: python benchmarks/smart-home/run.py [RUN]...; default: the newest trained runs/smart-home-*. Without any, the
+recipe is run first, which takes a quarter of an hour. Of several runs the first is told in full, and all are listed:
+minutes decide how many steps there are, so a recipe is known by more than one run.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ SHOWN = ("load_warm", "ttft", "decode", "peak_rss")
 
 def main() -> None:
     """Collect, store and publish."""
-    run = open_run(Path(sys.argv[1]) if len(sys.argv) > 1 else newest_run())
-    found = collect(run)
+    runs = [open_run(Path(folder)) for folder in sys.argv[1:] or [newest_run()]]
+    found = collect(runs[0]) | {"runs": [_in_short(collect(run)) for run in runs]}
     cpu = next(iter(found["bench"].values()))["environment"]["cpu"]
     publishing.write_results(HERE / "results", found, cpu)
     publishing.put_into_readme(HERE / "README.md", page(found))
@@ -84,6 +85,20 @@ def collect(run: Run) -> dict[str, Any]:
     }
 
 
+def _in_short(found: dict[str, Any]) -> dict[str, Any]:
+    """One of several runs: what came out, after how many steps, on which machine."""
+    (name,) = found["bench"]
+    scores = {score["name"]: score for score in found["scores"][name]["scores"]}
+    return {
+        "created": found["created"],
+        "subject": name,
+        "n": found["scores"][name]["n"],
+        "exact_match": scores["exact_match"],
+        "training": found["training"],
+        "cpu": found["bench"][name]["environment"]["cpu"],
+    }
+
+
 def _beside_the_base(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
     """All evaluations by name, and each of more rows than the base again on the base's rows."""
     found = {evaluation.subject: evaluation for evaluation in evaluations}
@@ -107,6 +122,8 @@ def page(found: dict[str, Any]) -> str:
         cells = [f"{scores[k]['value']:.4f} [{scores[k]['low']:.3f}, {scores[k]['high']:.3f}]" for k in KEYS]
         rows.append([subject, str(evaluation["n"]), *cells])
     parts = [publishing.table(["", "rows", *KEYS], rows)]
+    if len(found["runs"]) > 1:
+        parts.append(_repeats(found["runs"]))
     training = found["training"]
     parts.append(
         f"Training: {training['seconds'] / 60:.1f} minutes, {training['steps']} steps, "
@@ -119,6 +136,17 @@ def page(found: dict[str, Any]) -> str:
         parts.append(f"Machine: {publishing.machine_line(report['environment'])}.")
         parts += [f"Warning: {warning}." for warning in report["warnings"]]
     return "\n\n".join(parts)
+
+
+def _repeats(runs: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for run in runs:
+        exact, training = run["exact_match"], run["training"]
+        rate = f"{exact['value']:.4f} [{exact['low']:.3f}, {exact['high']:.3f}]"
+        rows.append([run["created"], f"{training['seconds'] / 60:.1f}", str(training["steps"]), str(run["n"]), rate])
+    mean = sum(run["exact_match"]["value"] for run in runs) / len(runs)
+    listed = publishing.table(["run", "minutes", "steps", "rows", "exact_match of the file"], rows)
+    return f"The same recipe, {len(runs)} times; the mean of exact_match is {mean:.4f}.\n\n{listed}"
 
 
 KEYS = ("exact_match", "json_equal", "json_f1", "loss")

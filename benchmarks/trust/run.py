@@ -1,17 +1,23 @@
-"""Can `edgetune bench` be trusted? Cross-checks on one file in one run.
+"""Can `edgetune bench` be trusted? Cross-checks with the tools people know, on the same files, in one run.
 
-    python benchmarks/trust/run.py ARTIFACT     # a GGUF artifact; an hour on two idle cores
+    python benchmarks/trust/run.py ARTIFACT... [--quick]
 
-llama-bench beside the depth figures, in turns; the overhead a token; a planted 5 % slowdown; ten A/A runs.
+A GGUF artifact is held beside llama-bench, an ONNX folder beside onnxruntime-genai's own loop, in turns; for both the
+overhead a token. With the first one: ten A/A runs, and one with a planted 5 % slowdown (of llama.cpp, so give the GGUF
+first). --quick does a little of everything, prints what it would publish, and stores nothing.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import statistics
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +27,7 @@ sys.path[1:1] = [str(HERE), str(HERE.parent)]  # benchmarks are scripts, not a p
 import publishing  # noqa: E402
 from llama_bench import built, rates  # noqa: E402
 
+from edgetune import console  # noqa: E402
 from edgetune.artifact import Artifact, open_artifact  # noqa: E402
 from edgetune.bench import processes  # noqa: E402
 from edgetune.bench.comparing import compare  # noqa: E402
@@ -30,56 +37,106 @@ from edgetune.bench.single_stream import bench_artifact  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.runtimes.threads import default_threads  # noqa: E402
 
-DEPTHS = (0, 512)
-PREFILL, DECODE = 128, 32
-PLANTED = 0.05
-AA_RUNS = 10
-TURNS = 5
 #: What the figures have to keep to.
-AGREE, OVERHEAD, ALARMS = 0.05, 3.0, 1
-PLAN = Plan(depths=DEPTHS, depth_prefill=PREFILL, depth_decode=DECODE, starts=0)
+PLANTED, AGREE, OVERHEAD, ALARMS = 0.05, 0.05, 3.0, 1
+#: A slowdown of every token has to show in both.
+SLOWED = ("decode_raw", "decode")
+TOOLS = {"llama.cpp": "llama-bench", "onnxruntime-genai": "onnxruntime-genai"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: depths, tokens of each rate, turns beside a tool, A/A runs, prompts and rounds."""
+
+    depths: tuple[int, ...] = (0, 512)
+    prefill: int = 128
+    decode: int = 32
+    turns: int = 5
+    aa_runs: int = 10
+    prompts: int = 20
+    rounds: int = 5
+
+    def plan(self, **changes: Any) -> Plan:
+        """A benchmark of this size."""
+        sizes = {"depths": self.depths, "depth_prefill": self.prefill, "depth_decode": self.decode}
+        return Plan(**{**sizes, "prompts": self.prompts, "rounds": self.rounds, "starts": 0, **changes})
+
+
+QUICK = Size(depths=(0, 32), prefill=16, decode=4, turns=1, aa_runs=1, prompts=2, rounds=3)
 
 
 def main() -> None:
     """Measure, store, publish."""
-    if len(sys.argv) != 2:
-        raise EdgetuneError(
-            "name a GGUF artifact", hint="benchmarks/trust/run.py runs/smart-home-3fa9c2d1/exports/q8_0"
-        )
-    artifact = open_artifact(Path(sys.argv[1]))
-    machine = publishing.describe_machine(("llama-cpp-python",))
-    result = {"created": publishing.now(), "machine": machine, "subject": artifact.name, **_measure(artifact)}
+    words = argparse.ArgumentParser(description="Cross-checks of edgetune bench.")
+    words.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="GGUF first, then an ONNX folder")
+    words.add_argument("--quick", action="store_true", help="a little of everything, stored nowhere")
+    asked = words.parse_args()
+    artifacts = [open_artifact(path) for path in asked.artifacts]
+    for artifact in artifacts:
+        if artifact.runtime not in TOOLS:
+            raise EdgetuneError(f"{artifact.path} is for {artifact.runtime}", hint=f"give one for {' or '.join(TOOLS)}")
+    if artifacts[0].runtime != "llama.cpp":
+        raise EdgetuneError("the slowdown is planted in llama.cpp", hint="give a GGUF artifact first")
+    machine = publishing.describe_machine(("llama-cpp-python", "onnxruntime-genai"))
+    measured = _measure(artifacts, QUICK if asked.quick else Size())
+    subjects = [artifact.name for artifact in artifacts]
+    result = {"created": publishing.now(), "machine": machine, "subjects": subjects, **measured}
+    if asked.quick:
+        console.data(page(result))
+        return
     publishing.write_results(HERE / "results", result, machine["cpu"])
     publishing.put_into_readme(HERE / "README.md", page(result))
 
 
-def _measure(artifact: Artifact) -> dict[str, Any]:
+def _measure(artifacts: list[Artifact], size: Size) -> dict[str, Any]:
     built()
-    beside = list(_beside_llama_bench(artifact))
-    runs = [bench_artifact(artifact, PLAN) for _ in range(AA_RUNS + 1)]
+    beside = [found for artifact in artifacts for found in _beside(artifact, size)]
+    first = artifacts[0]
+    runs = [bench_artifact(first, size.plan()) for _ in range(size.aa_runs + 1)]
     with _slowed(PLANTED):
-        slow = bench_artifact(artifact, PLAN)
+        slow = bench_artifact(first, size.plan())
     return {
         "beside": beside,
-        "overhead": [report.figure("overhead_per_token").median for report in runs],
         "alarms": [_claims(runs[0], report) for report in runs[1:]],
         "planted": _claims(runs[-1], slow),
         "warnings": sorted({warning for report in runs for warning in report.warnings}),
     }
 
 
-def _beside_llama_bench(artifact: Artifact) -> Iterator[dict[str, Any]]:
-    """Both programs in turns, so that what the machine does meanwhile hits both."""
-    once = Plan(
-        prompts=1, rounds=1, starts=0, memory_rounds=0, depths=DEPTHS, depth_prefill=PREFILL, depth_decode=DECODE
-    )
-    for turn in range(TURNS):
-        report = bench_artifact(artifact, once)
-        for depth in DEPTHS:
-            theirs = rates(artifact.main_file, threads=default_threads(), prefill=PREFILL, decode=DECODE, depth=depth)
-            for name, rate in theirs.items():
-                ours = report.figure(f"{name}@depth={depth}").median
-                yield {"turn": turn, "figure": f"{name}@depth={depth}", "edgetune": ours, "llama-bench": rate}
+def _beside(artifact: Artifact, size: Size) -> Iterator[dict[str, Any]]:
+    """Both programs in turns, so that what the machine does meanwhile hits both; every second turn backwards."""
+    for turn in range(size.turns):
+        if turn % 2:
+            theirs = _theirs(artifact, size)
+        report = bench_artifact(artifact, size.plan(prompts=min(5, size.prompts), rounds=1, memory_rounds=0))
+        if not turn % 2:
+            theirs = _theirs(artifact, size)
+        yield {
+            "turn": turn,
+            "tool": TOOLS[artifact.runtime],
+            "overhead": report.figure("overhead_per_token").median,
+            "rates": {name: {"edgetune": report.figure(name).median, "tool": rate} for name, rate in theirs.items()},
+            "others_share": report.environment.others_share,
+        }
+
+
+def _theirs(artifact: Artifact, size: Size) -> dict[str, float]:
+    """Figure → tokens a second by the tool that people know."""
+    asked = {"threads": default_threads(), "prefill": size.prefill, "decode": size.decode}
+    if artifact.runtime == "llama.cpp":
+        by_depth = {depth: rates(artifact.main_file, **asked, depth=depth) for depth in size.depths}
+    else:
+        by_depth = _genai_rates(artifact.path, depths=size.depths, **asked)
+    return {f"{name}@depth={depth}": rate for depth, found in by_depth.items() for name, rate in found.items()}
+
+
+def _genai_rates(folder: Path, **asked: Any) -> dict[int, dict[str, float]]:
+    job = json.dumps({"folder": str(folder), **asked})
+    command = [sys.executable, str(HERE / "genai_loop.py")]
+    done = subprocess.run(command, input=job, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise EdgetuneError(f"onnxruntime-genai's own loop failed: {done.stderr.strip()[-300:]}")
+    return {int(depth): found for depth, found in json.loads(done.stdout).items()}
 
 
 def _claims(old: BenchReport, new: BenchReport) -> list[dict[str, Any]]:
@@ -102,25 +159,40 @@ def _slowed(share: float) -> Iterator[None]:
 
 def page(result: dict[str, Any]) -> str:
     """The tables as Markdown."""
-    rows = []
-    for name in dict.fromkeys(one["figure"] for one in result["beside"]):
-        some = [one for one in result["beside"] if one["figure"] == name]
-        ours, theirs = (statistics.median(one[who] for one in some) for who in ("edgetune", "llama-bench"))
-        apart = statistics.median(one["edgetune"] / one["llama-bench"] - 1 for one in some)
-        rows.append([name, f"{ours:.1f}", f"{theirs:.1f}", f"{apart:+.1%}", _kept(abs(apart) <= AGREE)])
-    parts = [publishing.table(["tokens/s", "edgetune", "llama-bench", "apart", f"within {AGREE:.0%}"], rows)]
-    over = statistics.median(result["overhead"])
+    parts = []
+    for tool in TOOLS.values():
+        turns = [one for one in result["beside"] if one["tool"] == tool]
+        parts += _tool_part(tool, turns) if turns else [f"Beside {tool}: not measured."]
     alarms = sum(bool(claims) for claims in result["alarms"])
     worse = [claim["name"] for claim in result["planted"] if claim["verdict"] == "worse"]
-    parts.append(f"Overhead a token: {over:.1f} % (at most {OVERHEAD:.0f} %: {_kept(over <= OVERHEAD)}).")
+    found = set(SLOWED) <= set(worse)
     parts.append(
         f"{len(result['alarms'])} A/A runs with a claim: {alarms} (at most {ALARMS}: {_kept(alarms <= ALARMS)})."
     )
     parts.append(
-        f"A planted slowdown of {PLANTED:.0%} was found: {_kept(bool(worse))}, in {', '.join(worse) or 'nothing'}."
+        f"A planted slowdown of {PLANTED:.0%} was found in {' and '.join(SLOWED)}: {_kept(found)}. "
+        f"Said to be worse: {', '.join(worse) or 'nothing'}."
     )
     parts += [f"Warning: {warning}." for warning in result["warnings"]]
     return "\n\n".join([*parts, f"Machine: {publishing.machine_line(result['machine'])}."])
+
+
+def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:
+    rows = []
+    for name in turns[0]["rates"]:
+        pairs = [one["rates"][name] for one in turns]
+        ours, theirs = (statistics.median(pair[who] for pair in pairs) for who in ("edgetune", "tool"))
+        apart = statistics.median(pair["edgetune"] / pair["tool"] - 1 for pair in pairs)
+        rows.append([name, f"{ours:.1f}", f"{theirs:.1f}", f"{apart:+.1%}", _kept(abs(apart) <= AGREE)])
+    over = statistics.median(one["overhead"] for one in turns)
+    others = max(one["others_share"] or 0.0 for one in turns)
+    return [
+        publishing.table(["tokens/s", "edgetune", tool, "apart", f"within {AGREE:.0%}"], rows),
+        (
+            f"Overhead a token over its raw loop: {over:.1f} % (at most {OVERHEAD:.0f} %: {_kept(over <= OVERHEAD)}). "
+            f"{len(turns)} turns; others used up to {others:.0%} of the CPUs meanwhile."
+        ),
+    ]
 
 
 def _kept(yes: bool) -> str:

@@ -158,15 +158,19 @@ def _in_runtime(artifact: Artifact, runtime: str | None) -> Artifact:
     return artifact if runtime is None or runtime == artifact.runtime else in_runtime(artifact, runtime)
 
 
-def main() -> int:
-    """Do the job on stdin; 0, or the exit code of an error of ours."""
+def main(do: Mode | None = None) -> int:
+    """Do the job on stdin; 0, or the exit code of an error of ours.
+
+    Args:
+        do: default: the mode that the job names.
+    """
     job = json.load(sys.stdin)
     job["python_only"] = resident()["peak_rss"]
     try:
         runtime = open_job(job)
         ready = time.monotonic()
         with Assistant(runtime) as assistant:
-            MODES[job["mode"]](assistant, job, ready)
+            (do or MODES[job["mode"]])(assistant, job, ready)
     except EdgetuneError as error:
         tell("error", error=type(error).__name__, message=error.message, hint=error.hint, problems=error.problems)
         return error.exit_code

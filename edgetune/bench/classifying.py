@@ -22,7 +22,7 @@ from edgetune.bench.prompts import run_around
 from edgetune.bench.samples import Loads, LoadSample, MemorySample, RequestSample
 from edgetune.bench.schema import BenchReport, Environment, Figure, Settings
 from edgetune.bench.subjects import Measured
-from edgetune.bench.summary import figure_of, warnings
+from edgetune.bench.summary import scaled, warnings
 from edgetune.data.labelled import load_labelled, text_of
 from edgetune.errors import EdgetuneError
 from edgetune.files import sha256_text
@@ -160,15 +160,15 @@ class _Job:
         none_cold = self.cold_reason or "no cold starts were asked for"
         loads = {"load_cold": self.cold, "load_warm": self.warm}
         found = [
-            figure_of(name, DEFINITIONS[name], [(one.round, one.ready_s) for one in samples], none_cold)
+            scaled(name, DEFINITIONS[name], [(one.round, one.ready_s) for one in samples], none_cold)
             for name, samples in loads.items()
         ]
         latencies = [(one.round, one.token_s[0]) for one in self.requests]
-        found.append(figure_of("latency", CLASSIFYING["latency"], latencies))
-        found.append(figure_of("batch_rate", CLASSIFYING["batch_rate"], self.rates))
+        found.append(scaled("latency", CLASSIFYING["latency"], latencies))
+        found.append(scaled("batch_rate", CLASSIFYING["batch_rate"], self.rates))
         for name in ("peak_rss", "anonymous", "file_backed", "pss"):
             values = [(one.round, float(value)) for one in self.memory if (value := getattr(one, name)) is not None]
-            found.append(figure_of(name, DEFINITIONS[name], values, "this system has no /proc to read it from"))
+            found.append(scaled(name, DEFINITIONS[name], values, "this system has no /proc to read it from"))
         return tuple(found)
 
     def _settings(self, session: str) -> Settings:

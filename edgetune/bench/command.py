@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from edgetune.bench.budget import beyond_budget
 from edgetune.bench.comparing import compare
 from edgetune.bench.comparing_text import comparison_text
 from edgetune.bench.plan import DEPTHS, Plan
 from edgetune.bench.schema import BenchReport
-from edgetune.bench.single_stream import bench_subjects
-from edgetune.bench.subjects import choose_subjects
 from edgetune.bench.text import to_text
 from edgetune.errors import CheckFailed, EdgetuneError
 from edgetune.runtimes.protocol import KvCache
@@ -38,7 +37,7 @@ class Words:
     batches: tuple[int, ...] = ()
     contexts: tuple[int, ...] = ()
     sustained: float = 0.0
-    memory_budget_mb: float | None = field(default=None)
+    memory_budget_mb: float | None = None
 
     def plan(self) -> Plan:
         """How to measure.
@@ -57,17 +56,6 @@ class Words:
                 raise EdgetuneError(f"0 is no value to try for {name.replace('_', ' ')}", hint="edgetune bench --help")
         known = {name: value for name, value in vars(self).items() if name in Plan.__dataclass_fields__}
         return Plan(**{**known, "depths": DEPTHS if self.depths is None else self.depths})
-
-
-def bench_words(words: Words) -> list[BenchReport]:
-    """Measure what the words say.
-
-    Raises:
-        EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`.
-    """
-    plan = words.plan()
-    chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
-    return bench_subjects(chosen, plan)
 
 
 def store(reports: Sequence[BenchReport], output: Path) -> None:
@@ -100,11 +88,11 @@ def require_budget(reports: Sequence[BenchReport]) -> None:
     Raises:
         CheckFailed: naming which, and by how much.
     """
-    over = []
-    for report in reports:
-        budget, peak = report.settings.memory_budget_mb, report.figure("peak_rss").median
-        if budget is not None and peak is not None and peak > budget:
-            over.append(f"{report.subject.name}: peak_rss {peak:.0f} MB, {peak - budget:.0f} MB above {budget:.0f} MB")
+    over = [
+        f"{report.subject.name}: peak_rss is {beyond:.0f} MB above {report.settings.memory_budget_mb:.0f} MB"
+        for report in reports
+        if (beyond := beyond_budget(report.settings, report.figures)) is not None and beyond > 0
+    ]
     if over:
         raise CheckFailed(
             "the memory budget is exceeded", hint="a smaller --context or --kv-type q8_0 takes less", problems=over

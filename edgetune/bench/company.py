@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,8 @@ _STAT = Path("/proc/stat")
 #: Columns of the ``cpu`` line that are not work: idle, iowait, guest and guest_nice (already in user and nice).
 _NOT_WORK = {3, 4, 8, 9}
 _STEAL = 7
+#: Shares of the CPUs' time from which figures are doubtful.
+MUCH_COMPANY, MUCH_STEAL = 0.10, 0.02
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,11 @@ class Company:
 
     def _available(self) -> float:
         return max(1e-9, (time.monotonic() - self._start) * (os.cpu_count() or 1))
+
+
+def doubts(others: float | None, steal: float | None) -> Iterator[str]:
+    """What makes figures doubtful that were taken in such company; shares that are not known make none."""
+    if others is not None and others >= MUCH_COMPANY:
+        yield f"others used {others:.0%} of the CPUs meanwhile ({MUCH_COMPANY:.0%} or more)"
+    if steal is not None and steal >= MUCH_STEAL:
+        yield f"the host took {steal:.0%} of the CPUs' time for others meanwhile ({MUCH_STEAL:.0%} or more)"

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgetune.bench.definitions import definition_of
+from edgetune.bench.definitions import is_compared
 from edgetune.bench.schema import BenchReport, Figure
 from edgetune.bench.statistics import FEWEST_ROUNDS, Ratio, ratio
+from edgetune.bench.summary import doubts
 from edgetune.errors import CheckFailed, EdgetuneError
 
 #: Chance that any figure of two equal runs is said to differ, at most.
 RISK = 0.05
 #: Runs at different times move as wholes, by this share (a standard deviation): how the machine placed them, what its
-#: host did. benchmarks/trust checks what it leads to. Runs of one session are paired and need no such allowance.
+#: host did. Assumed, not measured: no machine's drift is known here, and a restless one has more. benchmarks/trust
+#: counts the false alarms that it leads to. Runs of one session are paired and need no such allowance.
 DRIFT = 0.006
 
 Verdict = Literal["better", "worse", "same"]
@@ -28,6 +30,7 @@ _SETTINGS = (
 
 #: What one runtime has and another has not: of two runtimes it need not be equal.
 _OF_A_RUNTIME = {"prefill_threads", "batch", "kv_type", "context"}
+_AGAINST_A_CLOCK = "measured against a clock in one process: there are no rounds to compare"
 
 
 @dataclass(frozen=True)
@@ -136,25 +139,26 @@ def _comparable(old: BenchReport, new: BenchReport) -> tuple[list[tuple[Figure, 
     """Figures of both with enough rounds, and why the others are left out."""
     pairs, left_out = [], {}
     for after in new.figures:
-        before = old.find(after.name)
-        reason = _reason(before, after)
+        before, compared = old.find(after.name), is_compared(after.name)
+        reason = _AGAINST_A_CLOCK if compared is None else _reason(before, after, compared=compared)
         if reason:
             left_out[after.name] = reason
-        elif before and definition_of(after.name).compared:
+        elif before and compared:
             pairs.append((before, after))
-    left_out |= {f.name: "the new run has no such figure" for f in old.figures if new.find(f.name) is None}
+    for gone in (f.name for f in old.figures if new.find(f.name) is None):
+        left_out[gone] = _AGAINST_A_CLOCK if is_compared(gone) is None else "the new run has no such figure"
     return pairs, left_out
 
 
-def _reason(before: Figure | None, after: Figure) -> str | None:
+def _reason(before: Figure | None, after: Figure, *, compared: bool) -> str | None:
     if before is None:
         return "the old run has no such figure"
     for figure, which in ((before, "old"), (after, "new")):
         if figure.median is None:
             return f"the {which} run has none: {figure.reasons.get('median', 'no reason given')}"
-        if len(figure.rounds) < FEWEST_ROUNDS and definition_of(figure.name).compared:
+        if compared and len(figure.rounds) < FEWEST_ROUNDS:
             return f"the {which} run has {len(figure.rounds)} rounds; {FEWEST_ROUNDS} are needed"
-        if definition_of(figure.name).compared and min(figure.rounds) <= 0:
+        if compared and min(figure.rounds) <= 0:
             return f"the {which} run has a round of 0"
     return None
 
@@ -197,6 +201,5 @@ def _notes(old: BenchReport, new: BenchReport) -> Iterator[str]:
         if before.get(name) != after.get(name):
             yield f"{name} {before.get(name, 'not there')} → {after.get(name, 'not there')}"
     for report, which in ((old, "old"), (new, "new")):
-        for warning in report.warnings:
-            if "noisy" in warning or "busy" in warning or "meanwhile" in warning:
-                yield f"{which} run: {warning}"
+        compared = [figure for figure in report.figures if is_compared(figure.name)]
+        yield from (f"{which} run: {doubt}" for doubt in doubts(report.environment, compared))

@@ -18,7 +18,7 @@ def comparison_text(found: Comparison) -> str:
     lines.append(f"{how}; intervals hold together with a chance of {1 - RISK:.0%} (Student, by rounds, Bonferroni)")
     if not found.paired:
         lines.append(
-            f"in them: that a run as a whole moves by {DRIFT:.1%} (a standard deviation) from one time to another"
+            f"assumed, not measured: a run as a whole moves by {DRIFT:.1%} (a standard deviation) between two times"
         )
     return "\n".join(lines)
 

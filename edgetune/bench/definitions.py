@@ -82,13 +82,16 @@ AT: dict[str, Definition] = {
     "peak_rss": Definition("MB", "largest resident set of the process that measured it"),
     "memory_kv": Definition("MB", "key-value cache as allocated for the whole context", compared=False),
 }
-#: Figures of sustained decoding.
+#: Figures of sustained decoding: of one process, so that there are no rounds to compare.
 SUSTAINED: dict[str, Definition] = {
     "decode_sustained": Definition(
-        "tokens/s", "tokens of each second over {minutes} minutes without a pause", "higher"
+        "tokens/s", "tokens of each second over {minutes} minutes without a pause", "higher", compared=False
     ),
     "retention": Definition(
-        "%", "mean rate of the last 30 s / mean rate of the first 30 s, over {minutes} minutes{short}", "higher"
+        "%",
+        "mean rate of the last 30 s / mean rate of the first 30 s, over {minutes} minutes{short}",
+        "higher",
+        compared=False,
     ),
 }
 #: Figures of a classifier besides those of its start and memory.
@@ -100,11 +103,12 @@ CLASSIFYING: dict[str, Definition] = {
 RETENTION_MINUTES = 5
 
 
-def definition_of(name: str) -> Definition:
-    """The definition of a figure by its name.
+def is_compared(name: str) -> bool | None:
+    """Whether runs are compared by a figure; None where the benchmark by itself has no such figure.
 
-    >>> definition_of("decode@depth=512").better
-    'higher'
+    >>> is_compared("decode@depth=512"), is_compared("itl_mean"), is_compared("first_clause")
+    (True, False, None)
     """
-    metric, found, _ = name.partition("@")
-    return AT[metric] if found else (DEFINITIONS | SUSTAINED | CLASSIFYING)[metric]
+    metric, varied, _ = name.partition("@")
+    known = (AT if varied else DEFINITIONS | SUSTAINED | CLASSIFYING).get(metric)
+    return None if known is None else known.compared

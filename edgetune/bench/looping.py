@@ -9,9 +9,10 @@ from typing import Any
 
 from edgetune.assistant import Assistant
 from edgetune.bench.answering import prompt_tokens
-from edgetune.runtimes.protocol import LoopsRaw, RawLoop
+from edgetune.errors import EdgetuneError
+from edgetune.runtimes.protocol import LoopsRaw, RawLoop, Runtime
 
-#: Tokens between two looks at the clock and the depth to which sustained decoding goes before it begins again.
+#: The depth to which sustained decoding goes before it begins again.
 SUSTAINED_DEPTH = 512
 
 
@@ -21,7 +22,7 @@ def through_the_loop(runtime: LoopsRaw, prompt: Sequence[int], answer: Sequence[
     Returns:
         ``prompt_tokens``, ``prefill_s``, and ``step_s`` of each token after the first.
     """
-    loop = runtime.raw_loop(len(prompt) + len(answer) + 1)
+    loop = runtime.raw_loop(len(prompt) + len(answer) - 1)  # nothing follows the last token, so it is not computed
     start = time.monotonic()
     loop.extend(prompt)
     prefill = time.monotonic() - start
@@ -37,15 +38,18 @@ def at_depths(assistant: Assistant, job: dict[str, Any], depths: Sequence[int]) 
 
     Yields:
         Fields of :class:`~edgetune.bench.samples.DepthSample`.
+
+    Raises:
+        EdgetuneError: the runtime has no loop of its own.
     """
-    runtime, prefill, decode = assistant.runtime, int(job["depth_prefill"]), int(job["depth_decode"])
-    assert isinstance(runtime, LoopsRaw), "the caller looked"
-    fitting = [depth for depth in depths if depth + max(prefill, decode + 1) <= runtime.context_length]
+    prefill, decode = int(job["depth_prefill"]), int(job["depth_decode"])
+    room = room_after(prefill, decode)
+    fitting = [depth for depth in depths if depth + room <= assistant.runtime.context_length]
     if not fitting:
         return
-    capacity = max(fitting) + max(prefill, decode + 1)
+    capacity = max(fitting) + room - 1
     text = some_tokens(assistant, job, capacity)
-    loop = runtime.raw_loop(capacity)
+    loop = _own_loop(assistant.runtime, capacity)
     loop.extend(text[: prefill - 1])  # the first inference warms up
     loop.step(text[prefill - 1])  # within the capacity, also where depth 0 alone fits
     held = 0
@@ -66,12 +70,14 @@ def at_depths(assistant: Assistant, job: dict[str, Any], depths: Sequence[int]) 
 
 
 def steady(assistant: Assistant, job: dict[str, Any], seconds: float) -> Iterator[int]:
-    """Decode without a pause; yields the tokens of each second."""
-    runtime = assistant.runtime
-    assert isinstance(runtime, LoopsRaw), "the caller looked"
-    deepest = min(SUSTAINED_DEPTH, runtime.context_length - 1)
+    """Decode without a pause; yields the tokens that ended in each second.
+
+    Raises:
+        EdgetuneError: the runtime has no loop of its own.
+    """
+    deepest = min(SUSTAINED_DEPTH, assistant.runtime.context_length - 1)
     text = some_tokens(assistant, job, deepest)
-    loop = runtime.raw_loop(deepest)
+    loop = _own_loop(assistant.runtime, deepest)
     loop.extend(text[:1])
     depth, count, second = 1, 0, 1
     start = time.monotonic()
@@ -79,16 +85,31 @@ def steady(assistant: Assistant, job: dict[str, Any], seconds: float) -> Iterato
         if depth == deepest:
             depth = _go_to(loop, text, depth, 1)
         loop.step(text[depth])
-        depth, count = depth + 1, count + 1
-        if time.monotonic() - start >= second:
+        took = time.monotonic() - start
+        while took > second and second <= seconds:  # a slow token may take several
             yield count
             count, second = 0, second + 1
+        depth, count = depth + 1, count + 1
 
 
 def some_tokens(assistant: Assistant, job: dict[str, Any], count: int) -> list[int]:
     """Tokens of the prompts, over and over."""
     tokens = [t for prompt in job["prompts"] for t in prompt_tokens(assistant, assistant.messages(prompt))]
     return list(islice(cycle(tokens), count))
+
+
+def room_after(prefill: int, decode: int) -> int:
+    """Tokens of context that a depth needs after it: those of the longer rate, and one that is chosen after them."""
+    return max(prefill, decode + 1) + 1
+
+
+def _own_loop(runtime: Runtime, capacity: int) -> RawLoop:
+    if not isinstance(runtime, LoopsRaw):
+        raise EdgetuneError(
+            f"{runtime.name} has no loop of its own that can be timed",
+            hint="leave out --sustained, and give one value of each setting",
+        )
+    return runtime.raw_loop(capacity)
 
 
 def _go_to(loop: RawLoop, text: Sequence[int], held: int, length: int) -> int:
@@ -98,6 +119,7 @@ def _go_to(loop: RawLoop, text: Sequence[int], held: int, length: int) -> int:
         kept = 0
     if kept < length:
         loop.extend(text[kept:length])
+        loop.hold(length)  # a token that the loop has chosen goes now, and not in the time of what follows
     return length
 
 

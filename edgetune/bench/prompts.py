@@ -13,7 +13,7 @@ from edgetune.artifact import Artifact
 from edgetune.data.conversation import Conversation
 from edgetune.data.reading import load_rows
 from edgetune.files import sha256_text
-from edgetune.run import Run, is_run
+from edgetune.run import run_around
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,6 @@ def prompts_for(artifact: Artifact | Path, count: int) -> Prompts:
     return Prompts(
         tuple([{"role": "user", "content": text}] for text in texts), f"{len(built_in)} built-in general prompts"
     )
-
-
-def run_around(path: Path) -> Run | None:
-    """The run that an artifact (or a file in it) was exported into."""
-    where = path.resolve()
-    return next((Run(folder) for folder in (where, *where.parents) if is_run(folder)), None)
 
 
 def _question(row: Conversation) -> list[dict[str, Any]]:

@@ -85,7 +85,6 @@ class RealtimeSection(_Part):
     prompt_source: str
     new_tokens: int
     loops: tuple[RealtimeLoop, ...]
-    frames: FrameLoop | None = None
     search: RateSearch | None = None
     others_share: float | None = None
     """Share of this machine's processor time that other processes took meanwhile; None where it cannot be read."""

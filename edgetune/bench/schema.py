@@ -167,7 +167,7 @@ class BenchReport(Part):
     """Derived from the samples above."""
     warnings: tuple[str, ...]
     realtime: RealtimeSection | None = None
-    """Requests or frames against a clock, where a target or an SLO asked for it."""
+    """Requests against a clock, where a target or an SLO asked for it."""
     target: str | None = None
     """What the verdicts hold it to: a target's name, a file's, or both."""
     verdicts: tuple[Verdict, ...] = ()

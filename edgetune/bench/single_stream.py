@@ -14,6 +14,7 @@ from edgetune.bench import pagecache
 from edgetune.bench.classifying import bench_classifiers
 from edgetune.bench.company import Company
 from edgetune.bench.environment import environment
+from edgetune.bench.looping import room_after
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
 from edgetune.bench.prompts import Prompts, prompts_for
@@ -197,8 +198,19 @@ class _Job:
             energy=tuple(self.found.energy),
             sustained=self.found.sustained,
             figures=derived,
-            warnings=warnings(machine, settings, derived, self.found.requests),
+            warnings=(*warnings(machine, settings, derived, self.found.requests), *self._left_out()),
         )
+
+    def _left_out(self) -> Iterator[str]:
+        """What was asked for and did not fit into a context."""
+        plan, found = self.plan, self.found
+        room = f"and {room_after(plan.depth_prefill, plan.depth_decode)} tokens after it do not fit into the context"
+        if plan.depths and found.raw and not found.depths:
+            yield f"no depth was measured: none of {', '.join(map(str, plan.depths))} {room}"
+        measured = {(one.axis, one.value) for one in found.axes}
+        for axis, value in plan.points():
+            if (axis, value) not in measured:
+                yield f"{axis}={value} was not measured: a depth of {plan.axis_depth} {room}"
 
     def _settings(self, session: str) -> Settings:
         plan, told, opening = self.plan, self.told, self.plan.opening

@@ -15,7 +15,7 @@ NOISY = 0.10
 RESAMPLES = 2000
 #: Rounds from which an interval is given.
 FEWEST_ROUNDS = 3
-#: How well the drift of whole runs is known, in degrees of freedom.
+#: How well the drift of whole runs is known, in degrees of freedom: assumed, as the drift itself is.
 DRIFT_FREEDOM = 20
 
 
@@ -71,23 +71,10 @@ def percentile(samples: Sequence[float], percent: float) -> Percentile:
     return Percentile(float(np.percentile(samples, percent)))
 
 
-def median_interval(samples: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
-    """95 % interval of the median by a seeded bootstrap (Efron, 1979); None below three samples.
-
-    >>> low, high = median_interval([1.0, 2.0, 3.0, 4.0, 5.0])
-    >>> 1.0 <= low < 3.0 < high <= 5.0
-    True
-    """
-    if len(samples) < 3:
-        return None
-    values = np.asarray(samples, dtype=np.float64)
-    drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(np.median(values[drawn], axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def rounds_interval(rounds: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float] | None:
-    """95 % interval of the median of all samples: whole rounds are drawn again; None below three rounds.
+    """95 % interval of the median of all samples; None below three rounds.
+
+    By a seeded bootstrap (Efron, 1979) that draws whole rounds again.
 
     Samples of one process are alike, so drawing single samples would give an interval that is far too narrow.
 

@@ -32,7 +32,6 @@ class Measured:
         weights: files to drop from the page cache before a cold start.
         subject: what the report says of it.
         classifies: it tells a class instead of writing tokens.
-        threads_apart: whether prompts may get another number of threads.
     """
 
     name: str
@@ -71,7 +70,7 @@ def artifact_subject(artifact: Artifact, runtime: str | None = None) -> Measured
         path=opened.main_file.name,
         sha256=hashes.get(opened.main_file.name) or files.sha256_file(opened.main_file),
         files=hashes,
-        size_bytes=sum(one.manifest.size_bytes if one.manifest else one.path.stat().st_size for one in whole),
+        size_bytes=opened.size_bytes,
         precision=manifest.precision if manifest else None,
     )
     job: dict[str, Any] = {"artifact": str(opened.path), "runtime": opened.runtime}
@@ -88,16 +87,19 @@ def tuned_subject(run: Run) -> Measured:
 
     Raises:
         MissingExtra: torch is not installed.
-        EdgetuneError: the run is not trained.
+        EdgetuneError: the run is not trained, or the base that its adapter needs is gone.
     """
+    from edgetune.adapters.tuned import trained_base
     from edgetune.extras import require
+    from edgetune.models.weights import weight_files
 
     require("torch", extra="train", needed_for="measuring the trained model itself")
     run.require_generating("measuring the trained model in torch")
     manifest = run.require_trained()
     folder = run.model_folder if run.model_folder.is_dir() else run.adapter_folder
     hashes = dict(files.sha256_files(folder))
-    weights = [folder / name for name in hashes]
+    beneath = weight_files(trained_base(run).folder) if manifest.trained_against is not None else []
+    weights = [*(folder / name for name in hashes), *beneath]
     subject = Subject(
         name=f"{run.folder.name} in torch",
         path=folder.name,

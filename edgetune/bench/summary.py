@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
+from edgetune.bench import company
+from edgetune.bench.budget import beyond_budget
 from edgetune.bench.definitions import AT, DEFINITIONS, RETENTION_MINUTES, SUSTAINED, Definition
 from edgetune.bench.samples import (
     AxisSample,
@@ -19,15 +21,13 @@ from edgetune.bench.samples import (
     Sustained,
 )
 from edgetune.bench.schema import Environment, Figure, Settings
-from edgetune.bench.statistics import NOISY, mad, median, percentile, rounds_interval
+from edgetune.bench.statistics import FEWEST_ROUNDS, NOISY, mad, median, percentile, rounds_interval
 
 __all__ = ["DEFINITIONS", "Samples", "figures", "warnings"]
 
 PERCENTILES = (90, 95, 99)
 #: Seconds at each end of a sustained run.
 _END = 30
-#: Shares of the CPUs' time from which a figure is doubtful.
-_STEAL, _OTHERS = 0.02, 0.10
 _SCALE = {"s": 1.0, "ms": 1e3, "MB": 1e-6, "%": 100.0}
 
 S = TypeVar("S")
@@ -61,7 +61,7 @@ def figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
     """Every metric of :data:`DEFINITIONS`, then those at each depth and of each setting that was varied."""
     values = _starts(found) | _latencies(found.requests) | _raw(found) | _memory(found.memory) | _energy(found.energy)
     absent = _absent(found)
-    result = [figure_of(name, known, values[name], absent.get(name)) for name, known in DEFINITIONS.items()]
+    result = [scaled(name, known, values[name], absent.get(name)) for name, known in DEFINITIONS.items()]
     result += _at_depths(found.depths, settings)
     result += _at_axes(found.axes, settings)
     if found.sustained:
@@ -72,33 +72,29 @@ def figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
 def warnings(
     environment: Environment, settings: Settings, found: Sequence[Figure], requests: Sequence[RequestSample]
 ) -> tuple[str, ...]:
-    """What makes the figures doubtful."""
-    notes = list(_company(environment))
+    """What makes the figures doubtful, or incomplete."""
+    notes = list(doubts(environment, found))
     if environment.virtual and any(figure.name == "load_cold" and figure.median for figure in found):
         notes.append("a virtual machine: its host may hold the dropped file in memory, so load_cold is a lower bound")
-    for figure in found:
-        if figure.median and figure.mad is not None and figure.samples > 2 and figure.name != "overhead_per_token":
-            share = figure.mad / abs(figure.median)
-            if share >= NOISY:
-                notes.append(f"{figure.name} is noisy: MAD is {share:.0%} of the median (10 % or more)")
     empty = sum(not request.token_s for request in requests)
     if empty:
         notes.append(f"{empty} of {len(requests)} answers were empty and are in no latency figure")
-    peak = next((figure.median for figure in found if figure.name == "peak_rss"), None)
-    if settings.memory_budget_mb is not None and peak is not None and peak > settings.memory_budget_mb:
-        over = peak - settings.memory_budget_mb
+    if (over := beyond_budget(settings, found)) is not None and over > 0:
         notes.append(f"peak_rss is {over:.0f} MB above the budget of {settings.memory_budget_mb:.0f} MB")
     return tuple(notes)
 
 
-def _company(environment: Environment) -> Iterator[str]:
+def doubts(environment: Environment, found: Sequence[Figure]) -> Iterator[str]:
+    """That the machine was busy, and which figures are noisy."""
     busy = environment.load_average or 0.0
     if busy > 0.5 * environment.usable_cpus:
         yield f"the machine was busy: load {busy:.1f} on {environment.usable_cpus} CPUs before the first start"
-    if (environment.others_share or 0.0) >= _OTHERS:
-        yield f"others used {environment.others_share:.0%} of the CPUs meanwhile (10 % or more)"
-    if (environment.steal_share or 0.0) >= _STEAL:
-        yield f"the host took {environment.steal_share:.0%} of the CPUs' time for others meanwhile (2 % or more)"
+    yield from company.doubts(environment.others_share, environment.steal_share)
+    for one in found:
+        if one.median and one.mad is not None and one.samples > 2 and one.name != "overhead_per_token":
+            share = one.mad / abs(one.median)
+            if share >= NOISY:
+                yield f"{one.name} is noisy: MAD is {share:.0%} of the median ({NOISY:.0%} or more)"
 
 
 def _starts(found: Samples) -> dict[str, Values]:
@@ -123,7 +119,7 @@ def _latencies(requests: Sequence[RequestSample]) -> dict[str, Values]:
     means = [(r.round, (r.token_s[-1] - r.token_s[0]) / (len(r.token_s) - 1)) for r in longer]
     return {
         "ttft": [(request.round, request.token_s[0]) for request in answered],
-        "itl": [(request.round, gap) for request in longer for gap in _gaps(request)],
+        "itl": [(request.round, gap) for request in longer for gap in gaps_of(request.token_s)],
         "itl_mean": means,
         "decode": [(number, 1 / mean) for number, mean in means if mean > 0],
         "prefill": [(r.round, r.prompt_tokens / seconds) for r in answered if (seconds := _prefill_s(r)) > 0],
@@ -139,7 +135,7 @@ def _raw(found: Samples) -> dict[str, Values]:
         "itl_raw": [(sample.round, step) for sample in stepped for step in sample.step_s],
         "decode_raw": [(sample.round, len(sample.step_s) / sum(sample.step_s)) for sample in stepped],
         "prefill_raw": [(s.round, s.prompt_tokens / s.prefill_s) for s in found.raw if s.prefill_s > 0],
-        "overhead_per_token": [(raw.round, median(_gaps(app)) / median(raw.step_s) - 1) for raw, app in both],
+        "overhead_per_token": [(raw.round, median(gaps_of(app.token_s)) / median(raw.step_s) - 1) for raw, app in both],
     }
 
 
@@ -183,9 +179,9 @@ def _at_axes(axes: Sequence[AxisSample], settings: Settings) -> Iterator[Figure]
     for (axis, value), samples in _grouped(axes, lambda sample: (sample.axis, str(sample.value))):
         place = f"{axis}={value}"
         yield from _rates(place, samples, samples[0].depth, settings)
-        yield figure_of(f"peak_rss@{place}", AT["peak_rss"], [(s.round, float(s.peak_rss)) for s in samples])
+        yield scaled(f"peak_rss@{place}", AT["peak_rss"], [(s.round, float(s.peak_rss)) for s in samples])
         caches = [(s.round, float(s.kv)) for s in samples if s.kv is not None]
-        yield figure_of(f"memory_kv@{place}", AT["memory_kv"], caches, "the runtime does not say")
+        yield scaled(f"memory_kv@{place}", AT["memory_kv"], caches, "the runtime does not say")
 
 
 def _grouped(samples: Sequence[S], key: Callable[[S], K]) -> list[tuple[K, list[S]]]:
@@ -201,19 +197,19 @@ def _rates(place: str, samples: Sequence[DepthSample], depth: int, settings: Set
     prefill = [(s.round, s.prefill_tokens / s.prefill_s) for s in samples if s.prefill_s > 0]
     decode = [(s.round, 1 / median(s.step_s)) for s in samples if s.step_s]
     for name, values in (("prefill", prefill), ("decode", decode)):
-        yield figure_of(f"{name}@{place}", _filled(AT[name], words), values)
+        yield scaled(f"{name}@{place}", _filled(AT[name], words), values)
 
 
 def _sustained(run: Sustained) -> Iterator[Figure]:
     short = run.minutes < RETENTION_MINUTES
     note = f"; shorter than the {RETENTION_MINUTES} minutes of the published definition" if short else ""
     known = {name: _filled(one, {"minutes": f"{run.minutes:g}", "short": note}) for name, one in SUSTAINED.items()}
-    yield figure_of("decode_sustained", known["decode_sustained"], [(0, float(count)) for count in run.tokens])
+    yield scaled("decode_sustained", known["decode_sustained"], [(0, float(count)) for count in run.tokens])
     enough = len(run.tokens) >= 2 * _END
     first, last = sum(run.tokens[:_END]), sum(run.tokens[-_END:])
     ends = [last / first] if enough and first else []
     reason = f"{len(run.tokens)} seconds; two ends of {_END} are needed"
-    yield figure_of("retention", known["retention"], [(0, share) for share in ends], reason)
+    yield scaled("retention", known["retention"], [(0, share) for share in ends], reason)
 
 
 def _filled(definition: Definition, words: Mapping[str, object]) -> Definition:
@@ -224,24 +220,37 @@ def _prefill_s(request: RequestSample) -> float:
     return request.token_s[0] - request.tokenised_s
 
 
-def _gaps(request: RequestSample) -> list[float]:
-    return [after - before for before, after in pairwise(request.token_s)]
+def gaps_of(token_s: Sequence[float]) -> list[float]:
+    """Seconds between consecutive tokens."""
+    return [after - before for before, after in pairwise(token_s)]
 
 
-def figure_of(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
-    """A figure from its samples; without any it says why there are none."""
+def scaled(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
+    """A figure of samples in seconds and bytes."""
     scale = _SCALE.get(known.unit, 1.0)
+    return figure(name, known, [(number, value * scale) for number, value in samples], absent)
+
+
+def figure(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
+    """A figure of samples in its own unit, each with the round that it is of.
+
+    Args:
+        name: of the figure.
+        known: what it is.
+        samples: rounds and values; an interval needs three rounds, as samples of one process are alike.
+        absent: why there are no samples, where there are none.
+    """
     plain: dict[str, Any] = {"name": name, "unit": known.unit, "definition": known.text, "better": known.better}
     if not samples:
         return Figure(**plain, median=None, samples=0, reasons={"median": absent or "no answer was long enough"})
     ordered = sorted(samples, key=lambda pair: pair[0])
-    rounds = [[value * scale for _, value in some] for _, some in groupby(ordered, key=lambda pair: pair[0])]
+    rounds = [[value for _, value in some] for _, some in groupby(ordered, key=lambda pair: pair[0])]
     values = [value for some in rounds for value in some]
     wanted = {f"p{percent}": percentile(values, percent) for percent in PERCENTILES} if known.tail else {}
     reasons = {key: found.reason for key, found in wanted.items() if found.reason}
     interval = rounds_interval(rounds)
     if interval is None:
-        reasons["interval"] = f"{len(rounds)} rounds; an interval needs 3"
+        reasons["interval"] = f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}; an interval needs {FEWEST_ROUNDS}"
     return Figure(
         **plain,
         median=median(values),

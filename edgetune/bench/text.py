@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgetune.bench.budget import beyond_budget
 from edgetune.bench.schema import BenchReport, Figure, Settings
 from edgetune.bench.statistics import floor, median
 from edgetune.bench.verdicts_text import verdict_lines
@@ -129,8 +130,7 @@ def _memory(report: BenchReport) -> str:
         lines.append(f"Python without the model: {alone:.0f} MB of peak_rss")
     if report.memory and report.memory[0].reasons:
         lines += [f"memory_{name}: {reason}" for name, reason in report.memory[0].reasons.items()]
-    budget, peak = report.settings.memory_budget_mb, report.find("peak_rss")
-    if budget is not None and peak and peak.median is not None:
-        verdict = "kept" if peak.median <= budget else "exceeded"
-        lines.append(f"memory budget of {budget:.0f} MB: {verdict}, peak_rss is {peak.median:.0f} MB")
+    if (over := beyond_budget(report.settings, report.figures)) is not None:
+        verdict = f"exceeded by {over:.0f} MB" if over > 0 else f"kept, with {-over:.0f} MB left"
+        lines.append(f"memory budget of {report.settings.memory_budget_mb:.0f} MB: {verdict}")
     return "\n".join(lines)

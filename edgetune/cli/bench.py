@@ -60,9 +60,10 @@ def bench(
     """Measure artifacts, .gguf files, or exports of a RUN in fresh processes on this machine.
 
     Several are measured in turns and compared round by round. Prompts are the held-out rows of the first one's
-    run, else a built-in handful. Nothing else should run meanwhile. With --target or --slo each objective gets a
-    verdict; without --rate the highest rate of random requests that meets them all is looked for. Exit code 9 if an
-    objective is missed, 15 if none is but one cannot be judged.
+    run, else a built-in handful. Nothing else should run meanwhile. With --target or --slo each is also asked the
+    held-out rows of its own run, against a clock, and each objective gets a verdict; without --rate the highest rate
+    of random requests that meets them all is looked for. Exit code 9 if an objective is missed, 15 if none is but
+    one cannot be judged.
     """
     from edgetune.bench.command import Words, printed, require_budget, store
     from edgetune.realtime.command import bench_held, require_all_met

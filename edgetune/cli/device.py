@@ -36,7 +36,18 @@ def _subject(command: _Command) -> _Command:
     return click.argument("subject", type=click.Path(path_type=Path), metavar="ARTIFACT|RUN")(command)
 
 
+def _objectives(command: _Command) -> _Command:
+    """What a device can be held to."""
+    command = click.option(
+        "--slo", type=click.Path(path_type=Path), metavar="FILE", help="Hold it to the objectives in this file."
+    )(command)
+    return click.option(
+        "--target", metavar="NAME|FILE", help="Hold it to a target's objectives: edgetune targets list."
+    )(command)
+
+
 def _show(report: DeviceReport, artifact: Artifact, output: Path | None, as_json: bool) -> None:
+    from edgetune.devices.holding import require_kept
     from edgetune.devices.keeping import keep
     from edgetune.devices.text import report_text
 
@@ -45,6 +56,7 @@ def _show(report: DeviceReport, artifact: Artifact, output: Path | None, as_json
     if output:
         report.write(output)
     console.data(report.model_dump_json(indent=2) if as_json else report_text(report))
+    require_kept(report)
 
 
 @click.group("device")
@@ -77,7 +89,10 @@ def list_devices(*, as_json: bool) -> None:
 @click.option("--host", metavar="USER@NAME[:PORT]", help="With --over ssh: where.")
 @click.option("--ssh-config", type=click.Path(path_type=Path, dir_okay=False), help="With --over ssh: ssh's settings.")
 @click.option(
-    "--device", "name", metavar="NAME|FILE", help="Which it is: its big cores and threads. Default: detected."
+    "--device",
+    "name",
+    metavar="NAME|FILE",
+    help="Which it is: its big cores and threads. Default: the target's, else detected.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Default: the device's, else its big cores.")
 @click.option("--prompt", type=click.IntRange(1), default=128, show_default=True, help="Tokens of the prefill test.")
@@ -87,14 +102,16 @@ def list_devices(*, as_json: bool) -> None:
 )
 @click.option("--repetitions", type=click.IntRange(1), default=5, show_default=True, help="Of each test.")
 @click.option("--timeout", type=click.FloatRange(1), default=900.0, show_default=True, help="Most seconds to run.")
+@_objectives
 @_output
 def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path | None, **how: Any) -> None:
     """Measure ARTIFACT, a GGUF model, on a phone (adb), a board (ssh) or this host (local).
 
     The runner and the model are copied into a folder of their own on the device, pinned to its big cores, run, and
-    removed again, also on failure and Ctrl-C. Kind: measured.
+    removed again, also on failure and Ctrl-C. Kind: measured. With --target or --slo each objective gets a verdict:
+    exit code 9 if one is missed, 15 if none is but one cannot be judged, as this runner does not measure it.
     """
-    from edgetune.devices.device import find_device
+    from edgetune.devices.holding import held_to, hold
     from edgetune.devices.llama_bench import Load
     from edgetune.devices.measuring import Plan, measure
     from edgetune.devices.opening import open_transport
@@ -102,10 +119,10 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
 
     load = Load(how["prompt"], how["new_tokens"], how["depth"] or (0,), how["repetitions"])
     plan = Plan(how["runner"], load, how["threads"], how["timeout"])
-    known = find_device(how["name"]) if how["name"] else None
+    wanted = held_to(how["target"], how["slo"], how["name"], local=how["over"] == "local")
     chosen = require_artifact(subject, artifact)
     transport = open_transport(how["over"], how["serial"], how["host"], how["ssh_config"])
-    _show(measure(chosen, transport, plan, known), chosen, output, as_json)
+    _show(hold(measure(chosen, transport, plan, wanted.device), wanted), chosen, output, as_json)
 
 
 @device.command("constrain")
@@ -114,20 +131,24 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
 @click.option("--memory", "memory_mb", type=click.FloatRange(1), help="MB. Default: what an app may use there.")
 @click.option("--context", type=click.IntRange(1), help="Tokens. Default: the runtime's.")
 @click.option("--timeout", type=click.FloatRange(1), default=600.0, show_default=True, help="Most seconds to run.")
+@_objectives
 @_output
 def constrain(subject: Path, *, artifact: str | None, as_json: bool, output: Path | None, **how: Any) -> None:
     """Run ARTIFACT on this host within a device's cores and memory, and say whether the memory is enough.
 
-    Its speed is this host's: bandwidth and clock are not limited. Kind: constrained host.
+    Its speed is this host's: bandwidth and clock are not limited. Kind: constrained host. With --target or --slo the
+    objective on peak_rss gets a verdict; all others cannot be judged. Exit codes as those of device measure.
     """
     from edgetune.devices.constraining import Within, constrain
     from edgetune.devices.device import find_device
+    from edgetune.devices.holding import held_to, hold
     from edgetune.runtimes.choosing import require_artifact
 
     memory = int(how["memory_mb"] * 1e6) if how["memory_mb"] else None
     within = Within(memory, how["context"], timeout=how["timeout"])
+    wanted = held_to(how["target"], how["slo"], how["name"])
     chosen = require_artifact(subject, artifact)
-    _show(constrain(chosen, find_device(how["name"]), within), chosen, output, as_json)
+    _show(hold(constrain(chosen, find_device(how["name"]), within), wanted), chosen, output, as_json)
 
 
 @device.command("project")

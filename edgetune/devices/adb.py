@@ -51,7 +51,7 @@ class AdbTransport:
     def _devices(self) -> Iterator[tuple[str, str]]:
         answer = call([self._adb, "devices"], 30.0, "adb")  # the first call starts adb's server
         if answer.code != 0:
-            raise DeviceError(f"adb does not work: {_last(answer)}", hint="adb kill-server")
+            raise DeviceError(f"adb does not work: {answer.last}", hint="adb kill-server")
         lines = answer.out.partition("List of devices attached")[2].splitlines()
         for line in lines:
             serial, _, state = line.strip().partition("\t")
@@ -77,7 +77,7 @@ class AdbTransport:
                 hint="free some space on the device, and run the same command again",
             )
         raise DeviceError(
-            f"cannot copy {file.name} to {self._serial}: {_last(answer)}",
+            f"cannot copy {file.name} to {self._serial}: {answer.last}",
             hint="connect it, and run the same command again",
         )
 
@@ -112,8 +112,3 @@ def choose(devices: list[tuple[str, str]], serial: str | None) -> str:
 def _without_carriage_returns(answer: Answer) -> Answer:
     """Old devices end lines as terminals do."""
     return Answer(answer.code, answer.out.replace("\r\n", "\n"), answer.err)
-
-
-def _last(answer: Answer) -> str:
-    lines = (answer.err.strip() or answer.out.strip() or f"exit code {answer.code}").splitlines()
-    return lines[-1]

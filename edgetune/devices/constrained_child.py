@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ def main() -> int:
     """Do the job."""
     job = json.load(sys.stdin)
     _limit(job)
+    from edgetune.bench.resident import resident
     from edgetune.errors import EdgetuneError
     from edgetune.runtimes import open_runtime
 
@@ -32,7 +32,8 @@ def main() -> int:
             runtime.close()
     except (EdgetuneError, MemoryError, OSError) as error:  # told to the parent, who says what it means
         report = {"error": str(error) or type(error).__name__}
-    print(json.dumps(report | _memory()), flush=True)
+    memory = resident()
+    print(json.dumps(report | {name: memory[name] for name in ("peak_rss", "anonymous")}), flush=True)
     return 0
 
 
@@ -52,13 +53,15 @@ def _work(runtime: Runtime, job: dict[str, Any]) -> dict[str, Any]:
 
     The first, which is not counted, brings weights and libraries in; storage is read later only for want of memory.
     """
+    from edgetune.bench.resident import storage_bytes
+
     some = runtime.tokenizer.encode("The lamp in the kitchen is on. ") or [0]
     prompt = (some * (job["prompt"] // len(some) + 1))[: job["prompt"]]
     prefills, decodes = [], []
     before = None
     for repetition in range(job["repetitions"] + 1):
         if repetition == 1:
-            before = _read_bytes()
+            before = storage_bytes()
         runtime.reset()
         tokens = list(prompt)
         begin = time.perf_counter()
@@ -74,31 +77,8 @@ def _work(runtime: Runtime, job: dict[str, Any]) -> dict[str, Any]:
         {"prompt_tokens": job["prompt"], "new_tokens": 0, "samples_s": prefills[1:], **common},
         {"prompt_tokens": 0, "new_tokens": job["new"], "samples_s": decodes[1:], **common},
     ]
-    return {"tests": tests, "read_bytes": _since(before)}
-
-
-def _memory() -> dict[str, int | None]:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-
-    def field(name: str) -> int | None:
-        found = re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)
-        return int(found[1]) * 1024 if found else None
-
-    return {"peak_rss": field("VmHWM"), "anonymous": field("RssAnon")}
-
-
-def _read_bytes() -> int | None:
-    """Read from storage by this process so far; None where the kernel does not count it."""
-    try:
-        fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines())
-    except OSError:
-        return None
-    return int(fields["read_bytes"])
-
-
-def _since(before: int | None) -> int | None:
-    now = _read_bytes()
-    return None if before is None or now is None else now - before
+    now = storage_bytes()
+    return {"tests": tests, "read_bytes": None if before is None or now is None else now - before}
 
 
 if __name__ == "__main__":

@@ -12,26 +12,29 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from edgetune import __version__, console
 from edgetune.artifact import Artifact
 from edgetune.bench.pagecache import drop
+from edgetune.bench.subjects import artifact_subject
 from edgetune.devices.app_memory import app_memory
 from edgetune.devices.cgroup import MemoryLimit, memory_limit
 from edgetune.devices.device import Device
+from edgetune.devices.footprint import read_footprint
 from edgetune.devices.llama_bench import Load, figures
 from edgetune.devices.measuring import subject_of
-from edgetune.devices.report import Constrained, DeviceReport, Limits, Timing
+from edgetune.devices.report import Constrained, DeviceReport, Limits, MemoryVerdict, Timing
 from edgetune.devices.stamp import now
+from edgetune.devices.transport import Answer
 from edgetune.errors import EdgetuneError, ResourceError
+from edgetune.runtimes.pairing import on_base
 
-Verdict = Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
 _DEFINITIONS = {
     "prefill_tps": "prompt tokens / seconds until their logits are there, on this constrained host",
     "decode_tps": "new tokens / seconds to compute them one by one, on this constrained host",
 }
-#: More than this share of the file read from storage once it has answered before: weights were dropped for want of
+#: More than this share of the files read from storage once it has answered before: weights were dropped for want of
 #: memory and read again. So much may be read besides, of libraries.
 _REREAD, _LIBRARIES = 0.5, 32_000_000
 _SIGNAL_KILL = -9
@@ -69,6 +72,8 @@ def constrain(artifact: Artifact, device: Device, within: Within) -> DeviceRepor
     Raises:
         EdgetuneError: the process failed for another reason than memory.
     """
+    opened = on_base(artifact)
+    about, weights = subject_of(opened, read_footprint(opened)), artifact_subject(opened).weights
     size = within.memory or app_memory(device).bytes
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     cores = usable[: device.threads]
@@ -82,16 +87,17 @@ def constrain(artifact: Artifact, device: Device, within: Within) -> DeviceRepor
         "new": within.load.new,
         "repetitions": within.load.repetitions,
     }
-    cached = drop(artifact.main_file)  # pages that others read before would not count against the limit
+    # Pages that others read before would not count against the limit.
+    cached = [f"{file.name}: {why}" for file in weights if (why := drop(file))]
     with memory_limit(size) as limit, console.progress(f"Running within {size / 1e6:.0f} MB"):
         found = _run(job, limit, within.timeout)
-    verdict, reason = _judge(found, limit, artifact.main_file.stat().st_size)
+    verdict, reason = _judge(found, limit, about.size_bytes)
     tests = tuple(Timing.model_validate(test) for test in found.answer.get("tests", ()))
     return DeviceReport(
         how="constrained host",
         created=now(),
         edgetune=__version__,
-        subject=subject_of(artifact),
+        subject=about,
         devices=(device,),
         constrained=Constrained(
             limits=Limits(
@@ -108,7 +114,7 @@ def constrain(artifact: Artifact, device: Device, within: Within) -> DeviceRepor
             read_bytes=found.answer.get("read_bytes"),
         ),
         figures=tuple(figure.model_copy(update={"definition": _DEFINITIONS[figure.name]}) for figure in figures(tests)),
-        warnings=(f"the limit may be too lax: {cached}",) if cached else (),
+        warnings=(f"the limit may be too lax: {cached[0]}",) if cached else (),
     )
 
 
@@ -128,17 +134,17 @@ def _run(job: dict[str, Any], limit: MemoryLimit, timeout: float) -> Run:
     answer = json.loads(lines[-1]) if lines else {}
     run = Run(done.returncode, answer, limit.killed())
     if not answer and run.code != _SIGNAL_KILL and not _is_memory(done.stderr):
-        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        last = Answer(done.returncode, done.stdout, done.stderr).last
         raise EdgetuneError(f"the constrained process failed: {last}", hint="edgetune doctor")
     return run
 
 
 def _is_memory(text: str) -> bool:
-    words = ("memoryerror", "bad_alloc", "out of memory", "cannot allocate", "failed to allocate", "unable to allocate")
-    return any(word in text.lower() for word in words)
+    words = ("memoryerror", "bad_alloc", "out of memory", "memory allocation", "cannot allocate", "failed to allocate")
+    return any(word in text.lower() for word in (*words, "unable to allocate"))
 
 
-def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[Verdict, str]:
+def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[MemoryVerdict, str]:
     """The verdict with its reason.
 
     Raises:
@@ -155,7 +161,7 @@ def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[Verdict, str]:
         return "would not fit", f"within {megabytes} ({limit.by}) the process could not get its memory"
     read = run.answer.get("read_bytes")
     if read is not None and read > _REREAD * size + _LIBRARIES:
-        again = f"{read / 1e6:.0f} MB, of a file of {size / 1e6:.0f} MB, after its first answer"
+        again = f"{read / 1e6:.0f} MB, of files of {size / 1e6:.0f} MB, after its first answer"
         return "reads weights again and again", f"within {megabytes} weights were dropped and read again: {again}"
     return "fits", f"ran within {megabytes} ({limit.by}), this package's own Python process included"
 

@@ -32,8 +32,7 @@ class Footprint:
         cache_values: numbers that one token adds to the key-value cache, over all layers.
         cache_type: as which they are kept unless asked otherwise.
         trained_context: longest sequence it was built for, in tokens.
-        vocabulary, width, inner, heads: shapes that buffers depend on.
-        tied: the embedding is the head too.
+        vocabulary, width, inner: shapes that buffers depend on.
         mixture: experts are chosen for each token: what is read then cannot be told from the file.
         notes: what limits these figures.
     """
@@ -49,8 +48,6 @@ class Footprint:
     vocabulary: int
     width: int
     inner: int
-    heads: int
-    tied: bool
     mixture: bool = False
     notes: tuple[str, ...] = ()
 

@@ -44,8 +44,6 @@ def read_gguf(artifact: Artifact) -> Footprint:
         vocabulary=tensors["token_embd.weight"].shape[1],
         width=shapes.number("embedding_length"),
         inner=max(shapes.numbers("feed_forward_length", default=0)),
-        heads=max(shapes.numbers("attention.head_count")),
-        tied=tied,
         mixture=any("_exps." in name for name in tensors),
         notes=tuple(shapes.notes(tensors)),
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from edgetune.artifact import Artifact
 from edgetune.devices.report import DeviceReport
-from edgetune.run import Run, is_run
+from edgetune.files import sha256_text
+from edgetune.run import run_around
 
 #: Folder of a run that holds them.
 FOLDER = "devices"
@@ -19,11 +20,21 @@ def keep(report: DeviceReport, artifact: Artifact) -> Path | None:
     Returns:
         Where, or None: the artifact does not lie in a run.
     """
-    run = next((Run(folder) for folder in artifact.path.resolve().parents if is_run(folder)), None)
+    run = run_around(artifact.path)
     if run is None:
         return None
-    words = [artifact.path.name, report.how, *(device.name for device in report.devices)]
-    path = run.folder / FOLDER / f"{re.sub(r'[^a-z0-9_.-]+', '-', ' '.join(words).lower())[:120]}.json"
+    path = run.folder / FOLDER / f"{_name(report, artifact.path.name)}.json"
     path.parent.mkdir(exist_ok=True)
     report.write(path)
     return path
+
+
+def _name(report: DeviceReport, artifact: str) -> str:
+    """One for each artifact, kind and device: short words for people, and a hash that tells devices apart.
+
+    The hash takes in the serial number or host, which itself stays out of the name.
+    """
+    where = report.measured.where if report.measured else ""
+    whole = sha256_text("\n".join([artifact, report.how, where, *(device.name for device in report.devices)]))
+    words = re.sub(r"[^a-z0-9_.-]+", "-", f"{artifact} {report.how}".lower())
+    return f"{words[:80]}-{whole[:12]}"

@@ -81,19 +81,24 @@ def figures(tests: Sequence[Timing]) -> list[Figure]:
     for test in tests:
         if test.name not in _DEFINITIONS:
             continue
-        speeds = [(test.prompt_tokens + test.new_tokens) / sample for sample in test.samples_s]
+        rates = speeds(test)
         found.append(
             Figure(
                 name=f"{test.name}_tps",
                 unit="tokens/s",
                 definition=_DEFINITIONS[test.name],
                 depth=test.depth,
-                median=median(speeds),
-                mad=mad(speeds),
-                samples=len(speeds),
+                median=median(rates),
+                mad=mad(rates),
+                samples=len(rates),
             )
         )
     return found
+
+
+def speeds(test: Timing) -> list[float]:
+    """Tokens a second of each repetition."""
+    return [(test.prompt_tokens + test.new_tokens) / sample for sample in test.samples_s]
 
 
 def spread(test: Timing) -> float:

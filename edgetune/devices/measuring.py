@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgetune import __version__, console
 from edgetune.artifact import Artifact
+from edgetune.bench.statistics import NOISY, median
 from edgetune.devices import llama_bench
 from edgetune.devices.device import Device
-from edgetune.devices.footprint import read_footprint
+from edgetune.devices.footprint import Footprint, read_footprint
 from edgetune.devices.llama_bench import Load
 from edgetune.devices.probing import big_cores, probe
 from edgetune.devices.report import DeviceReport, DeviceState, Measured, Subject, Timing
@@ -22,8 +22,6 @@ from edgetune.devices.watched_run import put_script, run
 from edgetune.errors import ArtifactError, DeviceError
 from edgetune.files import sha256_file
 
-#: A repetition that takes so much longer than the first, or a spread of that much, earns a warning.
-_NOISY = 0.10
 _LOW_BATTERY = 20
 
 
@@ -59,7 +57,7 @@ def measure(artifact: Artifact, transport: Transport, plan: Plan, device: Device
     _require_gguf(artifact)
     if not plan.runner.is_file():
         raise DeviceError(f"no runner at {plan.runner}", hint="give the path of a llama-bench with --runner")
-    about = subject_of(artifact)
+    about = subject_of(artifact, read_footprint(artifact))
     before = probe(transport)
     threads, mask = _cores(before, plan, device)
     files = [*plan.files, artifact.main_file]
@@ -98,7 +96,7 @@ def measure(artifact: Artifact, transport: Transport, plan: Plan, device: Device
     )
 
 
-def subject_of(artifact: Artifact) -> Subject:
+def subject_of(artifact: Artifact, model: Footprint) -> Subject:
     """What is measured or projected, with its bytes a token."""
     file = artifact.main_file
     digest = artifact.manifest.sha256.get(artifact.manifest.main_file) if artifact.manifest else None
@@ -106,9 +104,9 @@ def subject_of(artifact: Artifact) -> Subject:
         name=artifact.name,
         file=file.name,
         sha256=digest or sha256_file(file),
-        size_bytes=file.stat().st_size,
+        size_bytes=artifact.size_bytes,
         precision=artifact.manifest.precision if artifact.manifest else None,
-        bytes_per_token=read_footprint(artifact).read_bytes,
+        bytes_per_token=model.read_bytes,
     )
 
 
@@ -158,9 +156,9 @@ def _warnings(found: Measured) -> Iterator[str]:
 
 def _slow_tests(tests: Sequence[Timing]) -> Iterator[str]:
     for test in tests:
-        if (slower := llama_bench.slowdown(test)) >= _NOISY:
+        if (slower := llama_bench.slowdown(test)) >= NOISY:
             yield f"{test.name} at depth {test.depth}: the last repetition took {slower:.0%} longer than the first"
-        if (spread := llama_bench.spread(test)) >= _NOISY:
+        if (spread := llama_bench.spread(test)) >= NOISY:
             yield f"{test.name} at depth {test.depth}: repetitions differ by {spread:.0%}"
 
 
@@ -171,5 +169,5 @@ def _slow_clocks(found: Measured) -> Iterator[str]:
         return
     core = max(highest, key=lambda one: highest[one])
     seen = [look[core] for look in found.watch.clocks_khz if core in look]
-    if seen and (share := statistics.median(seen) / highest[core]) < 1 - _NOISY:
+    if seen and (share := median(seen) / highest[core]) < 1 - NOISY:
         yield f"core {core} ran at {share:.0%} of its highest clock: throttled, or its governor saves power"

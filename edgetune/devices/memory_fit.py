@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from edgetune.devices.app_memory import app_memory
 from edgetune.devices.device import Device
-from edgetune.devices.footprint import CACHE_TYPES, Footprint
+from edgetune.devices.footprint import Footprint
 
 #: Tokens computed at once, llama.cpp's default for n_ubatch and ours.
 MICRO_BATCH = 512
@@ -112,11 +112,6 @@ def longest(model: Footprint, budget: int, cache_type: str | None = None) -> int
         else:
             high = middle - 1
     return min(low * CELLS, model.trained_context)
-
-
-def cache_types() -> tuple[str, ...]:
-    """Names of what the cache can be kept as."""
-    return tuple(CACHE_TYPES)
 
 
 def _notes(model: Footprint, context: int) -> Iterator[str]:

@@ -32,7 +32,7 @@ def read_onnx(artifact: Artifact) -> Footprint:
     try:
         decoder = folder.genai["model"]["decoder"]
         pairs = 2 * decoder["num_key_value_heads"] * decoder["head_size"] * decoder["num_hidden_layers"]
-        heads, width = int(decoder["num_attention_heads"]), int(decoder["hidden_size"])
+        width = int(decoder["hidden_size"])
         vocabulary = int(folder.genai["model"]["vocab_size"])
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{artifact.path}/genai_config.json lacks {error}", hint="export it again") from error
@@ -48,8 +48,6 @@ def read_onnx(artifact: Artifact) -> Footprint:
         vocabulary=vocabulary,
         width=width,
         inner=0,
-        heads=heads,
-        tied=not looked_up,
     )
 
 

@@ -38,11 +38,7 @@ def probe(transport: Transport) -> DeviceState:
         DeviceError: it cannot be reached, or has no /proc.
     """
     lines = [f"echo '{_MARK}{name}'; {{ {command}; }} 2>/dev/null" for name, command in _SECTIONS.items()]
-    return parse("\n".join(_split(transport.run("\n".join(lines), timeout=60.0).out)))
-
-
-def _split(text: str) -> list[str]:
-    return [line.rstrip() for line in text.splitlines()]
+    return parse(transport.run("\n".join(lines), timeout=60.0).out)
 
 
 def parse(text: str) -> DeviceState:
@@ -149,7 +145,7 @@ def _thermal(thermal: list[str] | tuple[()], throttled: list[str] | tuple[()]) -
 
 
 def _zones(lines: list[str] | tuple[()]) -> dict[str, float]:
-    """Zone → °C; kernels give thousandths, some phones tenths or whole degrees."""
+    """Zone → °C; kernels give thousandths, some phones whole degrees. What is neither, such as tenths, is left out."""
     found = {}
     for line in lines:
         name, _, value = line.rpartition(" ")

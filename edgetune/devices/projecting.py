@@ -16,9 +16,7 @@ from edgetune.devices.stamp import now
 from edgetune.errors import ArtifactError
 
 
-def project_all(
-    artifact: Artifact, devices: Sequence[Device], depths: Sequence[int], cache_type: str | None = None
-) -> DeviceReport:
+def project_all(artifact: Artifact, devices: Sequence[Device], depths: Sequence[int]) -> DeviceReport:
     """Project decode speed on each device at each depth.
 
     Raises:
@@ -33,7 +31,7 @@ def project_all(
     found = [
         Projected(
             depth=depth,
-            **asdict(project(device, model.token_bytes(depth, cache_type), model.read_weights)),
+            **asdict(project(device, model.token_bytes(depth), model.read_weights)),
         )
         for device in devices
         for depth in depths
@@ -42,7 +40,7 @@ def project_all(
         how="projected",
         created=now(),
         edgetune=__version__,
-        subject=subject_of(artifact),
+        subject=subject_of(artifact, model),
         devices=tuple(devices),
         projected=tuple(found),
         warnings=model.notes,

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgetune import files
+from edgetune.bench.objective import Verdict
 from edgetune.devices.device import Device
 from edgetune.devices.transport import Over
 from edgetune.errors import ArtifactError
@@ -22,8 +23,11 @@ class Subject(_Part):
 
     name: str
     file: str
+    """The one that the runtime opens."""
     sha256: str
+    """Of that file."""
     size_bytes: int
+    """Of all files together, those of the base beneath an adapter included."""
     precision: str | None
     bytes_per_token: int
     """Of the weights, read from the real tensors."""
@@ -48,6 +52,12 @@ class DeviceState(_Part):
     battery_percent: int | None
     battery_c: float | None
     on_power: bool | None
+
+    @property
+    def title(self) -> str:
+        """What the device says it is."""
+        names = [name for name in (self.model, self.soc or self.cpu, self.system) if name]
+        return ", ".join(names) or "unknown device"
 
 
 class Timing(_Part):
@@ -114,11 +124,15 @@ class Limits(_Part):
     not_limited: tuple[str, ...]
 
 
+#: What a constrained run says of the memory.
+MemoryVerdict = Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
+
+
 class Constrained(_Part):
     """A run on this host within a device's cores and memory. Its speed is this host's, not the device's."""
 
     limits: Limits
-    verdict: Literal["fits", "out of memory", "would not fit", "reads weights again and again"]
+    verdict: MemoryVerdict
     reason: str
     tests: tuple[Timing, ...]
     peak_rss: int | None
@@ -157,11 +171,23 @@ class DeviceReport(_Part):
     projected: tuple[Projected, ...] = ()
     figures: tuple[Figure, ...] = ()
     warnings: tuple[str, ...] = ()
+    target: str | None = None
+    """What the verdicts hold it to: a target's name, a file's, or both."""
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def device(self) -> str:
         """What people call the device, or the devices."""
         return ", ".join(device.title for device in self.devices)
+
+    @property
+    def place(self) -> str:
+        """Where it was measured, without what only its user knows: no serial number, no name of a user or a host."""
+        if self.how == "measured on this host":
+            return "this host"
+        if self.constrained:
+            return f"this host, limited as {self.device}"
+        return self.device or (self.measured.before.title if self.measured else "")
 
     def write(self, path: Path) -> None:
         """Store it as JSON, whole or not at all."""

@@ -65,14 +65,20 @@ def require_space(transport: Transport, files: list[Path]) -> None:
         DeviceError: naming both figures.
     """
     needed = sum(file.stat().st_size for file in files) + _SPARE_BYTES
-    fields = transport.run(f"df -k {transport.parent} | tail -1").out.split()
-    numbers = [int(field) for field in fields if field.isdecimal()]
-    if len(numbers) >= 3 and numbers[2] * 1024 < needed:  # size, used, available
+    free = free_bytes(transport)
+    if free is not None and free < needed:
         raise DeviceError(
             f"no space left on {transport.where}: {needed / 1e6:.0f} MB are needed in {transport.parent}, "
-            f"{numbers[2] * 1024 / 1e6:.0f} MB are free",
+            f"{free / 1e6:.0f} MB are free",
             hint="free some space on the device, and run the same command again",
         )
+
+
+def free_bytes(transport: Transport) -> int | None:
+    """Free space where our folders are made; None where ``df`` does not say."""
+    fields = transport.run(f"df -k {transport.parent} | tail -1").out.split()
+    numbers = [int(field) for field in fields if field.isdecimal()]
+    return numbers[2] * 1024 if len(numbers) >= 3 else None  # size, used, available
 
 
 def _leave(transport: Transport, folder: str) -> None:

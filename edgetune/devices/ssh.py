@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from edgetune.devices.room import free_bytes
 from edgetune.devices.transport import Answer, Lost, Over, call, marked, unmarked
 from edgetune.errors import DeviceError
 
@@ -87,14 +88,14 @@ class SshTransport:
         if answer.code == 0:
             return
         if "No space left" in answer.err or "Failure" in answer.err:
-            free = self.run(f"df -k {self.parent} | tail -1").out.split()
+            free = free_bytes(self)
+            room = "" if free is None else f", which has {free / 1e6:.0f} MB free"
             raise DeviceError(
-                f"cannot write {file.name} ({file.stat().st_size / 1e6:.0f} MB) on {self._host}, which has "
-                f"{int(free[3]) / 1e3:.0f} MB free",
+                f"cannot write {file.name} ({file.stat().st_size / 1e6:.0f} MB) on {self._host}{room}",
                 hint="free some space there, and run the same command again",
             )
         raise self._explain(answer) or Lost(
-            f"cannot copy {file.name} to {self._host}: {_last(answer)}",
+            f"cannot copy {file.name} to {self._host}: {answer.last}",
             hint="connect it, and run the same command again",
         )
 
@@ -102,9 +103,5 @@ class SshTransport:
         for words, problem, hint in _CAUSES:
             if words in answer.err:
                 host = self._host
-                return DeviceError(problem.format(host=host), hint=hint.format(host=host), problems=[_last(answer)])
+                return DeviceError(problem.format(host=host), hint=hint.format(host=host), problems=[answer.last])
         return None
-
-
-def _last(answer: Answer) -> str:
-    return (answer.err.strip() or f"exit code {answer.code}").splitlines()[-1]

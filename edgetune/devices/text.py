@@ -32,22 +32,20 @@ def report_text(report: DeviceReport) -> str:
         at = f" at depth {figure.depth}" if figure.depth else ""
         lines.append(f"{figure.name + at:<26}{value:>24}  {figure.definition} (median ± MAD, {figure.samples} samples)")
     lines += [f"warning: {warning}" for warning in report.warnings]
+    if report.target:
+        lines += [f"held to {report.target}", *(f"  {verdict.text}" for verdict in report.verdicts)]
+        lines += [] if report.verdicts else ["  no objectives: give some with --slo FILE"]
     return "\n".join(lines)
 
 
 def _measured(found: Measured) -> Iterator[str]:
-    yield f"{_device(found.before)}  over {found.over}: {found.where}"
+    yield f"{found.before.title}  over {found.over}: {found.where}"
     yield f"context: {found.context}"
     yield f"{found.runner}, {found.threads} threads, processor mask {found.mask or 'none'}"
     yield f"before: {_state(found.before)}"
     yield f"after:  {_state(found.after)}"
     if found.watch.peak_rss is not None:
         yield f"memory of the runner: peak RSS {found.watch.peak_rss / 1e6:.0f} MB"
-
-
-def _device(state: DeviceState) -> str:
-    names = [name for name in (state.model, state.soc or state.cpu, state.system) if name]
-    return ", ".join(names) or "unknown device"
 
 
 def _state(state: DeviceState) -> str:

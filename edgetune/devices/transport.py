@@ -25,6 +25,11 @@ class Answer:
     out: str
     err: str
 
+    @property
+    def last(self) -> str:
+        """Its last words: of its errors, else of what it printed, else its exit code."""
+        return (self.err.strip() or self.out.strip() or f"exit code {self.code}").splitlines()[-1]
+
 
 class Lost(DeviceError):  # noqa: N818  # reads as what happened, as errors.py does
     """The connection ended in the middle; what ran on the device may go on there."""
@@ -100,8 +105,8 @@ def unmarked(answer: Answer, lost: str) -> Answer:
     """
     out, found, code = answer.out.rpartition(_MARK)
     if not found or not code.strip().isdecimal():
-        words = answer.err.strip() or f"exit code {answer.code}"
-        raise Lost(f"{lost}: {words.splitlines()[-1]}", hint="connect it, and run the same command again")
+        reason = Answer(answer.code, "", answer.err).last  # what the command printed until then is none
+        raise Lost(f"{lost}: {reason}", hint="connect it, and run the same command again")
     return Answer(int(code), out, answer.err)
 
 

@@ -109,7 +109,7 @@ def _require_success(code: str, errors: str) -> None:
 
 
 def watched(text: str) -> Watch:
-    """What the script wrote while it looked. The kernel keeps the peak itself; the other two are the last seen."""
+    """What the script wrote while it looked. The kernel keeps the peak itself; the other two are the largest seen."""
     sizes: dict[str, int] = {}
     looks: list[dict[int, int]] = []
     clocks: dict[int, int] = {}

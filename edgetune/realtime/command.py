@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from edgetune.bench.command import Words, bench_words
+from edgetune.bench.command import Words
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import choose_subjects
@@ -24,18 +23,16 @@ def bench_held(words: Words, wanted: Wanted, seconds: float) -> list[BenchReport
         seconds: of requests against a clock, for each subject.
 
     Raises:
-        TargetError: the target is not about one of the subjects; else as the benchmark.
+        EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`.
     """
-    if wanted.name is None:
-        return bench_words(words)
+    plan = wanted.filled_in(words.plan())
     chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
-    for subject in chosen:
-        wanted.require_fit(subject.name)
-        if subject.classifies:
-            raise TargetError(f"{subject.name} classifies: targets and objectives are for models that generate")
-    plan = words.plan()
-    reports = bench_subjects(chosen, replace(plan, threads=plan.threads or wanted.threads))
-    return [hold(report, subject, wanted, seconds=seconds) for report, subject in zip(reports, chosen, strict=True)]
+    if wanted.name and (others := [subject.name for subject in chosen if subject.classifies]):
+        raise TargetError(f"{', '.join(others)} classifies: targets and objectives are for models that generate")
+    reports = bench_subjects(chosen, plan)
+    return [
+        hold(report, subject, wanted, plan, seconds=seconds) for report, subject in zip(reports, chosen, strict=True)
+    ]
 
 
 def require_all_met(reports: Sequence[BenchReport]) -> None:

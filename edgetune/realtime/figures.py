@@ -3,52 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
+from edgetune.bench.definitions import Definition
 from edgetune.bench.objective import Objective
-from edgetune.bench.realtime_section import FrameLoop, RealtimeLoop, RealtimeRequest, RealtimeSection
+from edgetune.bench.realtime_section import RealtimeLoop, RealtimeRequest, RealtimeSection
 from edgetune.bench.schema import Figure
-from edgetune.bench.statistics import mad, median, median_interval, percentile
+from edgetune.bench.statistics import mad
+from edgetune.bench.summary import figure, gaps_of
 from edgetune.realtime.clause import CLAUSE_DEFINITION
 from edgetune.targets.judging import Measured
 from edgetune.targets.units import factor
 
-#: Metric → unit and definition, in the order in which they are printed.
-DEFINITIONS: dict[str, tuple[str, str]] = {
-    "ttft": ("ms", "first output token visible - request scheduled; template, tokenisation and waiting included"),
-    "first_clause": ("ms", f"clause ready - request scheduled; the {CLAUSE_DEFINITION}"),
-    "e2e": ("ms", "last output token visible - request scheduled; waiting included"),
-    "wait": ("ms", "work on a request began - request scheduled: what it queued for"),
-    "itl": ("ms", "every gap between consecutive output tokens of one answer, all answers pooled"),
-    "itl_mean": ("ms", "of each request: (last token - first token) / (tokens - 1)"),
-    "jitter": ("ms", "median absolute deviation of all gaps from their median"),
-    "deadline_miss": (
+_definition = partial(Definition, compared=False)
+#: In the order in which they are printed. All samples are of one process, so that runs are not compared by them.
+DEFINITIONS: dict[str, Definition] = {
+    "ttft": _definition(
+        "ms", "first output token visible - request scheduled; template, tokenisation and waiting included", tail=True
+    ),
+    "first_clause": _definition("ms", f"clause ready - request scheduled; the {CLAUSE_DEFINITION}", tail=True),
+    "e2e": _definition("ms", "last output token visible - request scheduled; waiting included", tail=True),
+    "wait": _definition("ms", "work on a request began - request scheduled: what it queued for", tail=True),
+    "itl": _definition(
+        "ms", "every gap between consecutive output tokens of one answer, all answers pooled", tail=True
+    ),
+    "itl_mean": _definition("ms", "of each request: (last token - first token) / (tokens - 1)", tail=True),
+    "jitter": _definition("ms", "median absolute deviation of all gaps from their median"),
+    "deadline_miss": _definition(
         "share",
-        (
-            "share of tokens later than due: those of the first clause (or the first one) by the limit of first_clause "
-            "(or ttft), each later one the limit of itl after the one before it was due; of frames, those dropped or "
-            "not done when the next one comes"
-        ),
+        "share of tokens later than due: those of the first clause (or the first one) by the limit of first_clause "
+        "(or ttft), each later one the limit of itl after the one before it was due",
     ),
-    "goodput": (
+    "goodput": _definition(
         "requests/s",
-        (
-            "requests that keep every limit on ttft, first_clause, e2e and wait, and whose mean gap keeps those on itl "
-            "and itl_mean, over the time from the start to the last answer"
-        ),
+        "requests that keep every limit on ttft, first_clause, e2e and wait, and whose mean gap keeps those on itl "
+        "and itl_mean, over the time from the start to the last answer",
+        "higher",
     ),
-    "offered_rate": ("requests/s", "open loop: requests scheduled / time of the last one's schedule"),
-    "achieved_rate": ("requests/s", "requests answered / time from the start to the last answer"),
-    "highest_rate": (
+    "offered_rate": _definition(
+        "requests/s", "open loop: requests scheduled / time of the last one's schedule", "higher"
+    ),
+    "achieved_rate": _definition("requests/s", "requests answered / time from the start to the last answer", "higher"),
+    "highest_rate": _definition(
         "requests/s",
         "highest rate of seeded Poisson arrivals, of those measured, at which every objective is met",
+        "higher",
     ),
-    "frame": ("ms", "frame done - frame scheduled, of frames that were not dropped"),
-    "frames_done": ("frames/s", "frames done / time from the first one's schedule to the last one done"),
 }
 #: Metrics with one value for each request, and how to read it, in seconds.
 OF_REQUEST = ("ttft", "first_clause", "e2e", "wait", "itl_mean")
 GAPS = ("itl", "itl_mean")
-PERCENTILES = (90, 95, 99)
 
 
 def of_request(request: RealtimeRequest, metric: str) -> float | None:
@@ -64,8 +68,11 @@ def of_request(request: RealtimeRequest, metric: str) -> float | None:
 
 
 def measured_of(loop: RealtimeLoop, objectives: Sequence[Objective]) -> dict[str, Measured]:
-    """Every metric of a loop; objectives say when a token is late and a request is good."""
-    gaps = [gap for request in loop.requests for gap in _gaps(request)]
+    """Every metric of a loop; objectives say when a token is late and a request is good.
+
+    An open loop that was cut off has no values: the requests that waited longest are not among those answered.
+    """
+    gaps = [gap for request in loop.requests for gap in gaps_of(request.token_s)]
     values: dict[str, list[float]] = {
         name: [1e3 * value for one in loop.requests if (value := of_request(one, name)) is not None]
         for name in OF_REQUEST
@@ -79,29 +86,15 @@ def measured_of(loop: RealtimeLoop, objectives: Sequence[Objective]) -> dict[str
         if loop.scenario == "open loop":
             values["offered_rate"] = [len(loop.requests) / loop.requests[-1].scheduled_s]
     how = loop.scenario if loop.rate is None else f"{loop.scenario} at {loop.rate:.3g} requests/s"
-    return {name: _measured(name, found, how) for name, found in values.items()}
-
-
-def measured_of_frames(loop: FrameLoop) -> dict[str, Measured]:
-    """Every metric of a loop over frames."""
-    done = [one for one in loop.frames if one.finished_s is not None]
-    ends = [one.finished_s for one in done if one.finished_s is not None]
-    times = [1e3 * (end - one.scheduled_s) for one, end in zip(done, ends, strict=True)]
-    late = sum(time > 1e3 / loop.rate for time in times) + len(loop.frames) - len(done)
-    values = {
-        "frame": times,
-        "deadline_miss": [1.0] * late + [0.0] * (len(loop.frames) - late),
-        "frames_done": [len(done) / max(ends)] if ends else [],
-    }
-    how = f"frames at {loop.rate:g} a second"
+    if loop.scenario == "open loop" and loop.stopped is not None:
+        reason = f"{loop.stopped} of {loop.planned}: those that had to wait longest are not among them"
+        return {name: _measured(name, (), how, reason) for name in values}
     return {name: _measured(name, found, how) for name, found in values.items()}
 
 
 def measured_of_section(section: RealtimeSection, objectives: Sequence[Objective]) -> dict[str, Measured]:
     """What objectives are judged by."""
     found = measured_of(section.judged, objectives)
-    if section.frames is not None:
-        found |= measured_of_frames(section.frames)
     if section.search is not None:
         met = section.search.highest_met
         values = [] if met is None else [met]
@@ -153,35 +146,14 @@ def _late(request: RealtimeRequest, objectives: Sequence[Objective]) -> Iterator
             yield second > first[1] + later * gap[1]
 
 
-def _gaps(request: RealtimeRequest) -> list[float]:
-    return [after - before for before, after in zip(request.token_s, request.token_s[1:], strict=False)]
-
-
 def _measured(name: str, values: Sequence[float], how: str, absent: str = "no answer was long enough") -> Measured:
     reasons = {} if values else {"median": absent}
-    return Measured(DEFINITIONS[name][0], how, values=tuple(values), samples=len(values), reasons=reasons)
+    return Measured(DEFINITIONS[name].unit, how, values=tuple(values), samples=len(values), reasons=reasons)
 
 
-def figure(name: str, measured: Measured) -> Figure:
+def figure_of(name: str, measured: Measured) -> Figure:
     """A metric as the report keeps it."""
-    unit, definition = DEFINITIONS[name]
     values = measured.values
-    if not values:
-        return Figure(
-            name=name, unit=unit, definition=definition, median=None, samples=0, reasons=dict(measured.reasons)
-        )
-    if name == "deadline_miss":  # of yes and no the share says more than the middle one
-        share = sum(values) / len(values)
-        return Figure(name=name, unit=unit, definition=definition, median=share, samples=1)
-    tails = {f"p{p}": percentile(values, p) for p in PERCENTILES} if name in (*OF_REQUEST, "itl", "frame") else {}
-    return Figure(
-        name=name,
-        unit=unit,
-        definition=definition,
-        median=median(values),
-        mad=mad(values) if len(values) > 1 else None,
-        interval=median_interval(values),
-        samples=len(values),
-        percentiles={key: found.value for key, found in tails.items()},
-        reasons={key: found.reason for key, found in tails.items() if found.reason},
-    )
+    if name == "deadline_miss" and values:  # of yes and no the share says more than the middle one
+        values = [sum(values) / len(values)]
+    return figure(name, DEFINITIONS[name], [(0, value) for value in values], measured.reasons.get("median"))

@@ -1,12 +1,25 @@
-"""A source with a fixed rate, such as a camera, over any callable that works on one frame."""
+"""A source with a fixed rate, such as a camera, over any callable that works on one frame.
+
+For programs: no command measures frames, as no runtime here takes them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgetune.bench.definitions import Definition
 from edgetune.bench.realtime_section import Frame, FrameLoop
 from edgetune.realtime.arrivals import steady
 from edgetune.realtime.clock import Clock
+from edgetune.targets.judging import Measured
+
+DEFINITIONS: dict[str, Definition] = {
+    "frame": Definition("ms", "frame done - frame scheduled, of frames that were not dropped", tail=True),
+    "deadline_miss": Definition("share", "share of frames dropped, or not done when the next one comes"),
+    "frames_done": Definition(
+        "frames/s", "frames done / time from the first one's schedule to the last one done", "higher"
+    ),
+}
 
 
 def frame_loop(work: Callable[[int], object], rate: float, count: int, clock: Clock) -> FrameLoop:
@@ -32,3 +45,27 @@ def frame_loop(work: Callable[[int], object], rate: float, count: int, clock: Cl
         work(newest)
         frames.append(Frame(scheduled_s=moments[newest], started_s=started, finished_s=clock.now() - began))
     return FrameLoop(rate=rate, frames=tuple(frames))
+
+
+def measured_of_frames(loop: FrameLoop) -> dict[str, Measured]:
+    """Every metric of :data:`DEFINITIONS`, for :func:`edgetune.targets.judging.judge`."""
+    done = [one for one in loop.frames if one.finished_s is not None]
+    ends = [one.finished_s for one in done if one.finished_s is not None]
+    times = [1e3 * (end - one.scheduled_s) for one, end in zip(done, ends, strict=True)]
+    late = sum(time > 1e3 / loop.rate for time in times) + len(loop.frames) - len(done)
+    values = {
+        "frame": times,
+        "deadline_miss": [1.0] * late + [0.0] * (len(loop.frames) - late),
+        "frames_done": [len(done) / max(ends)] if ends else [],
+    }
+    how = f"frames at {loop.rate:g} a second"
+    return {
+        name: Measured(
+            DEFINITIONS[name].unit,
+            how,
+            values=tuple(found),
+            samples=len(found),
+            reasons={} if found else {"median": "no frame was done"},
+        )
+        for name, found in values.items()
+    }

@@ -6,48 +6,49 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgetune import console
-from edgetune.bench.company import Company
+from edgetune.bench.company import Company, doubts
 from edgetune.bench.definitions import DEFINITIONS as OF_BENCH
+from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
 from edgetune.bench.prompts import prompts_for
 from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeSection
-from edgetune.bench.schema import BenchReport, Settings
+from edgetune.bench.schema import BenchReport
 from edgetune.bench.subjects import Measured
 from edgetune.realtime.clause import CLAUSE_DEFINITION
-from edgetune.realtime.figures import DEFINITIONS, figure, measured_of_section
+from edgetune.realtime.figures import DEFINITIONS, figure_of, measured_of_section
 from edgetune.realtime.wanted import Wanted
 from edgetune.targets.judging import judge, measured_in
 
 CHILD = "edgetune.realtime.child"
 #: Figures that a benchmark has only from its real-time section.
 ADDED = set(DEFINITIONS) - set(OF_BENCH)
-#: Shares of the processors' time that make figures doubtful.
-OTHERS, STEAL = 0.10, 0.02
 #: Default for all loops together.
 SECONDS = 180.0
 
 
-def hold(report: BenchReport, subject: Measured, wanted: Wanted, *, seconds: float = SECONDS) -> BenchReport:
+def hold(
+    report: BenchReport, subject: Measured, wanted: Wanted, plan: Plan, *, seconds: float = SECONDS
+) -> BenchReport:
     """Judge a benchmark by objectives, after measuring what they need besides.
 
     Args:
         report: as the benchmark made it.
         subject: what it measured, to be measured again, against a clock.
         wanted: objectives.
+        plan: of the benchmark: what it asked of the runtime is asked again.
         seconds: for all loops together.
 
     Returns:
         The report with its real-time section, figures and verdicts.
 
     Raises:
-        TargetError: the target is not about such an artifact; else as the benchmark.
+        EdgetuneError: as the benchmark.
     """
     report = without_section(report)
     if wanted.name is None:
         return report
-    wanted.require_fit(subject.name)
     if wanted.needs_loop:
-        section = measure_section(subject, wanted, report.settings, seconds)
+        section = measure_section(subject, wanted, plan, seconds)
         report = with_section(report, section, wanted)
     measured = measured_in(report)
     if report.realtime is not None:
@@ -76,7 +77,7 @@ def with_section(report: BenchReport, section: RealtimeSection, wanted: Wanted) 
     """The report with a real-time section, and the figures of it that it had not."""
     known = {one.name for one in report.figures}
     found = measured_of_section(section, wanted.objectives)
-    added = [figure(name, measured) for name, measured in found.items() if name not in known]
+    added = [figure_of(name, measured) for name, measured in found.items() if name not in known]
     return report.model_copy(
         update={
             "realtime": section,
@@ -86,21 +87,17 @@ def with_section(report: BenchReport, section: RealtimeSection, wanted: Wanted) 
     )
 
 
-def measure_section(subject: Measured, wanted: Wanted, settings: Settings, seconds: float) -> RealtimeSection:
+def measure_section(subject: Measured, wanted: Wanted, plan: Plan, seconds: float) -> RealtimeSection:
     """Run the loops in a fresh process, opened as the benchmark opened it.
 
     Raises:
         EdgetuneError: of the class that the process raised, or that it died.
     """
     asked = prompts_for(subject.path, wanted.requests)
-    new_tokens = (wanted.target.new_tokens if wanted.target else None) or settings.new_tokens
+    new_tokens = wanted.new_tokens or plan.new_tokens
     job: dict[str, Any] = {
         **subject.job,
-        "decode_threads": settings.threads,
-        "prefill_threads": settings.prefill_threads if subject.is_llama else None,
-        "kv_type": settings.kv_type,
-        "batch": settings.batch,
-        "context": settings.context,
+        **plan.opening,
         "prompts": asked.conversations,
         "new_tokens": new_tokens,
         "objectives": [one.model_dump(mode="json") for one in wanted.objectives],
@@ -123,12 +120,8 @@ def measure_section(subject: Measured, wanted: Wanted, settings: Settings, secon
 
 
 def warnings(section: RealtimeSection) -> tuple[str, ...]:
-    """What makes the figures of a section doubtful."""
-    notes = []
-    if (section.others_share or 0.0) >= OTHERS:
-        notes.append(f"the machine was busy: other processes took {section.others_share:.0%} of its processors' time")
-    if (section.steal_share or 0.0) >= STEAL:
-        notes.append(f"the host took {section.steal_share:.0%} of this virtual machine's processor time (steal)")
+    """What makes the figures of a section doubtful, in words that the benchmark's own warnings do not use."""
+    notes = [f"against a clock: {doubt}" for doubt in doubts(section.others_share, section.steal_share)]
     shown = section.loops[:1] if section.search is not None else section.loops  # what ended a search, that says
     notes += [
         f"{loop.scenario}: {loop.stopped}, of {loop.planned} wanted: more with --seconds"
@@ -145,12 +138,13 @@ def _run(job: dict[str, Any], name: str) -> tuple[Sequence[RealtimeLoop], RateSe
     loops, search = [], None
     with console.progress(f"Timing {name}", total=job["requests"], unit="requests") as bar:
         for told in measure(job, CHILD):
-            if "done" in told:
+            kind = told["kind"]
+            if kind == "answered":
                 bar.advance()
-            elif "about" in told:
-                bar.update(0, f"Timing {name}: {told['about']}")
-            elif "loop" in told:
+            elif kind == "begins":
+                bar.update(0, f"Timing {name}: {told['what']}")
+            elif kind == "loop":
                 loops.append(RealtimeLoop.model_validate(told["loop"]))
-            elif told.get("search") is not None:
+            elif told["search"] is not None:
                 search = RateSearch.model_validate(told["search"])
     return loops, search

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from edgetune.assistant import Assistant, text_pieces
+from edgetune.assistant import Assistant
+from edgetune.bench.answering import timed_answer
 from edgetune.bench.realtime_section import RealtimeRequest
 from edgetune.realtime.clause import clause_is_ready
 from edgetune.realtime.clock import Clock
@@ -33,34 +34,28 @@ def _answer(  # noqa: PLR0913, PLR0917  # what is asked, how, and three moments
     began: float,
 ) -> RealtimeRequest:
     started = clock.now()
-    runtime, tokenizer = assistant.runtime, assistant.runtime.tokenizer
-    runtime.reset()
-    prompt = tokenizer.encode(tokenizer.render(assistant.messages(conversation)))
-    tokenised = clock.now()
-    seconds: list[float] = []
-
-    def timed() -> Iterator[int]:
-        for token in runtime.stream(prompt, decoding):
-            yield token
-            seconds.append(clock.now() - scheduled)  # asked for the next one: this one has become text
-
+    assistant.runtime.reset()
     text, clause, clause_tokens = "", None, 0
-    for piece in text_pieces(timed(), tokenizer):
+
+    def look_for_clause(piece: str, visible: int) -> None:
+        nonlocal text, clause, clause_tokens
         text += piece
         if clause is None and clause_is_ready(text):
-            clause, clause_tokens = clock.now() - scheduled, len(seconds) + 1
-    finished = clock.now() - scheduled
-    if clause is None and seconds:
-        clause, clause_tokens = finished, len(seconds)  # whole answer: there was no earlier end
+            clause, clause_tokens = clock.now(), visible + 1
+
+    found = timed_answer(assistant, assistant.messages(conversation), decoding, clock.now, look_for_clause)
+    finished = clock.now()
+    if clause is None and found.tokens:
+        clause, clause_tokens = finished, len(found.tokens)  # whole answer: there was no earlier end
     return RealtimeRequest(
         prompt=which,
         scheduled_s=round(scheduled - began, 6),
         started_s=round(started - scheduled, 6),
-        tokenised_s=round(tokenised - scheduled, 6),
-        token_s=tuple(round(second, 6) for second in seconds),
-        clause_s=None if clause is None else round(clause, 6),
-        clause_tokens=min(clause_tokens, len(seconds)),
-        finished_s=round(finished, 6),
-        prompt_tokens=len(prompt),
-        finish="length" if len(seconds) == decoding.max_new_tokens else "stop",
+        tokenised_s=round(found.tokenised - scheduled, 6),
+        token_s=tuple(round(moment - scheduled, 6) for moment in found.visible),
+        clause_s=None if clause is None else round(clause - scheduled, 6),
+        clause_tokens=min(clause_tokens, len(found.tokens)),
+        finished_s=round(finished - scheduled, 6),
+        prompt_tokens=len(found.prompt),
+        finish=found.finish,
     )

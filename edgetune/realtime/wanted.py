@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgetune.bench.definitions import AT, DEFINITIONS, SUSTAINED
+from edgetune.bench.definitions import AT, DEFINITIONS, SUSTAINED, Definition
 from edgetune.bench.objective import Objective
+from edgetune.bench.plan import Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.statistics import floor
 from edgetune.errors import TargetError
@@ -21,11 +22,8 @@ from edgetune.targets.units import factor
 
 #: Requests of a loop whose objectives ask for no percentile that needs more.
 FEWEST = 30
-#: Metrics of frames, and those that only requests at a rate of their own have.
-OF_FRAMES = ("frame", "frames_done")
+#: Metrics that only requests at a rate of their own have.
 OF_RATE = ("offered_rate",)
-#: Metrics of which a benchmark has one number.
-SINGLE = ("jitter", "goodput", "offered_rate", "achieved_rate", "highest_rate", "frames_done", "peak_rss")
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,16 @@ class Wanted:
     rate: float | None = None
 
     @property
-    def threads(self) -> int | None:
-        """Of the runtime, where the target says."""
-        return self.target.threads if self.target is not None else None
+    def new_tokens(self) -> int | None:
+        """Longest answer of the loops, where the target says."""
+        return self.target.new_tokens if self.target is not None else None
+
+    def filled_in(self, plan: Plan) -> Plan:
+        """The plan, with the target's threads and context where it says nothing of them itself."""
+        if self.target is None:
+            return plan
+        context = () if self.target.context is None else (self.target.context,)
+        return replace(plan, threads=plan.threads or self.target.threads, contexts=plan.contexts or context)
 
     @property
     def needs_loop(self) -> bool:
@@ -55,21 +60,14 @@ class Wanted:
         realtime = self.target is not None and self.target.kind == "realtime"
         return realtime or self.rate is not None or any(one.metric in figures.DEFINITIONS for one in self.objectives)
 
-    def require_fit(self, name: str) -> None:
-        """Refuse an artifact that the target is not about, before anything is measured.
-
-        Raises:
-            TargetError: frames for a model that writes text.
-        """
-        if self.target is not None and self.target.scenario == "frames":
-            raise TargetError(
-                f"{self.target.name} is for models that take frames, and {name} writes text",
-                hint="edgetune targets list",
-            )
-
     def is_answered_by(self, report: BenchReport) -> bool:
-        """Whether a stored report has been held to the very same."""
-        return (report.target, [verdict.objective for verdict in report.verdicts]) == (self.name, [*self.objectives])
+        """Whether a stored report, measured as :meth:`filled_in` says, has been held to the very same."""
+        if (report.target, [verdict.objective for verdict in report.verdicts]) != (self.name, [*self.objectives]):
+            return False
+        if not self.needs_loop:
+            return True
+        section, new_tokens = report.realtime, self.new_tokens or report.settings.new_tokens
+        return section is not None and (section.judged.rate, section.new_tokens) == (self.rate, new_tokens)
 
     @property
     def requests(self) -> int:
@@ -87,7 +85,7 @@ def find_wanted(target: str | None, slo: Path | None, rate: float | None = None)
         rate: requests a second of an open loop; default: the target's.
 
     Raises:
-        TargetError: unknown target, invalid file, a metric or unit that no benchmark measures, or a device.
+        TargetError: unknown target, invalid file, a metric or unit that no benchmark measures, a device, or frames.
     """
     if target is None and slo is None:
         if rate is not None:
@@ -101,12 +99,15 @@ def find_wanted(target: str | None, slo: Path | None, rate: float | None = None)
             f"{found.name} is a device, and what this machine measures says nothing about it",
             hint=_device_hint(found),
         )
+    if found is not None and found.scenario == "frames":
+        raise TargetError(
+            f"{found.name} is for models that take frames, and what edgetune measures writes text",
+            hint="edgetune targets list",
+        )
     objectives = (*(found.held_to if found else ()), *(read_objectives(slo) if slo else ()))
-    frames = found is not None and found.scenario == "frames"
     name = " and ".join(filter(None, [found.name if found else None, slo.name if slo else None]))
-    if found is not None and not frames:
-        rate = rate or found.rate
-    _require_measurable(objectives, name, frames=frames, rate=rate)
+    rate = rate or (found.rate if found is not None else None)
+    _require_measurable(objectives, name, rate=rate)
     return Wanted(name, found, tuple(_with_unit(one) for one in objectives), rate)
 
 
@@ -128,28 +129,30 @@ def wanted_by_recipe(resolved: Resolved) -> Wanted:
     return find_wanted(target, resolved.locate(slo) if slo is not None else None)
 
 
-def _units() -> dict[str, str]:
-    """Metric → unit of everything that a benchmark measures."""
-    bench = {name: one.unit for name, one in {**DEFINITIONS, **SUSTAINED}.items()}
-    return bench | {name: unit for name, (unit, _) in figures.DEFINITIONS.items()}
+def _known() -> dict[str, Definition]:
+    """Everything that a benchmark measures; what loops measure is what objectives are judged by."""
+    return {**DEFINITIONS, **SUSTAINED, **figures.DEFINITIONS}
 
 
-def _unit(metric: str) -> str | None:
-    """Unit of a metric, also of one where something was varied (``decode@depth=512``); None: it is not measured."""
+def _definition(metric: str) -> Definition | None:
+    """Of a metric, also of one where something was varied (``decode@depth=512``); None: it is not measured."""
     name, varied, _ = metric.partition("@")
-    if varied:
-        return AT[name].unit if name in AT else None
-    return _units().get(name)
+    return (AT if varied else _known()).get(name)
+
+
+def _or_max(known: Definition) -> str:
+    return " or max" if known.better == "lower" else ""
 
 
 def _with_unit(objective: Objective) -> Objective:
-    return objective if objective.unit else objective.model_copy(update={"unit": _unit(objective.metric)})
+    known = _definition(objective.metric)
+    return objective if objective.unit or known is None else objective.model_copy(update={"unit": known.unit})
 
 
-def _require_measurable(objectives: Sequence[Objective], name: str, *, frames: bool, rate: float | None) -> None:
-    problems = [f"{one.text}: {problem}" for one in objectives for problem in _problems(one, frames=frames, rate=rate)]
+def _require_measurable(objectives: Sequence[Objective], name: str, *, rate: float | None) -> None:
+    problems = [f"{one.text}: {problem}" for one in objectives for problem in _problems(one, rate=rate)]
     first = figures.limit_of(objectives, ("first_clause", "ttft"))
-    if not frames and first is None and any(one.metric == "deadline_miss" for one in objectives):
+    if first is None and any(one.metric == "deadline_miss" for one in objectives):
         problems.append("deadline_miss: no objective says when the first token is due: add one on ttft or first_clause")
     if problems:
         raise TargetError(
@@ -159,21 +162,21 @@ def _require_measurable(objectives: Sequence[Objective], name: str, *, frames: b
         )
 
 
-def _problems(objective: Objective, *, frames: bool, rate: float | None) -> Iterator[str]:
+def _problems(objective: Objective, *, rate: float | None) -> Iterator[str]:
     metric = objective.metric
-    unit = _unit(metric)
-    if unit is None:
-        near = difflib.get_close_matches(metric, _units(), n=2, cutoff=0.5)
+    known = _definition(metric)
+    if known is None:
+        near = difflib.get_close_matches(metric, _known(), n=2, cutoff=0.5)
         yield "no benchmark measures it" + (f"; did you mean {' or '.join(near)}?" if near else "")
         return
-    if objective.unit is not None and factor(unit, objective.unit) is None:
-        yield f"{metric} is measured in {unit}"
+    if objective.unit is not None and factor(known.unit, objective.unit) is None:
+        yield f"{metric} is measured in {known.unit}"
     if (metric == "deadline_miss") != (objective.statistic == "share"):
         yield "the statistic share is that of deadline_miss, and its only one"
-    if objective.percent is not None and metric in SINGLE:
-        yield f"a benchmark has one {metric}, and no {objective.statistic} of it: use median"
-    if metric in OF_FRAMES and not frames:
-        yield "measured with a target whose scenario is frames"
+    if objective.percent is not None and not known.tail:
+        yield f"a benchmark gives no {objective.statistic} of {metric}: use median" + _or_max(known)
+    if objective.statistic == "max" and known.better == "higher":
+        yield f"more {metric} is better, so its largest one says nothing: use median"
     if metric in OF_RATE and rate is None:
         yield "measured in an open loop: give --rate"
     if metric == "highest_rate" and rate is not None:

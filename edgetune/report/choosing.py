@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edgetune.report.benchmark import Benchmark, find_figure
+from edgetune.devices.report import DeviceReport
+from edgetune.ladder.record import Limits
+from edgetune.report.benchmark import Benchmark, by_how_much, find_figure
 from edgetune.report.cells import megabytes, percent, score_number, short
 from edgetune.report.evidence import Evidence, Shipped
 from edgetune.report.quality import BASE, Gain, Quality
 from edgetune.report.record import Candidate, Decision, KeyFigure, Recommendation
+from edgetune.targets.finding import target_names
 from edgetune.verification.text import summary_line
-
-#: Share of the gain that has to be left, unless the recipe's verify.min_retention says another.
-MIN_RETENTION = 0.97
 
 
 def rule(min_retention: float) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def rule(min_retention: float) -> tuple[str, ...]:
     return (
         "Verified: `edgetune verify` passed on the files as they are now. What is unverified is never recommended.",
         f"Better than the untuned base for sure, with at least {percent(min_retention)} of the gain left.",
-        "Every target that any artifact of the run was held to is met.",
+        "Every target that any artifact of the run was held to is met; on devices, nothing that was judged is missed.",
         "Not certainly worse at the task than the best that is left (95 % interval over the same rows).",
         "Of what then remains, the smallest; of equal sizes the quicker one.",
     )
@@ -44,9 +44,10 @@ class _Judged:
 def choose(evidence: Evidence, quality: Quality) -> Recommendation:
     """Apply the rule."""
     limit = evidence.recipe.verify.min_retention
-    limit = MIN_RETENTION if limit is None else limit
+    limit = Limits().min_retention if limit is None else limit  # as edgetune export --auto asks for
     targets = list(dict.fromkeys(target for one in evidence.shipped for target in one.held))
-    judged = [_judge(one, quality, limit, targets) for one in evidence.shipped]
+    on_devices = list(dict.fromkeys(held for one in evidence.shipped for held in one.held_on_devices))
+    judged = [_judge(one, quality, limit, targets, on_devices) for one in evidence.shipped]
     passing = [one.shipped for one in judged if one.passes]
     if not passing:
         return _none(judged, limit)
@@ -87,7 +88,9 @@ def choose(evidence: Evidence, quality: Quality) -> Recommendation:
     )
 
 
-def _judge(shipped: Shipped, quality: Quality, limit: float, targets: Sequence[str]) -> _Judged:
+def _judge(
+    shipped: Shipped, quality: Quality, limit: float, targets: Sequence[str], on_devices: Sequence[tuple[str, str]]
+) -> _Judged:
     judged = _Judged(shipped)
     path = f"RUN/exports/{shipped.label}"
     if shipped.verification is None:
@@ -106,19 +109,33 @@ def _judge(shipped: Shipped, quality: Quality, limit: float, targets: Sequence[s
         judged.fails.append(f"{percent(gain.value)} {interval} of the gain is left, {percent(limit)} are asked for")
     for target in targets:
         _hold(judged, target, shipped.held.get(target))
+    for target, place in on_devices:
+        _hold_on_device(judged, f"{target} on {place}", shipped.held_on_devices.get((target, place)))
     return judged
+
+
+def _hold_on_device(judged: _Judged, what: str, report: DeviceReport | None) -> None:
+    """Add what a device says of an artifact. What its runner cannot measure stands in nobody's way."""
+    if report is None:
+        judged.unknown.append(f"not held to {what}")
+        return
+    missed = [f"{one.objective.text}, {by_how_much(one)}" for one in report.verdicts if one.outcome == "missed"]
+    if missed:
+        judged.fails.append(f"misses {what} ({'; '.join(missed)})")
 
 
 def _hold(judged: _Judged, target: str, bench: Benchmark | None) -> None:
     """Add what a target says of an artifact."""
-    path = f"RUN/exports/{judged.shipped.label}"
-    command = f"edgetune bench {path} --target {target} --output RUN/bench/{judged.shipped.manifest.name}-{target}.json"
+    command = None
+    if target in target_names():  # it may be a file's name, or two names, which no --target knows
+        output = f"RUN/bench/{judged.shipped.manifest.name}-{target}.json"
+        command = f"edgetune bench RUN/exports/{judged.shipped.label} --target {target} --output {output}"
     if bench is None:
         judged.unknown.append(f"not measured against {target}")
         judged.command = judged.command or command
         return
-    missed = [f"{one.objective}, {one.by}" for one in bench.verdicts if one.outcome == "missed"]
-    unjudged = [f"{one.objective}: {one.by}" for one in bench.verdicts if one.outcome == "not judged"]
+    missed = [f"{one.objective.text}, {by_how_much(one)}" for one in bench.verdicts if one.outcome == "missed"]
+    unjudged = [f"{one.objective.text}: {by_how_much(one)}" for one in bench.verdicts if one.outcome == "not judged"]
     if missed:
         judged.fails.append(f"misses {target} ({'; '.join(missed)})")
     elif unjudged:
@@ -193,10 +210,9 @@ def _sentences(
             f"({gain.source}, {gain.rows} rows)."
         )
     sentences.append(f"It is {_why_chosen(left)}.")
-    sentences += [
-        f"It meets {target}: {'; '.join(f'{one.objective}, {one.by}' for one in chosen.held[target].verdicts)}."
-        for target in targets
-    ]
+    for target in targets:
+        met = [f"{one.objective.text}, {by_how_much(one)}" for one in chosen.held[target].verdicts]
+        sentences.append(f"It meets {target}: {'; '.join(met)}.")
     if not chosen.bench:
         sentences.append("Its speed and memory were not measured.")
     elif not targets:

@@ -110,9 +110,6 @@ def _finish(figure: Figure, axes: Axes, chart: Chart) -> None:
         axes.set_ylabel(chart.y_label)
     for mark in chart.marks:
         axes.axvline(mark.x, color=PALETTE["c6"], linewidth=1.2, linestyle=(0, (4, 2)), label=clean(mark.name))
-    if chart.log_x:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(_plain)
     if chart.log_y:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(_plain)

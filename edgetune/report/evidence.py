@@ -63,10 +63,14 @@ class Shipped:
         return {bench.target: bench for bench in self.benches if bench.target is not None}
 
     @property
+    def held_on_devices(self) -> dict[tuple[str, str], DeviceReport]:
+        """Target, and where: on the device or within its limits on this host → the newest report held to it."""
+        return {(report.target, report.place): report for report in self.devices if report.target is not None}
+
+    @property
     def size_bytes(self) -> int:
         """Of everything that a device needs: also of the base beneath an adapter."""
-        beneath = self.artifact.beneath
-        return self.manifest.size_bytes + (beneath.manifest.size_bytes if beneath and beneath.manifest else 0)
+        return self.artifact.size_bytes
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ def to_html(report: Report) -> str:
     Raises:
         MissingExtra: jinja2 is not installed.
     """
+    template = _template()  # first: it says what to install; markupsafe comes with jinja2
     pictures, without = _pictures(report)
-    page: str = _template().render(report=report, pictures=pictures, without=without)
+    page: str = template.render(report=report, pictures=pictures, without=without)
     return page
 
 

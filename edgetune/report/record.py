@@ -86,7 +86,6 @@ class Chart(Stored):
     kind: ChartKind
     x_label: str
     y_label: str = ""
-    log_x: bool = False
     log_y: bool = False
     categories: tuple[str, ...] = ()
     series: tuple[Series, ...]

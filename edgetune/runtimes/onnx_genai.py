@@ -237,8 +237,9 @@ class GenaiRuntime:
     def raw_loop(self, capacity: int) -> GenaiLoop:
         """onnxruntime-genai's own loop, which chooses its tokens itself, with a cache of its own."""
         settings = self._genai.GeneratorParams(self._model)
+        room = capacity + 1  # the token that it chooses after the last one that it computes
         # Without a shortest length it would refuse to go on after a stop token.
-        settings.set_search_options(max_length=capacity, min_length=capacity, do_sample=False, repetition_penalty=1.0)
+        settings.set_search_options(max_length=room, min_length=room, do_sample=False, repetition_penalty=1.0)
         generator = self._genai.Generator(self._model, settings)
         if self.adapter:
             generator.set_active_adapter(self._loaded, self.adapter)

@@ -16,6 +16,9 @@ CHUNK = 256
 class GenaiLoop:
     """``append_tokens``, then ``generate_next_token``, which runs the graph and chooses the likeliest token.
 
+    A token that was chosen and not computed yet is one more than is held: it goes when tokens are to be computed
+    after what is held.
+
     Args:
         generator: of onnxruntime-genai, with a shortest length, so that no stop token ends it.
     """
@@ -23,26 +26,28 @@ class GenaiLoop:
     def __init__(self, generator: Any) -> None:
         self._generator = generator
         self._length = 0
+        self._chosen = False
 
     def hold(self, length: int) -> bool:
         """Keep only the first ``length`` tokens."""
-        if length < self._length:
-            self._generator.rewind_to(length)
-            self._length = length
+        if length < self._length or self._chosen:
+            self._length, self._chosen = min(length, self._length), False
+            self._generator.rewind_to(self._length)
         return True
 
     def extend(self, tokens: Sequence[int]) -> None:
         """Compute tokens of a prompt and choose the first of an answer, which costs no run of the graph."""
+        self.hold(self._length)
         for start in range(0, len(tokens), CHUNK):
             self._generator.append_tokens(np.asarray(tokens[start : start + CHUNK], np.int32))
         self._generator.generate_next_token()
-        self._length += len(tokens)
+        self._length, self._chosen = self._length + len(tokens), True
 
     def step(self, token: int) -> None:
         """Compute the token that was chosen last and choose the next."""
         del token
         self._generator.generate_next_token()
-        self._length += 1
+        self._length, self._chosen = self._length + 1, True
 
 
 class SessionLoop:

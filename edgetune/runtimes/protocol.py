@@ -157,7 +157,7 @@ class LoopsRaw(Protocol):
     """A runtime whose own loop can be timed."""
 
     def raw_loop(self, capacity: int) -> RawLoop:
-        """A loop that holds up to so many tokens; what the runtime held may be forgotten."""
+        """A loop that computes up to so many tokens, fewer than the context; what was held may be forgotten."""
         ...
 
 

@@ -93,7 +93,7 @@ def _refuse_clash(found: list[Found]) -> None:
     if len(found) > 1 and found[-1].owner == "edgetune":
         raise TargetError(
             f"{found[0].file} has the name of a target that comes with edgetune: {found[0].name}",
-            hint=f"rename it, or give its path: --target ./{found[0].file}",
+            hint=f"rename it, or give its path: --target {found[0].file}",
         )
 
 

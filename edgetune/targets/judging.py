@@ -94,6 +94,8 @@ def measured_in(report: BenchReport) -> dict[str, Measured]:
 
 def _of_figure(figure: Figure, scenario: str) -> Measured:
     statistics: dict[str, float | None] = {"median": figure.median, **figure.percentiles}
+    if figure.rounds and len(figure.rounds) == figure.samples:  # one sample a round: none is larger than these
+        statistics["max"] = max(figure.rounds)
     if figure.samples == 1:  # the one sample is the largest, and a share is one number
         statistics |= {"max": figure.median, "share": figure.median}
     return Measured(
@@ -101,8 +103,17 @@ def _of_figure(figure: Figure, scenario: str) -> Measured:
     )
 
 
-def require_met(verdicts: Sequence[Verdict], what: str) -> None:
+def require_met(
+    verdicts: Sequence[Verdict],
+    what: str,
+    otherwise: str = "measure longer with --seconds, or use a statistic that needs fewer samples",
+) -> None:
     """End with exit code 9 where an objective is missed, 15 where one cannot be judged.
+
+    Args:
+        verdicts: of one thing.
+        what: it is.
+        otherwise: hint where some could not be judged.
 
     Raises:
         CheckFailed: naming each objective that is missed, and by how much.
@@ -120,7 +131,7 @@ def require_met(verdicts: Sequence[Verdict], what: str) -> None:
     if unjudged:
         raise NotJudged(
             f"{len(unjudged)} of {len(verdicts)} objectives of {what} cannot be judged",
-            hint="measure longer with --seconds, or use a statistic that needs fewer samples",
+            hint=otherwise,
             problems=unjudged,
         )
 

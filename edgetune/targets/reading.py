@@ -6,12 +6,12 @@ import difflib
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from edgetune.bench.objective import Objective
 from edgetune.errors import TargetError
 from edgetune.targets.target import Target
+from edgetune.yamlfile import read_yaml
 
 Read = TypeVar("Read")
 
@@ -22,7 +22,8 @@ def read_target(path: Path) -> Target:
     Raises:
         TargetError: it cannot be read, or is no target; each problem is listed.
     """
-    target = _validated(TypeAdapter(Target), _yaml(path, "target"), path, "target", Target)
+    values = read_yaml(path, "target", TargetError, hint="edgetune targets list")
+    target = _validated(TypeAdapter(Target), values, path, "target", Target)
     if target.name != path.stem:
         raise TargetError(
             f"{path} holds a target called '{target.name}'", hint=f"call it '{path.stem}', or rename the file"
@@ -36,28 +37,13 @@ def read_objectives(path: Path) -> tuple[Objective, ...]:
     Raises:
         TargetError: it cannot be read, or is no such list.
     """
-    values = _yaml(path, "list of objectives")
+    values = read_yaml(path, "list of objectives", TargetError, hint="give a YAML file with a list of objectives")
     objectives = _validated(TypeAdapter(tuple[Objective, ...]), values, path, "list of objectives", Objective)
     if not objectives:
         raise TargetError(
             f"{path} holds no objective", hint="one is: - {metric: ttft, statistic: p95, at_most: 300, unit: ms}"
         )
     return objectives
-
-
-def _yaml(path: Path, what: str) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise TargetError(f"no such {what}: {path}", hint="edgetune targets list") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"{path} cannot be read: {error}", hint="give a YAML file in UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise TargetError(
-            f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}", hint="check indentation and quotes"
-        ) from error
 
 
 def _validated(adapter: TypeAdapter[Read], values: Any, path: Path, what: str, model: type[BaseModel]) -> Read:

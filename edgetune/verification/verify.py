@@ -36,7 +36,7 @@ from edgetune.evaluation.subjects import (
     torch_subject,
     tuned_opening,
 )
-from edgetune.exporters import find_exporter
+from edgetune.exporters import TunedModel, find_exporter
 from edgetune.importance.keeping import kept_importance
 from edgetune.models.gguf_file import read_gguf
 from edgetune.readback import ReadsBack
@@ -63,8 +63,8 @@ from edgetune.verification.weights import compare_tensors
 
 __all__ = ["QUICK", "TrainedSide", "Verifier", "require_rows", "verify_portable"]
 
-#: Goes up when verification sees more: what passed before is then looked at again.
-CHECKS = 2
+#: Goes up when verification judges otherwise: what was judged before is then looked at again.
+CHECKS = 3
 #: Rows of a quick verification: for prompts and distributions, and for answers.
 QUICK = Depth(rows=16, answers=24)
 
@@ -210,15 +210,13 @@ class Verifier:
         model = replace(self.model, importance=kept_importance(self.run, manifest.importance_sha256))
         return [
             *phase(("metadata",), lambda: [check_metadata(reader.metadata_problems(model, artifact))]),
-            *phase(("weights",), lambda: [self._weights(reader, artifact, manifest, trained.weights)]),
+            *phase(("weights",), lambda: [self._weights(reader, model, artifact, trained.weights)]),
         ]
 
-    def _weights(
-        self, reader: ReadsBack, artifact: Artifact, manifest: ArtifactManifest, weights: Mapping[str, Any]
-    ) -> Check:
-        findings = []
-        with console.progress("Comparing weights", total=sum(manifest.tensor_types.values()), unit="tensors") as bar:
-            for pair in reader.tensor_pairs(self.model, artifact, weights):
+    def _weights(self, reader: ReadsBack, model: TunedModel, artifact: Artifact, weights: Mapping[str, Any]) -> Check:
+        findings, count = [], sum(require_manifest(artifact).tensor_types.values())
+        with console.progress("Comparing weights", total=count, unit="tensors") as bar:
+            for pair in reader.tensor_pairs(model, artifact, weights):
                 findings.append(compare_tensors(pair))
                 bar.advance()
         return check_weights(findings)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from edgetune.verification.limits import BLURRED, DEVIATIONS, GAIN, TypeLimits, type_limits
+from edgetune.verification.limits import BLURRED, DEVIATIONS, GAIN, UNLIKE, TypeLimits, type_limits
 from edgetune.verification.record import Check
 from edgetune.verification.weights import Share, TensorFinding
 
@@ -36,6 +36,10 @@ def _problems(finding: TensorFinding) -> list[str]:
     limit = _limits(finding).error
     if finding.error is not None and finding.error > limit + finding.allowed:
         problems.append(f"{finding.error:.2%} away from the trained weights; {finding.type} may be {limit:.2%}")
+    if finding.unlike is not None and finding.unlike > UNLIKE:
+        problems.append(
+            f"is not what {finding.type} makes of the trained weights ({finding.unlike:.0%} of the rounding)"
+        )
     if _lost(finding):
         problems.append(f"holds {_value(finding.kept)} of its fine-tune")
     if _based(finding):
@@ -45,8 +49,8 @@ def _problems(finding: TensorFinding) -> list[str]:
 
 def _together(kind: str, findings: Sequence[TensorFinding]) -> list[str]:
     """The shares of all tensors of a type as one, which tells smaller differences."""
-    own = [f for f in findings if f.type == kind]
-    limit = max(_limits(f).share for f in own) / 2
+    own = [f for f in findings if f.type == kind and not _as_rounded(f)]
+    limit = max((_limits(f).share for f in own), default=0.0) / 2
     kept, residue = (_pooled(shares) for shares in ([f.kept for f in own], [f.residue for f in own]))
     problems = []
     if kept and _off(kept, 1.0, limit):
@@ -70,12 +74,18 @@ def _limits(finding: TensorFinding) -> TypeLimits:
     return type_limits(finding.type, searched=finding.searched)
 
 
+def _as_rounded(finding: TensorFinding) -> bool:
+    """Whether a tensor holds what its quantiser makes of the trained weights: what is lost, rounding took."""
+    return finding.unlike is not None and finding.unlike <= UNLIKE
+
+
 def _lost(finding: TensorFinding) -> bool:
-    return finding.kept is not None and _off(finding.kept, 1.0, _limits(finding).share)
+    return finding.kept is not None and not _as_rounded(finding) and _off(finding.kept, 1.0, _limits(finding).share)
 
 
 def _based(finding: TensorFinding) -> bool:
-    return finding.residue is not None and _off(finding.residue, 0.0, _limits(finding).share)
+    share = finding.residue
+    return share is not None and not _as_rounded(finding) and _off(share, 0.0, _limits(finding).share)
 
 
 def _off(share: Share, origin: float, limit: float) -> bool:
@@ -121,6 +131,8 @@ def _cause(findings: Sequence[TensorFinding]) -> str:
         return "the adapter was merged into the 16-bit base; it was trained over the one rounded to NF4"
     if lost and median(f.kept.value for f in lost if f.kept) < NOTHING:
         return "the adapter of these layers was left out"
-    if lost or any("fine-tune" in p for f in findings for p in _together(f.type, findings)):
+    unlike = [f for f in findings if f.unlike is not None and f.unlike > UNLIKE]
+    only_adapted = bool(unlike) and all(f.kept for f in unlike)
+    if lost or only_adapted or any("fine-tune" in p for f in findings for p in _together(f.type, findings)):
         return "another adapter was merged (an older one?), or at another scale (rsLoRA's alpha/√rank?)"
     return "the weights were rounded more than once, their rows are in another order, or they are damaged"

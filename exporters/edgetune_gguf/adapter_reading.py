@@ -55,7 +55,7 @@ def tensor_pairs(tensors: Sequence[FileTensor], artifact: Artifact, tuned: Mappi
     assert artifact.beneath is not None, "adapters are verified on a base"
     adapter, base = reading_back.open_file(artifact), reading_back.open_file(artifact.beneath)
     adapted = {name.removesuffix(A).removesuffix(B) for name in adapter.tensors}
-    for pair in reading_back.tensor_pairs(tensors, base, tuned):
+    for pair in reading_back.tensor_pairs(tensors, base, tuned, reading_back.Rounding(known=False)):
         if pair.name not in adapted or pair.stored is None:
             yield pair
             continue

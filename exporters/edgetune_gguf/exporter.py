@@ -8,14 +8,14 @@ from typing import Any
 
 from edgetune import console, files
 from edgetune.adapters.tuned import base_alone
-from edgetune.artifact import Artifact, write_manifest
+from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
 from edgetune.differences import manifest_problems
 from edgetune.exporters import ExportPlan, Importance, TunedModel
 from edgetune.memory import require_memory
 from edgetune.readback import TensorPair
 from edgetune_gguf import adapter, adapter_reading, reading_back
 from edgetune_gguf.architectures import export_notes
-from edgetune_gguf.imatrix import write_imatrix
+from edgetune_gguf.imatrix import read_imatrix, write_imatrix
 from edgetune_gguf.mixture import PRECISIONS, require_precision
 from edgetune_gguf.preparing import (
     FORMAT,
@@ -26,7 +26,8 @@ from edgetune_gguf.preparing import (
     tuned_weights,
     understand,
 )
-from edgetune_gguf.quantiser import default_threads
+from edgetune_gguf.quantiser import default_threads, version
+from edgetune_gguf.reading_back import Rounding
 from edgetune_gguf.tensors import file_names, file_tensors
 from edgetune_gguf.writing import data_bytes, peak_bytes, write_gguf
 
@@ -104,8 +105,9 @@ class GgufExporter:
         tensors = file_tensors(architecture, config, tuned_weights(model))
         if artifact.is_adapter:
             return adapter_reading.tensor_pairs(tensors, artifact, tuned)
-        weighted = artifact.manifest is not None and artifact.manifest.importance_sha256 is not None
-        return reading_back.tensor_pairs(tensors, reading_back.open_file(artifact), tuned, weighted=weighted)
+        return reading_back.tensor_pairs(
+            tensors, reading_back.open_file(artifact), tuned, _rounding(model, artifact.manifest)
+        )
 
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
         """Keys of the file that do not have the value that would be written now, and types that were not asked for."""
@@ -126,6 +128,14 @@ class GgufExporter:
             *reading_back.type_problems(file, {n: c.type for n, c in prepared.choices.items()}),
             *manifest_problems(artifact.manifest, expected),
         ]
+
+
+def _rounding(model: TunedModel, manifest: ArtifactManifest | None) -> Rounding:
+    if manifest is None:
+        return Rounding(known=False)
+    weighted = manifest.importance_sha256 is not None
+    importance = read_imatrix(model.importance).means if weighted and model.importance else None
+    return Rounding(manifest.quantiser == version(), weighted, importance)
 
 
 def _plan(prepared: Prepared) -> ExportPlan:

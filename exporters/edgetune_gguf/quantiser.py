@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,24 @@ def _encode(matrix: Matrix, start: int, kind: str) -> Encoded:
     )
     assert written == encoded.nbytes, f"{matrix.name}: {written} bytes where {encoded.nbytes} were expected"
     return Encoded(encoded, stop == matrix.shape[0])
+
+
+def rounded_values(
+    values: NDArray[np.float32], kind: str, importance: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Values as they come back from a type: (rows, columns) float32; see :class:`Matrix` for the others."""
+    from gguf import GGMLQuantizationType, quants
+
+    matrix = Matrix("rows", (len(values), values.shape[1]), lambda start, stop: values[start:stop], 1, importance)
+    parts = [_encode(matrix, start, kind).data for start in range(0, len(values), matrix.step)]
+    rows = np.concatenate(parts).reshape(len(values), -1)
+    restored: NDArray[np.float32] = quants.dequantize(rows, GGMLQuantizationType[kind])
+    return restored
+
+
+def version() -> str:
+    """Of the quantiser: another one may search in another way, and round the same values differently."""
+    return f"llama-cpp-python {metadata.version('llama-cpp-python')}"
 
 
 def default_threads() -> int:

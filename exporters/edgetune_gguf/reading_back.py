@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,34 @@ from edgetune.artifact import Artifact
 from edgetune.differences import setting_problems
 from edgetune.errors import ArtifactError, ModelError
 from edgetune.models.gguf_file import GgufFile, read_gguf
-from edgetune.readback import TensorPair, Trained
+from edgetune.readback import TensorPair, Trained, Values
 from edgetune_gguf.mixture import UNWEIGHTED
+from edgetune_gguf.quantiser import rounded_values
 from edgetune_gguf.tensors import FileTensor
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How a file's values were rounded.
+
+    Attributes:
+        known: by the very quantiser that is installed here.
+        weighted: the importance of inputs was minded.
+        importance: of some tensors' inputs: (columns,) float32; None: it was minded, and is not known any more.
+    """
+
+    known: bool
+    weighted: bool = False
+    importance: Mapping[str, Values] | None = None
+
+    def of(self, name: str, kind: str) -> Callable[[Values], Values] | None:
+        """Rounds rows of a tensor; None where that cannot be repeated, or where rounding changes next to nothing."""
+        if not self.known or not kind or kind in UNWEIGHTED or (self.weighted and self.importance is None):
+            return None
+        return partial(rounded_values, kind=kind, importance=(self.importance or {}).get(name))
 
 
 def open_file(artifact: Artifact) -> GgufFile:
@@ -33,7 +55,7 @@ def open_file(artifact: Artifact) -> GgufFile:
 
 
 def tensor_pairs(
-    tensors: Sequence[FileTensor], file: GgufFile, tuned: Mapping[str, Any], *, weighted: bool = False
+    tensors: Sequence[FileTensor], file: GgufFile, tuned: Mapping[str, Any], rounding: Rounding
 ) -> Iterator[TensorPair]:
     """Every tensor that the file has or should have, in the file's order.
 
@@ -41,12 +63,13 @@ def tensor_pairs(
         tensors: those that the file should have.
         file: the artifact's.
         tuned: the trained model's.
-        weighted: an importance matrix was used.
+        rounding: that wrote the file.
     """
     wanted = {tensor.name: tensor for tensor in tensors}
     for name in dict.fromkeys([*file.tensors, *wanted]):
         pair = _pair(name, file, wanted.get(name), tuned)
-        yield replace(pair, searched=weighted and pair.type not in UNWEIGHTED)
+        searched = rounding.weighted and pair.type not in UNWEIGHTED
+        yield replace(pair, searched=searched, rounded=rounding.of(name, pair.type))
 
 
 def metadata_problems(file: GgufFile, writer: GGUFWriter) -> list[str]:

@@ -100,6 +100,17 @@ def test_settings_are_varied_one_at_a_time(artifact):
     assert "kv_type" in to_text(report)
 
 
+def test_what_does_not_fit_a_context_is_said(artifact):
+    plan = Plan(threads=1, depths=(600,), axis_depth=100, contexts=(512, 64), **SHORT)
+    report = single_stream.bench_artifact(artifact, plan)
+    assert report.find("decode@context=512").median > 0
+    assert report.find("decode@context=64") is None
+    assert [warning.partition(":")[0] for warning in report.warnings if "do not fit" in warning] == [
+        "no depth was measured",
+        "context=64 was not measured",
+    ]
+
+
 def test_sustained_decoding_is_counted_by_the_second(artifact):
     report = single_stream.bench_artifact(artifact, Plan(threads=1, depths=(), sustained=1 / 30, **SHORT))
     assert len(report.sustained.tokens) == 2

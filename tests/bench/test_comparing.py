@@ -4,42 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from benchreports import NAMES, report
+from clockwork import loop, request
 
-from edgetune.bench.comparing import compare, read_report
-from edgetune.bench.schema import BenchReport, Environment, Figure, Settings, Subject
-from edgetune.bench.statistics import median
+from edgetune.bench.comparing import DRIFT, compare, read_report
+from edgetune.bench.comparing_text import comparison_text
 from edgetune.cli import main
 from edgetune.errors import EdgetuneError
-
-NAMES = {
-    "load_warm": "s", "ttft": "ms", "decode": "tokens/s", "e2e": "ms", "decode_raw": "tokens/s", "peak_rss": "MB",
-    "decode@depth=0": "tokens/s", "decode@depth=512": "tokens/s", "prefill@depth=512": "tokens/s",
-}  # fmt: skip
+from edgetune.realtime.figures import figure_of, measured_of
 
 
-def report(rounds, session=None, **settings) -> BenchReport:
-    """A report with these rounds of each figure."""
-    figures = [
-        Figure(
-            name=name, unit=NAMES[name], definition=name, better="higher" if "tokens" in NAMES[name] else "lower",
-            median=median(values), samples=len(values), rounds=tuple(values),
-        )
-        for name, values in rounds.items()
-    ]  # fmt: skip
-    machine = Environment(
-        cpu="x", architecture="x", features="", logical_cpus=2, usable_cpus=2, cgroup_cpus=None, governor=None,
-        memory_bytes=1, load_average=0, system="x", versions={"llama-cpp-python": "1"},
-    )  # fmt: skip
-    given = {"runtime": "llama.cpp", "threads": 2, "prompts": 3, "prompt_source": "x", "new_tokens": 8, "starts": 1}
-    return BenchReport(
-        created="now", subject=Subject(name="a", path="a.gguf", sha256="0", size_bytes=1, precision=None),
-        settings=Settings(**{**given, "session": session, **settings}), environment=machine,
-        loads={"warm": (), "cold": ()}, requests=(), memory=(), figures=tuple(figures), warnings=(),
-    )  # fmt: skip
-
-
-def drawn(random, *, slower=1.0, drift=0.006, spread=0.01, rounds=5):
-    """A run as real ones are: a drift of its own, and processes that differ."""
+def drawn(random, *, slower=1.0, drift=0.0, spread=0.01, rounds=5):
+    """A run: a drift of its own, and processes that differ. How much real ones drift is assumed and not known."""
     moved = random.normal(0, drift)
     found = {}
     for name, unit in NAMES.items():
@@ -48,13 +24,14 @@ def drawn(random, *, slower=1.0, drift=0.006, spread=0.01, rounds=5):
     return report(found)
 
 
-def test_equal_runs_seldom_raise_an_alarm_and_five_percent_is_found():
+@pytest.mark.parametrize("drift", [0.0, DRIFT / 2, DRIFT])
+def test_with_no_more_drift_than_is_assumed_alarms_are_rare_and_five_percent_is_found(drift):
     random = np.random.default_rng(11)
     alarms = found = 0
     for _ in range(100):
-        old = drawn(random)
-        alarms += any(one.verdict != "same" for one in compare(old, drawn(random)).differences)
-        found += bool(compare(old, drawn(random, slower=1.05)).worse())
+        old = drawn(random, drift=drift)
+        alarms += any(one.verdict != "same" for one in compare(old, drawn(random, drift=drift)).differences)
+        found += bool(compare(old, drawn(random, drift=drift, slower=1.05)).worse())
     assert alarms <= 10, "one in ten at most"
     assert found >= 90
 
@@ -75,7 +52,9 @@ def test_which_way_and_by_how_much():
 def test_one_percent_is_claimed_only_of_runs_measured_in_turns():
     old, new = [100, 104, 98, 101, 97], [101.0, 105.05, 98.98, 102.02, 97.97]
     apart = compare(report({"decode": old}), report({"decode": new}))
+    assert "assumed, not measured: a run as a whole moves by" in comparison_text(apart)
     turns = compare(report({"decode": old}, session="s"), report({"decode": new}, session="s"))
+    assert "assumed" not in comparison_text(turns)
     assert apart.differences[0].verdict == "same"
     assert turns.paired
     assert turns.differences[0].verdict == "better"
@@ -89,6 +68,21 @@ def test_what_cannot_be_compared_is_named():
         "ttft": "the new run has no such figure",
     }
     assert found.differences == ()
+
+
+def test_reports_that_were_held_to_a_target_are_compared_by_what_has_rounds():
+    def held(rates):
+        against = figure_of("goodput", measured_of(loop(request(0.1, 0.2)), [])["goodput"])
+        sustained = against.model_copy(update={"name": "decode_sustained"})
+        plain = report({"decode": rates})
+        return plain.model_copy(update={"figures": (*plain.figures, against, sustained)})
+
+    found = compare(held([100, 101, 99]), held([50, 51, 49]))
+    assert [one.name for one in found.worse()] == ["decode"]
+    assert found.left_out == {"goodput": "measured against a clock in one process: there are no rounds to compare"}
+    plain = report({"decode": [100, 101, 99]})
+    assert set(compare(held([100, 101, 99]), plain).left_out) == {"goodput", "decode_sustained"}
+    assert set(compare(plain, held([100, 101, 99])).left_out) == {"goodput", "decode_sustained"}
 
 
 @pytest.mark.parametrize(

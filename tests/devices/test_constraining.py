@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tinyruns import write_artifact
 
+from edgetune.artifact import write_manifest
 from edgetune.devices import constraining
 from edgetune.devices.cgroup import MemoryLimit, memory_limit
 from edgetune.devices.constraining import Run, Within, constrain
 from edgetune.devices.device import find_device
 from edgetune.devices.llama_bench import Load
 from edgetune.errors import EdgetuneError, ResourceError
+from edgetune.files import sha256_file
 
 QUICK = Load(8, 2, (0,), 1)
 
@@ -104,10 +108,37 @@ def test_without_a_group_a_resource_limit(tmp_path):
     assert list((tmp_path / "own").iterdir()) == []
 
 
-def test_the_resource_limit_holds(tiny):
-    job = {"artifact": str(tiny.path), "threads": 1, "cores": [0], "memory": 5_000_000, "context": 64, "cgroup": None}
-    job |= {"prompt": 4, "new": 1, "repetitions": 1}
+def child(artifact, memory):
+    """Whether the constrained process did its work within a resource limit, and what it said."""
+    cores = sorted(os.sched_getaffinity(0))[:1]
+    job = {"artifact": str(artifact.path), "threads": 1, "cores": cores, "memory": memory, "context": 64}
+    job |= {"cgroup": None, "prompt": 4, "new": 1, "repetitions": 1}
     words = [sys.executable, "-m", "edgetune.devices.constrained_child"]
     done = subprocess.run(words, input=json.dumps(job), capture_output=True, text=True, check=False)
     answer = json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
-    assert "tests" not in answer
+    return "tests" in answer, answer.get("error", "") + done.stderr
+
+
+def test_the_resource_limit_holds(tiny):
+    assert child(tiny, 2 * 10**9)[0], "it works where there is room"
+    worked, said = child(tiny, 25_000_000)
+    assert not worked
+    assert constraining._is_memory(said), said
+
+
+def test_every_file_counts(tmp_path, monkeypatch):
+    """Weights beside the main file, as ONNX has them, are dropped before and are part of the size."""
+    made = write_artifact(tmp_path / "whole")
+    beside = made.path / "weights.data"
+    with beside.open("wb") as handle:
+        handle.truncate(100_000_000)
+    digests = made.manifest.sha256 | {beside.name: sha256_file(beside)}
+    size = made.manifest.size_bytes + 100_000_000
+    artifact = write_manifest(made.path, made.manifest.model_copy(update={"sha256": digests, "size_bytes": size}))
+    dropped = []
+    monkeypatch.setattr(constraining, "drop", lambda file: dropped.append(file.name))
+    monkeypatch.setattr(constraining, "_run", lambda *_: Run(0, {"read_bytes": 60_000_000}, 0))
+    report = constrain(artifact, find_device("poco-f5"), Within(memory=10**9))
+    assert sorted(dropped) == ["tiny.gguf", "weights.data"]
+    assert report.subject.size_bytes == size
+    assert report.constrained.verdict == "fits", "less than half of all files and 32 MB"

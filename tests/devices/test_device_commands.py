@@ -9,10 +9,12 @@ import pytest
 
 from edgetune.artifact import Artifact
 from edgetune.cli import main
-from edgetune.devices.device import find_device
+from edgetune.devices.device import find_device, shipped_devices
 from edgetune.devices.keeping import keep
+from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.projecting import project_all
 from edgetune.devices.report import DeviceReport
+from edgetune.devices.transport import LocalTransport
 
 
 def run(capsys, *words):
@@ -42,19 +44,40 @@ def test_projected_is_said_in_every_form(capsys, tiny, tmp_path):
     assert str(tiny.path.parent) not in json.dumps(stored)
 
 
-def test_a_runs_export_keeps_its_reports_with_the_run(tiny, tmp_path):
+@pytest.fixture
+def exported(tiny, tmp_path):
+    """A run, and an export in it."""
     run = tmp_path / "run"
     exports = run / "exports"
     exports.mkdir(parents=True)
     shutil.copy2(tiny.path, exports / "q8_0.gguf")
     for name in ("manifest.json", "recipe.yaml"):
         (run / name).touch()
-    artifact = Artifact(exports / "q8_0.gguf", None)
+    return run, Artifact(exports / "q8_0.gguf", None)
+
+
+def test_a_runs_export_keeps_its_reports_with_the_run(exported, tiny):
+    run, artifact = exported
     report = project_all(artifact, [find_device("raspberry-pi-5")], [0])
     kept = keep(report, artifact)
-    assert kept == run / "devices" / "q8_0.gguf-projected-raspberry-pi-5.json"
+    assert kept.parent == run / "devices"
+    assert kept.name.startswith("q8_0.gguf-projected-")
     assert DeviceReport.read(kept) == report
+    assert keep(report, artifact) == kept, "in place of the last"
     assert keep(report, tiny) is None, "it does not lie in a run"
+
+
+def test_each_device_has_a_file_of_its_own(exported, runner):
+    """Without --device too, and where the list of devices is long."""
+    _, artifact = exported
+    devices = shipped_devices()
+    reports = [project_all(artifact, some, [0]) for some in (devices, devices[:-1])]
+    here = measure(artifact, LocalTransport(), Plan(runner, threads=1), None)
+    places = ("R5CT20ABCDE", "R5CT20ABCDF")
+    reports += [here.model_copy(update={"measured": here.measured.model_copy(update={"where": one})}) for one in places]
+    names = [keep(report, artifact).name for report in reports]
+    assert len(set(names)) == 4
+    assert not [name for name in names if "R5CT" in name.upper()]
 
 
 def test_fit_answers_for_each_device(capsys, tiny):

@@ -16,18 +16,17 @@ from edgetune.devices.onnx_footprint import _looked_up, _weights
 from edgetune.devices.protobuf import read_graph
 from edgetune.errors import ArtifactError
 
-MODEL = Footprint("m", "llama.cpp", 10**8, 10**8, 10**8, 10_000, "f16", 8192, 50_000, 576, 1536, 9, tied=True)
+MODEL = Footprint("m", "llama.cpp", 10**8, 10**8, 10**8, 10_000, "f16", 8192, 50_000, 576, 1536)
 
 
 def test_a_tied_embedding_counts_once(tiny):
     found = read_footprint(tiny)
     with tiny.path.open("rb") as handle:
         tensors = gguf.GGUFReader(handle.name).tensors
-    assert found.tied
     assert found.read_bytes == found.weights_bytes == sum(int(one.n_bytes) for one in tensors)
     assert found.read_weights == sum(int(one.n_elements) for one in tensors)
     assert found.cache_values == 2 * LAYERS * KV_HEADS * (WIDTH // HEADS)
-    assert (found.trained_context, found.width, found.heads, found.vocabulary) == (512, WIDTH, HEADS, 261)
+    assert (found.trained_context, found.width, found.vocabulary) == (512, WIDTH, 261)
 
 
 @pytest.fixture
@@ -53,7 +52,6 @@ def written(tmp_path):
 
 def test_an_untied_embedding_counts_one_row(written):
     found = written({"token_embd.weight": (100, 32), "output.weight": (100, 32), "blk.0.x.weight": (32, 32)})
-    assert not found.tied
     assert found.weights_bytes == 4 * (2 * 100 * 32 + 32 * 32)
     assert found.read_bytes == 4 * (32 + 100 * 32 + 32 * 32)
 

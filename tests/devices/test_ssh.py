@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from fakephone import write_runner
 
 from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.ssh import SshTransport
+from edgetune.devices.transport import Lost
 from edgetune.errors import DeviceError
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -80,9 +84,32 @@ class Server:
     def open(self) -> SshTransport:
         return SshTransport(f"127.0.0.1:{self.port}", self.folder / "ssh_config")
 
+    def cut(self) -> None:
+        """End every connection, and what runs in it; the server goes on."""
+        children = _children(self.process.pid)
+        for process in [*children, *(below for one in children for below in _below(one))]:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
+
+
+def _children(parent: int) -> list[int]:
+    """Processes that it started."""
+    stats = [(int(file.parent.name), file) for file in Path("/proc").glob("[0-9]*/stat")]
+    found = []
+    for process, file in stats:
+        with suppress(OSError):
+            if int(file.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(process)
+    return found
+
+
+def _below(parent: int) -> list[int]:
+    """Those, and all that they started."""
+    return [process for child in _children(parent) for process in (child, *_below(child))]
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +166,28 @@ def test_what_ssh_refuses_is_said(server, known, key, message, hint):
 
 
 @needs_sshd
-def test_a_connection_that_is_cut(server, tiny, runner, tmp_path, monkeypatch):
+def test_a_connection_that_is_cut(server, tiny, tmp_path, monkeypatch):
+    """In the middle of a measurement: that is said, and over a new connection the board is left as it was."""
     monkeypatch.setattr(SshTransport, "parent", str(tmp_path))
-    transport = server.open()
-    with pytest.raises(DeviceError, match=r"connection to 127\.0\.0\.1 was lost"):
-        transport.run("kill -9 $PPID")  # the sshd of this session, or the shell that it started
+    runs = tmp_path / "runs"
+    slow = write_runner(tmp_path / "slow" / "llama-bench", tmp_path / "slow.log", body=f"touch {runs}; sleep 60")
+
+    def cut():
+        while not runs.exists() and not ended.wait(0.05):
+            pass
+        server.cut()
+
+    ended = threading.Event()
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    try:
+        with pytest.raises(Lost, match=r"connection to 127\.0\.0\.1 was lost"):
+            measure(tiny, server.open(), Plan(slow), None)
+    finally:
+        ended.set()
+        cutting.join()
+    assert runs.exists(), "it was measuring"
+    assert list(tmp_path.glob("edgetune-*")) == []
 
 
 @needs_sshd

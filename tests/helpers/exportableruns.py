@@ -26,11 +26,11 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def make_run(tmp_path):
-    """``make_run(seed, method, rank)``: a run whose adapter is random and large enough to matter."""
+    """``make_run(seed, method, rank)``: a run whose adapter is random and, unless ``strength`` is low, large enough."""
 
-    def make(seed: int = 0, method: str = "lora", rank: int = 4, **settings) -> Run:
-        folder = tmp_path / f"run-{method}-{seed}"
-        base = tmp_path / f"base-{method}-{seed}"
+    def make(seed: int = 0, method: str = "lora", rank: int = 4, strength: float = 0.05, **settings) -> Run:
+        folder = tmp_path / f"run-{method}-{seed}-{strength}"
+        base = tmp_path / f"base-{method}-{seed}-{strength}"
         model = save_model(base, "Llama", seed, **settings)
         recipe = validate(
             {
@@ -44,7 +44,7 @@ def make_run(tmp_path):
         run = create_run(Resolved(recipe, {}, tmp_path / "recipe.yaml"), folder, created="now", version="0")
         run.data_folder.mkdir()
         write_rows(run.heldout_file)
-        _save_adapter(model, run.adapter_folder, seed, method, rank)
+        _save_adapter(model, run.adapter_folder, seed, method, rank, strength)
         save_tokenizer(run.tokenizer_folder)
         run.update_manifest(
             state="trained",
@@ -63,7 +63,7 @@ def _linear(model: torch.nn.Module) -> tuple[str, ...]:
     return tuple(n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head")
 
 
-def _save_adapter(model: torch.nn.Module, folder: Path, seed: int, method: str, rank: int) -> None:
+def _save_adapter(model: torch.nn.Module, folder: Path, seed: int, method: str, rank: int, strength: float) -> None:
     model = copy.deepcopy(model)
     if method == "qlora":
         for name in _linear(model):
@@ -81,7 +81,7 @@ def _save_adapter(model: torch.nn.Module, folder: Path, seed: int, method: str, 
     adapted = get_peft_model(model, config)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
-            parameter.data = 0.05 * torch.randn(parameter.shape)
+            parameter.data = strength * torch.randn(parameter.shape)
         if "magnitude" in name:
             parameter.data *= 1 + 0.2 * torch.rand(parameter.shape)
     adapted.save_pretrained(folder)

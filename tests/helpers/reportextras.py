@@ -8,7 +8,8 @@ from typing import Any
 from reportruns import Run
 
 from edgetune.bench import schema
-from edgetune.bench.schema import BenchReport
+from edgetune.bench.objective import Objective, Outcome, Verdict
+from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeRequest, RealtimeSection
 from edgetune.devices.device import find_device
 from edgetune.devices.keeping import FOLDER
 from edgetune.devices.report import (
@@ -25,34 +26,44 @@ from edgetune.devices.report import (
 from edgetune.report.benchmark import Benchmark
 
 
-class Held(BenchReport):
-    """A benchmark with the fields of one that was held to a target."""
+def verdict(
+    outcome: Outcome = "met",
+    value: float | None = 212.0,
+    limit: float = 300.0,
+    *,
+    beyond: float | None = None,
+    **of: Any,
+) -> Verdict:
+    """One verdict; ``of`` are parts of its objective."""
+    if beyond is None and value is not None:
+        beyond = value - limit
+    plain = {"metric": "first_clause", "statistic": "p95", "at_most": limit, "unit": "ms"}
+    return Verdict(
+        objective=Objective.model_validate(plain | of),
+        outcome=outcome,
+        value=value,
+        beyond=beyond,
+        samples=60,
+        measured_as="closed loop",
+        reason=None if value is not None else "60 samples; p99 needs 299",
+    )
 
-    target: str | None = None
-    verdicts: tuple[Any, ...] = ()
-    realtime: dict[str, Any] | None = None
 
-
-def verdict(outcome: str = "met", value: float | None = 212.0, limit: float = 300.0, **changes: Any) -> dict[str, Any]:
-    """One verdict as it is stored."""
-    objective = {"metric": "first_clause", "statistic": "p95", "at_most": limit, "at_least": None, "unit": "ms"}
-    return {
-        "objective": objective | changes.pop("objective", {}),
-        "outcome": outcome,
-        "value": value,
-        "beyond": None if value is None else value - limit,
-        "samples": 60,
-        "measured_as": "closed loop",
-        "reason": None if value is not None else "60 samples; p99 needs 299",
-        **changes,
-    }
-
-
-def held(bench: Benchmark, *verdicts: dict[str, Any], target: str = "voice-assistant") -> Benchmark:
+def held(bench: Benchmark, *verdicts: Verdict, target: str = "voice-assistant") -> Benchmark:
     """The same benchmark, held to a target."""
-    search = {"highest_met": 2.1, "lowest_missed": 2.6, "predicted": 2.3, "ended": "the next step is within 25 %"}
-    values = bench.report.model_dump() | {"target": target, "verdicts": verdicts, "realtime": {"search": search}}
-    return Benchmark(Held.model_validate(values))
+    request = RealtimeRequest(
+        prompt=0, scheduled_s=0, started_s=0, tokenised_s=0.001, token_s=(0.2,), clause_s=0.2, clause_tokens=1,
+        finished_s=0.2, prompt_tokens=8, finish="stop",
+    )  # fmt: skip
+    section = RealtimeSection(
+        clause_definition="a clause",
+        prompts=1,
+        prompt_source="held-out rows",
+        new_tokens=64,
+        loops=(RealtimeLoop(scenario="closed loop", planned=1, requests=(request,)),),
+        search=RateSearch(highest_met=2.1, lowest_missed=2.6, predicted=2.3, ended="the next step is within 25 %"),
+    )
+    return Benchmark(bench.report.model_copy(update={"target": target, "verdicts": verdicts, "realtime": section}))
 
 
 def swept(bench: Benchmark, scale: float = 1.0) -> Benchmark:
@@ -97,8 +108,10 @@ def write_device_reports(run: Run, label: str, speed: float = 20.0) -> None:
         ),
     }
     figure = Figure(
-        name="decode", unit="tokens/s", definition="1 / mean gap", depth=512, median=2.7 * speed, mad=0.4, samples=5
-    )
+        name="decode_tps", unit="tokens/s", definition="as llama-bench times it", depth=512, median=2.7 * speed,
+        mad=0.4, samples=5,
+    )  # fmt: skip
+    hosts = figure.model_copy(update={"definition": "on this constrained host", "depth": 0, "median": 9 * speed})
     unknown = DeviceState.model_validate(
         dict.fromkeys(DeviceState.model_fields) | {"highest_khz": {}, "clock_khz": {}, "temperatures_c": {}}
     )
@@ -125,7 +138,9 @@ def write_device_reports(run: Run, label: str, speed: float = 20.0) -> None:
         "measured": DeviceReport(
             how="measured on a device", devices=(board,), measured=measured, figures=(figure,), warnings=heat, **common
         ),
-        "constrained": DeviceReport(how="constrained host", devices=(phone,), constrained=constrained, **common),
+        "constrained": DeviceReport(
+            how="constrained host", devices=(phone,), constrained=constrained, figures=(hosts,), **common
+        ),
         "projected": DeviceReport(how="projected", devices=(board, phone), projected=projected, **common),
     }
     (run.folder / FOLDER).mkdir(exist_ok=True)

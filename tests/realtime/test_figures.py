@@ -3,7 +3,7 @@ from clockwork import loop, request
 
 from edgetune.bench.objective import Objective
 from edgetune.bench.realtime_section import RateSearch, RealtimeSection
-from edgetune.realtime.figures import DEFINITIONS, figure, is_good, measured_of, measured_of_section
+from edgetune.realtime.figures import DEFINITIONS, figure_of, is_good, measured_of, measured_of_section
 
 FIRST = Objective(metric="first_clause", statistic="p95", at_most=300, unit="ms")
 GAP = Objective(metric="itl", statistic="p95", at_most=60, unit="ms")
@@ -47,13 +47,37 @@ def test_an_answer_without_a_word_keeps_no_promise():
 
 def test_figures_of_the_report():
     found = measured_of(loop(*[request(0.1, 0.2)] * 30), [FIRST, GAP])
-    shown = figure("ttft", found["ttft"])
+    shown = figure_of("ttft", found["ttft"])
     assert (shown.median, shown.samples, shown.percentiles["p90"]) == (100, 30, pytest.approx(100))
-    assert shown.reasons == {"p95": "30 samples; p95 needs 59", "p99": "30 samples; p99 needs 299"}
-    late = figure("deadline_miss", found["deadline_miss"])
+    assert shown.interval is None, "samples of one process say nothing about the next one"
+    assert shown.reasons == {
+        "p95": "30 samples; p95 needs 59",
+        "p99": "30 samples; p99 needs 299",
+        "interval": "1 round; an interval needs 3",
+    }
+    goodput = figure_of("goodput", found["goodput"])
+    assert (goodput.better, shown.better) == ("higher", "lower")
+    late = figure_of("deadline_miss", found["deadline_miss"])
     assert (late.median, late.percentiles) == (0.0 + sum(found["deadline_miss"].values) / 60, {})
-    none = figure("itl", measured_of(loop(request(0.1)), [])["itl"])
+    none = figure_of("itl", measured_of(loop(request(0.1)), [])["itl"])
     assert (none.median, none.reasons) == (None, {"median": "no answer was long enough"})
+
+
+def test_a_loop_that_was_cut_off_has_no_values_but_a_reason():
+    """Those that were answered are the ones that waited least: what they say would be coordinated omission again."""
+    cut = loop(
+        request(0.1, 0.2, scheduled_s=1.0),
+        scenario="open loop",
+        rate=5.0,
+        planned=59,
+        stopped="time was up after 1 requests",
+    )
+    found = measured_of(cut, [FIRST, GAP])
+    assert found.keys() == measured_of(cut.model_copy(update={"stopped": None}), [FIRST, GAP]).keys()
+    for one in found.values():
+        assert (one.samples, one.values) == (0, ())
+        assert one.reasons["median"].startswith("time was up after 1 requests of 59")
+    assert measured_of(loop(request(0.1), stopped="x", planned=9), [])["ttft"].samples == 1, "a closed loop omits none"
 
 
 def test_the_rate_that_was_asked_for_is_judged_else_one_at_a_time():

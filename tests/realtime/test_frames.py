@@ -1,8 +1,7 @@
 import pytest
 
 from edgetune.realtime.clock import FakeClock
-from edgetune.realtime.figures import measured_of_frames
-from edgetune.realtime.frames import frame_loop
+from edgetune.realtime.frames import frame_loop, measured_of_frames
 
 
 def run(seconds, count=8, rate=10.0):

@@ -1,9 +1,17 @@
 """What is said before anything is measured."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from benchreports import report
+from clockwork import loop, request
+
+from edgetune.bench.plan import Plan
+from edgetune.bench.realtime_section import RealtimeSection
 from edgetune.errors import TargetError
 from edgetune.realtime.wanted import find_wanted
+from edgetune.targets.judging import judge
+from edgetune.targets.target import Target
 
 
 @pytest.fixture
@@ -44,6 +52,38 @@ def test_units_are_filled_in_and_a_loop_is_only_run_where_it_is_needed(slo):
     assert find_wanted(None, slo("metric: ttft, at_most: 300")).needs_loop
 
 
+def test_what_a_target_says_of_threads_and_context_is_used_where_the_plan_says_nothing(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("{name: mine, description: x, kind: host, threads: 3, context: 700}")
+    wanted = find_wanted(str(file), None)
+    assert wanted.filled_in(Plan()).opening == {**Plan().opening, "decode_threads": 3, "context": 700}
+    assert wanted.filled_in(given := Plan(threads=1, contexts=(512,))) == given
+    assert find_wanted(None, None).filled_in(Plan()) == Plan()
+
+
+def test_a_stored_report_answers_only_what_it_was_held_to(slo):
+    file = slo("metric: ttft, at_most: 300")
+    closed, wanted = find_wanted(None, file), find_wanted(None, file, rate=2.0)
+    answered = loop(request(0.1), scenario="open loop", rate=2.0)
+    section = RealtimeSection(
+        clause_definition="x", prompts=1, prompt_source="x", new_tokens=8, loops=(loop(request(0.1)), answered)
+    )
+    held = report({}, new_tokens=8).model_copy(
+        update={"target": "slo.yaml", "verdicts": judge(wanted.objectives, {}), "realtime": section}
+    )
+    assert wanted.is_answered_by(held)
+    assert not closed.is_answered_by(held), "it was held to a rate"
+    assert not replace(wanted, rate=3.0).is_answered_by(held)
+    shorter = Target(name="x", description="x", kind="realtime", new_tokens=4)
+    assert not replace(wanted, target=shorter).is_answered_by(held)
+    assert not wanted.is_answered_by(held.model_copy(update={"realtime": None}))
+
+
+def test_frames_are_measured_by_nothing():
+    with pytest.raises(TargetError, match="camera-30fps is for models that take frames"):
+        find_wanted("camera-30fps", None)
+
+
 def test_devices_are_not_judged_by_this_machine():
     with pytest.raises(TargetError, match="raspberry-pi-5 is a device") as caught:
         find_wanted("raspberry-pi-5", None)
@@ -62,8 +102,11 @@ def test_devices_are_not_judged_by_this_machine():
         ("metric: ttft, at_most: 1, statistic: share", "the statistic share is that of deadline_miss"),
         ("metric: deadline_miss, at_most: 0.1", "the statistic share is that of deadline_miss"),
         ("metric: deadline_miss, statistic: share, at_most: 0.1", "no objective says when the first token is due"),
-        ("metric: peak_rss, statistic: p95, at_most: 1", "a benchmark has one peak_rss"),
-        ("metric: frame, statistic: p95, at_most: 33", "measured with a target whose scenario is frames"),
+        ("metric: peak_rss, statistic: p95, at_most: 1", "gives no p95 of peak_rss: use median or max"),
+        ("metric: decode, statistic: p90, at_least: 1", "gives no p90 of decode: use median"),
+        ("metric: decode@depth=512, statistic: p90, at_least: 1", "gives no p90 of decode@depth=512"),
+        ("metric: decode, statistic: max, at_least: 1", "more decode is better"),
+        ("metric: frame, statistic: p95, at_most: 33", "no benchmark measures it"),
         ("metric: offered_rate, at_least: 1", "give --rate"),
     ],
 )

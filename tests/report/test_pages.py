@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from reportruns import FOUR, write_report_run
 
+from edgetune.errors import MissingExtra
 from edgetune.report import html as pages
 from edgetune.report.building import build
 from edgetune.report.html import to_html
@@ -132,8 +133,7 @@ def test_hostile_words_are_words(hostile_page):
     said = "".join(Reader(hostile_page).words)
     assert HOSTILE[0] in said
     assert HOSTILE[1] in said
-    assert "{{ 7*7 }}" in said
-    assert "49" not in re.findall(r"\{\{.*?\}\}", said)
+    assert HOSTILE[2] in said, "braces are no template"
     assert "\U0001f600" in said
     assert "q8<script>alert(4)<b>$x_1$" in said
 
@@ -193,6 +193,15 @@ def test_the_headline_comes_first(read):
 def test_same_report_same_page(report, page):
     pages._template.cache_clear()
     assert to_html(report) == page
+
+
+def test_without_jinja2_it_is_said_what_to_install(report, monkeypatch):
+    pages._template.cache_clear()
+    for name in ("jinja2", "markupsafe"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtra) as caught:
+        to_html(report)
+    assert "pip install 'edgetune[report]'" in caught.value.hint
 
 
 def test_without_matplotlib_there_are_tables_and_a_sentence(report, monkeypatch):

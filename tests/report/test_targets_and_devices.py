@@ -10,6 +10,7 @@ import pytest
 from reportextras import held, swept, verdict, write_device_reports
 from reportruns import FOUR, write_report_run
 
+from edgetune.report.benchmark import Benchmark
 from edgetune.report.building import build, report_of
 from edgetune.report.evidence import read_evidence
 from edgetune.report.html import to_html
@@ -80,17 +81,57 @@ def test_the_newest_verdict_of_a_target_counts(evidence):
 
 
 def test_a_lower_limit_says_what_is_too_little(evidence):
-    slow = verdict("missed", 8.0, 10.0, objective={"at_most": None, "at_least": 10.0, "unit": "tokens/s"}, beyond=2.0)
+    slow = verdict("missed", 8.0, beyond=2.0, at_most=None, at_least=10.0, unit="tokens/s")
     report = report_of(changed(evidence, q8_0=lambda b: (held(b[0], slow),)))
     assert "≥ 10 tokens/s, 2.00 tokens/s (20%) too little" in why(report)["q8_0"]
 
 
 def test_the_budget_of_a_target_is_drawn(evidence):
-    budget = verdict(objective={"metric": "peak_rss", "statistic": "max", "at_most": 400.0, "unit": "MB"}, value=335.0)
-    report = report_of(changed(evidence, q8_0=lambda b: (held(b[0], budget),)))
-    memory = section(report, "memory")
-    assert [mark.x for mark in memory.charts[0].marks] == [400.0]
-    assert "above it: f16" in memory.lead
+    for limit, unit in ((400.0, "MB"), (0.4, "GB")):
+        budget = verdict(value=0.8 * limit, limit=limit, metric="peak_rss", statistic="max", unit=unit)
+        report = report_of(changed(evidence, q8_0=lambda b, budget=budget: (held(b[0], budget),)))
+        memory = section(report, "memory")
+        assert [mark.x for mark in memory.charts[0].marks] == [400.0]
+        assert "above it: f16" in memory.lead
+
+
+def test_memory_is_the_median_of_the_processes(evidence):
+    def looked_at(*peaks):
+        def change(benches):
+            report = benches[0].report
+            memory = tuple(report.memory[0].model_copy(update={"peak_rss": int(peak * 1e6)}) for peak in peaks)
+            return (Benchmark(report.model_copy(update={"memory": memory})),)
+
+        return change
+
+    both = changed(evidence, q8_0=looked_at(100, 300, 200, 400), f16=looked_at())
+    rows = section(report_of(both), "memory").charts[0].table.rows
+    assert [(row[0].text, row[1].value) for row in rows] == [("q8_0", 250.0)]
+    neither = changed(evidence, q8_0=looked_at(), f16=looked_at())
+    assert "memory" not in [one.id for one in report_of(neither).sections]
+
+
+def test_a_command_names_only_a_target_that_there_is(evidence):
+    opened = verdict("not judged", None)
+    for target in ("limits.yaml", "voice-assistant and limits.yaml"):
+        both = changed(evidence, q8_0=lambda b, target=target: (held(b[0], opened, target=target),))
+        found = report_of(both).recommendation
+        assert (found.decision, found.next) == ("not yet", None)
+        assert f"not measured against {target}" in why(report_of(both))["f16"]
+
+
+def test_an_artifact_has_one_colour(tmp_path):
+    """Also where another one has no place in a chart."""
+    run = write_report_run(tmp_path / "run", FOUR[:3], rows=60)
+    run.evaluation_file("smart-home-f16").unlink()
+    report = build(run.folder)
+    colours = {}
+    for chart in report.charts:
+        for series in chart.series:
+            if series.name in ("q8_0", "q4_k_m"):
+                colours.setdefault(series.name, set()).add(series.colour)
+    assert any(chart.id == "front-size" for chart in report.charts)
+    assert colours == {"q8_0": {"c2"}, "q4_k_m": {"c3"}}
 
 
 def test_the_highest_rate_is_told(evidence):
@@ -137,6 +178,87 @@ def test_kinds_of_evidence_stay_apart(with_devices):
     assert (row[3].low, row[3].high) == (42.0, 78.0)
     assert row[3].text == "42.0 to 78.0"
     assert "q8_0: on this host not limited: bandwidth." in found.notes
+
+
+def of_devices(folder, change):
+    """The section where the measured report is another."""
+    evidence = read_evidence(folder)
+    shipped = tuple(
+        dataclasses.replace(one, devices=tuple(change(report) if report.measured else report for report in one.devices))
+        for one in evidence.shipped
+    )
+    return section(report_of(dataclasses.replace(evidence, shipped=shipped)), "devices")
+
+
+def named(report, **changes):
+    """The measured report as it is without --device, from a host with a user's name in it."""
+    state = report.measured.before.model_copy(update={"model": "Raspberry Pi 5 Model B", "soc": "bcm2712"})
+    measured = report.measured.model_copy(update={"where": "alice@host.lan", "before": state})
+    return report.model_copy(update={"devices": (), "measured": measured, **changes})
+
+
+def test_a_device_without_a_name_is_called_what_it_says_it_is(with_devices):
+    found = of_devices(with_devices.folder, named)
+    assert {row[1].text for row in found.tables[0].rows} == {"Raspberry Pi 5 Model B, bcm2712"}
+    assert "alice" not in found.model_dump_json()
+
+
+def test_this_host_is_no_device(with_devices):
+    def local(report):
+        return named(report, how="measured on this host", devices=report.devices)
+
+    found = of_devices(with_devices.folder, local)
+    assert {row[1].text for row in found.tables[0].rows} == {"this host"}
+    assert "alice" not in found.model_dump_json()
+
+
+def test_a_figure_keeps_the_definition_of_its_kind(with_devices):
+    words = {one.word: one.text for one in section(build(with_devices.folder), "devices").definitions}
+    assert words["decode_tps"] == "as llama-bench times it"
+
+
+def test_of_two_projections_the_newer_counts(with_devices):
+    path = with_devices.folder / "devices" / "q8_0-projected.json"
+    former = json.loads(path.read_text())
+    newer = former | {"created": "2026-01-02T11:00:00+00:00", "projected": former["projected"][:1]}
+    newer["projected"] = [newer["projected"][0] | {"low": 1.0, "middle": 2.0, "high": 3.0}]
+    other = path.with_name("a-newer.json")
+    other.write_text(json.dumps(newer))
+    rows = section(build(with_devices.folder), "devices").charts[0].table.rows
+    other.unlink()
+    assert len(rows) == len(former["projected"])
+    assert [row[3].text for row in rows[:2]] == ["1.00 to 3.00", "42.0 to 78.0"]
+
+
+def test_what_a_device_misses_is_not_recommended(with_devices):
+    """And what was not measured there is not known; what its runner cannot judge stands in nobody's way."""
+    evidence = read_evidence(with_devices.folder)
+    decode = {"metric": "decode", "statistic": "median", "at_most": None, "at_least": 60.0, "unit": "tokens/s"}
+    opened = verdict("not judged", None)
+
+    def recommend(*verdicts):
+        shipped = tuple(
+            dataclasses.replace(
+                one,
+                devices=tuple(
+                    report.model_copy(update={"target": "raspberry-pi-5", "verdicts": verdicts})
+                    for report in one.devices
+                    if report.measured
+                ),
+            )
+            for one in evidence.shipped
+        )
+        return report_of(dataclasses.replace(evidence, shipped=shipped))
+
+    missed = recommend(verdict("missed", 54.0, beyond=6.0, **decode), opened)
+    where = "raspberry-pi-5 on Raspberry Pi 5 (8 GB)"
+    assert why(missed)["q8_0"] == f"misses {where} (decode median ≥ 60 tokens/s, 6.00 tokens/s (10%) too little)"
+    assert why(missed)["f16"] == f"not held to {where}"
+    assert missed.recommendation.decision == "not yet"
+    notes = section(missed, "devices").notes
+    assert f"q8_0: {where}: first_clause p95 ≤ 300 ms: not judged, 60 samples; p99 needs 299." in notes
+    met = recommend(verdict("met", 66.0, beyond=-6.0, **decode), opened)
+    assert met.recommendation.artifact == "q8_0"
 
 
 def test_projected_is_said_wherever_it_is_shown(with_devices):

@@ -7,6 +7,8 @@ from edgetune_onnx import OnnxExporter
 from tinymodels import tiny_model, tiny_tokenizer
 
 from edgetune.artifact import Artifact
+from edgetune.assistant import Assistant
+from edgetune.bench.looping import at_depths, room_after, through_the_loop
 from edgetune.errors import ArtifactError
 from edgetune.exporters import TunedModel
 from edgetune.runtimes.llama_cpp import LlamaCppRuntime
@@ -54,6 +56,25 @@ def test_the_loop_leaves_answers_as_they_were(runtime):
     loop.extend(prompt[:1])
     runtime.reset()
     assert list(runtime.stream(prompt, Decoding(max_new_tokens=6))) == before
+
+
+def test_rates_at_depths_up_to_the_last_token_that_fits(runtime, monkeypatch):
+    """Depths deeper and shallower than the last one, with the least context that holds them."""
+    job = {"prompts": [[{"role": "user", "content": "hello hello"}]], "depth_prefill": 16, "depth_decode": 12}
+    depths = (0, 24, 8)
+    monkeypatch.setattr(type(runtime), "context_length", 24 + room_after(16, 12), raising=False)
+    runtime.__dict__.pop("context_length", None)
+    with Assistant(runtime) as assistant:
+        found = list(at_depths(assistant, job, (*depths, 25)))
+    assert [one["depth"] for one in found] == list(depths)
+    assert all(one["prefill_s"] > 0 and len(one["step_s"]) == 12 for one in found)
+
+
+def test_the_same_answer_through_the_loop_with_no_room_to_spare(runtime):
+    prompt = runtime.tokenizer.encode("hello hello")
+    assert isinstance(runtime, LoopsRaw)
+    found = through_the_loop(runtime, prompt, prompt * 2)
+    assert len(found["step_s"]) == 2 * len(prompt) - 1
 
 
 def test_memory_is_told_or_a_reason_given(runtime):

@@ -71,6 +71,8 @@ def test_figures_without_their_samples():
     assert one(found, statistic="max").reason == "max of it was not kept"
     single = _of_figure(figure.model_copy(update={"samples": 1}), "single stream")
     assert one(single, statistic="max").value == 5.0
+    rounds = figure.model_copy(update={"samples": 3, "rounds": (4.0, 9.0, 5.0)})
+    assert one(_of_figure(rounds, "single stream"), statistic="max").value == 9.0, "one sample a round"
 
 
 def test_the_exit_code_says_which():

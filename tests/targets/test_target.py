@@ -1,6 +1,5 @@
 """Targets: those that ship, one's own, names, and files that are wrong."""
 
-import importlib.util
 import json
 
 import pytest
@@ -42,7 +41,6 @@ def test_every_number_that_ships_has_its_source(name):
     assert numbers | {one.metric for one in target.objectives} == set(target.sources)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("edgetune.devices") is None, reason="devices are not in this tree yet")
 @pytest.mark.parametrize("name", [one.name for one in all_targets()])
 def test_every_device_that_is_named_is_known(name):
     from edgetune.devices.device import find_device
@@ -70,7 +68,7 @@ def test_a_published_name_means_one_thing(tmp_path):
     file = put(tmp_path / "targets", "cpu", name="cpu")
     with pytest.raises(TargetError, match="comes with edgetune: cpu") as caught:
         find_target("cpu")
-    assert caught.value.hint.endswith("./targets/cpu.yaml")
+    assert caught.value.hint.endswith("--target targets/cpu.yaml"), "has a separator, so it means the file"
     assert find_target(f"./{file.relative_to(tmp_path)}").kind == "realtime"
 
 
@@ -127,7 +125,7 @@ def test_slo_files_that_cannot_be_read(tmp_path):
     with pytest.raises(TargetError, match="no such list of objectives"):
         read_objectives(tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"\xe4")
-    with pytest.raises(TargetError, match="cannot be read"):
+    with pytest.raises(TargetError, match="is not UTF-8 text"):
         read_objectives(tmp_path / "latin.yaml")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import gguf
@@ -19,12 +20,13 @@ from faults import (
     swap_rows,
 )
 from tinyexports import TEMPLATE
+from tinyruns import write_rows
 
 from edgetune.adapters.lora import LoadedChange
 from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import open_artifact, write_manifest
 from edgetune.errors import ArtifactError
-from edgetune.exporting import export
+from edgetune.exporting import export, export_model, find_source, weighted
 from edgetune.verification.portable import PORTABLE, manifests_of, seal
 from edgetune.verification.record import FILE, load, warning
 from edgetune.verification.verify import Verifier, verify_portable
@@ -54,6 +56,36 @@ def test_no_false_alarm(make_run, seed):
         # Four bits are too few for a network this small and random: only what bits cannot excuse is held against them.
         lossy = {"distributions", "endings"} if precision[:2] in ("q4", "iq", "q5", "q6") else set()
         assert {check.name for check in found.failed} <= lossy, found.failed
+
+
+@pytest.mark.parametrize("precision", ["q5_0", "q4_0", "q4_k_m", "iq4_nl", "q3_k_m"])
+@pytest.mark.parametrize("strength", [0.02, 0.002])
+def test_hardly_trained_and_trained_on(make_run, tmp_path, precision, strength):
+    """Where a fine-tune is far smaller than the rounding, its own file is told from that of an older adapter."""
+    run = make_run(method="qlora", strength=strength)
+    artifact = export(run, "gguf", precision)
+    assert weights_of(run, artifact).passed
+    stale = export_with(tuned_model(run), precision, artifact, adapter_folder=bad_adapter(run, tmp_path, older))
+    found = weights_of(run, stale)
+    assert found.passed is False
+    assert "of the trained weights" in " ".join(found.problems)
+
+
+def weights_of(run, artifact):
+    (check,) = [c for c in Verifier(run, quick=True).verify(artifact).checks if c.name == "weights"]
+    return check
+
+
+def test_an_importance_matrix_is_rounded_with_again(make_run, tmp_path):
+    run = make_run(method="qlora", strength=0.005)
+    write_rows(run.data_folder / "train.jsonl")
+    source = weighted(find_source(str(run.folder)), "gguf", "auto")
+    artifact = export_model(source.model, "gguf", "q4_0", run.exports_folder)
+    assert weights_of(run, artifact).passed
+    other = replace(source.model, adapter_folder=bad_adapter(run, tmp_path, older))
+    shutil.rmtree(artifact.path)
+    stale = export_model(other, "gguf", "q4_0", artifact.path.parent)
+    assert weights_of(run, stale).passed is False
 
 
 def test_what_is_stored(make_run):

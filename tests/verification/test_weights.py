@@ -16,9 +16,9 @@ DELTA = (0.1 * RANDOM.normal(size=(64, 2)) @ RANDOM.normal(size=(2, 96))).astype
 NOISE = (0.004 * RANDOM.normal(size=BASE.shape)).astype(np.float32)
 
 
-def finding(stored, kind="Q8_0"):
+def finding(stored, kind="Q8_0", rounded=None):
     trained = Trained(BASE - ROUNDING + DELTA, BASE - ROUNDING, BASE)
-    return compare_tensors(TensorPair("w", kind, lambda: stored, lambda: trained))
+    return compare_tensors(TensorPair("w", kind, lambda: stored, lambda: trained, rounded=rounded))
 
 
 def test_rounding_alone():
@@ -54,6 +54,21 @@ def test_many_layers_tell_what_one_cannot():
     assert check_weights(one).passed
     assert check_weights(less[:1]).passed
     assert any("all Q4_0 tensors together" in problem for problem in check_weights(less).problems)
+
+
+def amplifying(values):
+    """A quantiser with wide steps, that lets all values come out a little too large."""
+    return (np.round(values * 8) / 8 * 1.05).astype(np.float32)
+
+
+def test_what_a_known_quantiser_does_is_no_fault_and_what_it_does_not_is_one():
+    sound = amplifying(BASE - ROUNDING + DELTA)
+    assert check_weights([finding(sound, "Q4_0", amplifying)]).passed
+    assert finding(sound, "Q4_0", amplifying).unlike == pytest.approx(0, abs=1e-6)
+    other = check_weights([finding(amplifying(BASE - ROUNDING + 0.99 * DELTA), "Q4_0", amplifying)])
+    assert other.passed is False
+    assert "is not what Q4_0 makes of the trained weights" in other.problems[0]
+    assert "another adapter" in other.cause
 
 
 def test_what_cannot_be_compared_is_a_problem():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from edgetune.devices.report import DeviceReport, Limits
+from edgetune.report.benchmark import by_how_much
 from edgetune.report.cells import absent, megabytes, number_cell, short, text_cell
 from edgetune.report.colours import colour_of
 from edgetune.report.evidence import Evidence
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
 
 _KINDS = {
-    "measured": "the artifact ran on the device itself",
+    "measured": "the artifact ran where the row says: on the device itself, or on this host through the same runner",
     "constrained": "the artifact ran on this host within the cores and memory of the device; its speed is the host's",
     "projected": "nothing ran there: bytes a token over the bandwidth that devices of the class reach, as an interval",
 }
@@ -24,7 +25,8 @@ def devices_section(evidence: Evidence) -> Section | None:
     chart = _projected(reports, evidence)
     there = {"measured": tables[0], "constrained": tables[1], "projected": chart}
     kinds = [name for name, found in there.items() if found]
-    definitions = {figure.name: figure.definition for _, report in reports for figure in report.figures}
+    # Constrained runs have figures of the same names and other definitions; their table shows none of them.
+    definitions = {f.name: f.definition for _, report in reports if report.measured for f in report.figures}
     return Section(
         id="devices",
         title="Devices",
@@ -45,6 +47,10 @@ def _notes(report: DeviceReport) -> list[str]:
         *report.warnings,
         *(f"on this host not limited: {what}" for what in unlimited),
         *(note for one in report.projected for note in one.notes),
+        *(
+            f"{report.target} on {report.place}: {one.objective.text}: {one.outcome}, {by_how_much(one)}"
+            for one in report.verdicts
+        ),
     ]
 
 
@@ -52,7 +58,7 @@ def _measured(reports: list[tuple[str, DeviceReport]]) -> Table | None:
     rows = [
         (
             text_cell(label),
-            text_cell(report.device or report.measured.where),
+            text_cell(report.place),
             text_cell(f"{figure.name}{f' after {figure.depth} tokens' if figure.depth else ''}"),
             number_cell(figure.median, shown=None if figure.mad is None else _spread(figure.median, figure.mad)),
             text_cell(figure.unit),
@@ -63,9 +69,9 @@ def _measured(reports: list[tuple[str, DeviceReport]]) -> Table | None:
         if report.measured
         for figure in report.figures
     ]
-    names = ("artifact", "device", "figure", "median ± MAD", "unit", "samples", "how")
+    names = ("artifact", "where", "figure", "median ± MAD", "unit", "samples", "how")
     columns = tuple(Column(name=name) for name in names)
-    caption = "Measured on devices"
+    caption = "Measured with the runner"
     return Table(id="devices-measured", caption=caption, columns=columns, rows=tuple(rows)) if rows else None
 
 
@@ -100,7 +106,9 @@ def _limits(limits: Limits) -> str:
 
 def _projected(reports: list[tuple[str, DeviceReport]], evidence: Evidence) -> Chart | None:
     shipped = {one.label: one for one in evidence.shipped}
-    found = [(label, one) for label, report in reports for one in report.projected]
+    # Reports come oldest first: of several about one device and depth the newest is left.
+    newest = {(label, one.device, one.depth): one for label, report in reports for one in report.projected}
+    found = [(label, one) for (label, _, _), one in newest.items()]
     if not found:
         return None
     categories = tuple(dict.fromkeys(f"{one.device}, {one.depth} deep" for _, one in found))

@@ -22,7 +22,7 @@ _HELD, _INSIDE = ("anonymous", "file_backed"), ("weights", "kv", "compute")
 
 def memory_section(evidence: Evidence) -> Section | None:
     """Bars of what the memory is, and the peak."""
-    measured = [one for one in evidence.shipped if one.bench]
+    measured = [one for one in evidence.shipped if one.bench and one.bench.report.memory]
     if not measured:
         return None
     known = [name for name in _PARTS if any(_part(one, name) is not None for one in measured)]

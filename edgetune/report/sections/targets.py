@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgetune.report.benchmark import Benchmark, Verdict
+from edgetune.bench.objective import Verdict
+from edgetune.bench.realtime_section import RateSearch
+from edgetune.report.benchmark import Benchmark, by_how_much
 from edgetune.report.cells import NOTHING, absent, short, text_cell
 from edgetune.report.evidence import Evidence
 from edgetune.report.record import Cell, Column, Definition, Section, Table, Tone
@@ -26,8 +28,8 @@ def targets_section(evidence: Evidence) -> Section | None:
         columns=tuple(Column(name=name) for name in columns),
         rows=tuple(_row(label, bench, one) for label, bench in held for one in bench.verdicts),
     )
-    searches = [(label, bench) for label, bench in held if bench.search]
-    metrics = {one.metric for _, bench in held for one in bench.verdicts}
+    searches = [(label, bench, bench.search) for label, bench in held if bench.search]
+    metrics = {one.objective.metric for _, bench in held for one in bench.verdicts}
     definitions = {f.name: f.definition for _, bench in held for f in bench.figures if f.name in metrics}
     definitions |= _SEARCH if searches else {}
     return Section(
@@ -53,31 +55,30 @@ def _sentence(label: str, bench: Benchmark) -> str:
 def _row(label: str, bench: Benchmark, one: Verdict) -> tuple[Cell, ...]:
     value = absent(one.reason or "not measured")
     if one.value is not None:
-        value = Cell(text=f"{short(one.value)} {one.unit}".strip(), value=one.value)
+        value = Cell(text=f"{short(one.value)} {one.objective.unit or ''}".strip(), value=one.value)
     return (
         text_cell(label),
         text_cell(str(bench.target)),
-        text_cell(one.objective),
+        text_cell(one.objective.text),
         text_cell(one.outcome, _TONES[one.outcome]),
         value,
-        text_cell(one.by if one.value is not None else NOTHING),
+        text_cell(by_how_much(one) if one.value is not None else NOTHING),
         Cell(text=str(one.samples), value=one.samples),
-        text_cell(one.how),
+        text_cell(one.measured_as or ""),
     )
 
 
-def _searches(searches: list[tuple[str, Benchmark]]) -> Table:
+def _searches(searches: list[tuple[str, Benchmark, RateSearch]]) -> Table:
     rows = []
-    for label, bench in searches:
-        found = bench.search or {}
-        met, missed = found.get("highest_met"), found.get("lowest_missed")
+    for label, bench, found in searches:
+        met, missed = found.highest_met, found.lowest_missed
         rows.append(
             (
                 text_cell(label),
                 text_cell(str(bench.target)),
                 absent("no rate that was measured") if met is None else Cell(text=short(met), value=met),
                 absent("none was found") if missed is None else Cell(text=short(missed), value=missed),
-                text_cell(str(found.get("ended", ""))),
+                text_cell(found.ended),
             )
         )
     names = (("highest rate met", "requests/s"), ("lowest rate missed", "requests/s"), ("search ended", ""))

@@ -61,7 +61,7 @@ def tradeoffs_section(evidence: Evidence, quality: Quality) -> Section | None:
         id="tradeoffs",
         title="Quality, size, latency, memory",
         lead=_lead(front, whole, axes),
-        charts=tuple(_chart(axis, whole, beaten, quality) for axis in axes) if len(whole) > 1 else (),
+        charts=tuple(_chart(axis, whole, beaten, quality, evidence) for axis in axes) if len(whole) > 1 else (),
         notes=tuple(f"{note}." for note in notes),
         definitions=(*definitions, *_figure_definitions(whole)),
     )
@@ -91,7 +91,9 @@ def _lead(front: list[str], whole: list[Shipped], axes: list[_Axis]) -> str:
     return f"On the front of {ways}: {', '.join(front)} ({len(front)} of {len(whole)}; filled marks)."
 
 
-def _chart(axis: _Axis, whole: list[Shipped], beaten: dict[str, str | None], quality: Quality) -> Chart:
+def _chart(
+    axis: _Axis, whole: list[Shipped], beaten: dict[str, str | None], quality: Quality, evidence: Evidence
+) -> Chart:
     series = []
     for one in whole:
         score, value = quality.score(one.label), axis.value(one)
@@ -100,7 +102,7 @@ def _chart(axis: _Axis, whole: list[Shipped], beaten: dict[str, str | None], qua
         series.append(
             Series(
                 name=one.label,
-                colour=colour_of(one, whole),
+                colour=colour_of(one, evidence.shipped),
                 x=(value,),
                 y=(score.value,),
                 low=(score.low,),

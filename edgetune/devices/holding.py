@@ -1,0 +1,127 @@
+"""Device reports held to a target: a verdict on each objective that the figures of a device answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetune.bench.objective import Objective
+from edgetune.devices.device import Device, find_device
+from edgetune.devices.llama_bench import speeds
+from edgetune.devices.report import DeviceReport
+from edgetune.devices.report import Measured as MeasuredRun
+from edgetune.errors import TargetError
+from edgetune.targets.finding import find_target
+from edgetune.targets.judging import Measured, judge, require_met
+from edgetune.targets.reading import read_objectives
+from edgetune.targets.target import Target
+
+
+@dataclass(frozen=True)
+class HeldTo:
+    """Objectives, and the device they are about.
+
+    Attributes:
+        name: of the target, the file, or both; None: nothing is asked.
+        device: as named on the command line, else the target's.
+    """
+
+    name: str | None
+    objectives: tuple[Objective, ...]
+    device: Device | None
+
+
+def held_to(target: str | None, slo: Path | None, device: str | None, *, local: bool = False) -> HeldTo:
+    """What a device shall be held to, checked before anything is measured.
+
+    Args:
+        target: name or file of a target.
+        slo: file with a list of objectives.
+        device: name or file of the device.
+        local: this host is measured as it is, and no device.
+
+    Raises:
+        TargetError: unknown target, invalid file, or a target that is about something else.
+        EdgetuneError: there is no such device.
+    """
+    found = find_target(target) if target is not None else None
+    name = device or (found.device if found else None)
+    known = find_device(name) if name else None
+    if found is not None:
+        _require_about(found, known, local=local)
+    objectives = (*(found.held_to if found else ()), *(read_objectives(slo) if slo else ()))
+    words = " and ".join(filter(None, [found.name if found else None, slo.name if slo else None]))
+    return HeldTo(words or None, objectives, known)
+
+
+def _require_about(target: Target, device: Device | None, *, local: bool) -> None:
+    if target.kind != "mobile" and not local:
+        raise TargetError(
+            f"{target.name} is about the machine that edgetune bench runs on, not about a device",
+            hint="give one of kind mobile (edgetune targets list), or --slo FILE",
+        )
+    if target.kind == "mobile" and local:
+        raise TargetError(
+            f"{target.name} is a device, and what this machine measures says nothing about it",
+            hint=f"edgetune device project ARTIFACT{f' --device {target.device}' if target.device else ''}",
+        )
+    if target.device and device and device.name != target.device:
+        raise TargetError(
+            f"{target.name} is about the device {target.device}, not about {device.name}",
+            hint=f"--device {target.device}, or a target of your own: edgetune targets schema",
+        )
+
+
+def hold(report: DeviceReport, wanted: HeldTo) -> DeviceReport:
+    """The report with a verdict on each objective; those that its figures do not answer are not judged."""
+    if wanted.name is None:
+        return report
+    answers, otherwise = _answers(report)
+    verdicts = [
+        verdict if verdict.objective.metric in answers else verdict.model_copy(update={"reason": otherwise})
+        for verdict in judge(wanted.objectives, answers)
+    ]
+    return report.model_copy(update={"target": wanted.name, "verdicts": tuple(verdicts)})
+
+
+def require_kept(report: DeviceReport) -> None:
+    """End with exit code 9 where an objective is missed, 15 where one cannot be judged.
+
+    Raises:
+        CheckFailed: naming each objective that is missed, and by how much.
+        NotJudged: none is missed, but some could not be judged.
+    """
+    require_met(
+        report.verdicts,
+        f"{report.subject.name} on {report.place}",
+        otherwise="each says why; with --slo FILE it is held to what was measured alone",
+    )
+
+
+def _answers(report: DeviceReport) -> tuple[dict[str, Measured], str]:
+    """Metric → what was measured; and why the others were not."""
+    if report.measured:
+        return _of_the_runner(report.measured), "not measured by llama-bench"
+    found = report.constrained
+    assert found, "projections are held to nothing"
+    if found.peak_rss is None:
+        return {}, f"no figure: {found.verdict}"
+    how = "this host within the device's memory, this package's Python included"
+    peak = Measured("MB", how, values=[found.peak_rss / 1e6], samples=1)
+    return {"peak_rss": peak}, "a constrained run tells of memory alone: its speed is this host's"
+
+
+def _of_the_runner(found: MeasuredRun) -> dict[str, Measured]:
+    """Rates by their own names and by those of a benchmark, which also counts sampling and text: ``how`` says so."""
+    answers: dict[str, Measured] = {}
+    for test in found.tests:
+        after = f" after {test.depth} tokens" if test.depth else ""
+        how = f"llama-bench{after}, no sampling, no text"
+        one = Measured("tokens/s", how, values=speeds(test), samples=len(test.samples_s))
+        for name in (f"{test.name}@depth={test.depth}", test.name, f"{test.name}_tps"):
+            answers.setdefault(name, one)
+    if found.watch.peak_rss is not None:
+        longest = max((test.prompt_tokens + test.new_tokens + test.depth for test in found.tests), default=0)
+        how = f"llama-bench with {longest} tokens of context at most"
+        answers["peak_rss"] = Measured("MB", how, values=[found.watch.peak_rss / 1e6], samples=1)
+    return answers

@@ -1,0 +1,28 @@
+"""What a trained model in torch is measured by: every file that a start of it reads."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from edgetune.adapters import tuned
+from edgetune.bench.subjects import tuned_subject
+from edgetune.run import Run, RunManifest
+
+
+@pytest.mark.parametrize("against", ["base", None])
+def test_the_base_beneath_an_adapter_is_read_at_a_start_too(tmp_path, monkeypatch, against):
+    base, run = tmp_path / "base", Run(tmp_path / "run")
+    own = run.adapter_folder if against else run.model_folder
+    for folder in (base, own):
+        folder.mkdir(parents=True)
+    (base / "model.safetensors").write_bytes(b"x" * 1000)
+    (own / "weights.safetensors").write_bytes(b"y" * 10)
+    manifest = RunManifest(
+        state="trained", edgetune="0", created="2026-01-01T00:00:00Z", seed=1, trained_against=against, base_sha256="b"
+    )
+    (run.folder / "manifest.json").write_text(manifest.model_dump_json())
+    monkeypatch.setattr(tuned, "trained_base", lambda _: SimpleNamespace(folder=base))
+    found = tuned_subject(run)
+    assert found.subject.size_bytes == (1010 if against else 10)
+    assert (base / "model.safetensors" in found.weights) == bool(against)
+    assert own / "weights.safetensors" in found.weights

@@ -1,0 +1,69 @@
+"""What the cross-checks of `edgetune bench` say of their figures."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+TRUST = Path(__file__).resolve().parents[2] / "benchmarks" / "trust"
+MACHINE = {"cpu": "x", "features": "y", "usable_cpus": 2, "memory_bytes": None, "system": "z"}
+
+
+def claim(name, verdict="worse"):
+    return {"name": name, "ratio": 0.95, "verdict": verdict}
+
+
+def turn(ours, theirs, overhead=1.0):
+    rates = {"decode@depth=0": {"edgetune": ours, "tool": theirs}}
+    return {"turn": 0, "tool": "onnxruntime-genai", "overhead": overhead, "rates": rates, "others_share": 0.25}
+
+
+@pytest.fixture
+def page(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script puts its own folders there
+    spec = importlib.util.spec_from_file_location("benchmark_trust", TRUST / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "benchmark_trust", module)
+    spec.loader.exec_module(module)
+
+    def made(**changes):
+        result = {"machine": MACHINE, "beside": [], "alarms": [], "planted": [], "warnings": [], **changes}
+        return module.page(result)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ([claim("decode"), claim("decode_raw"), claim("e2e")], True),
+        ([claim("load_warm")], False),
+        ([claim("decode_raw"), claim("decode", "better")], False),
+    ],
+)
+def test_a_planted_slowdown_has_to_show_in_both_decode_figures(page, planted, found):
+    answer = "yes" if found else "**no**"
+    assert f"was found in decode_raw and decode: {answer}." in page(planted=planted)
+
+
+def test_what_is_within_five_percent_and_what_was_not_measured(page):
+    text = page(beside=[turn(104.0, 100.0), turn(104.0, 100.0), turn(300.0, 100.0)])
+    assert "| decode@depth=0 | 104.0 | 100.0 | +4.0% | yes |" in text
+    assert "Beside llama-bench: not measured." in text
+    assert "3 turns; others used up to 25% of the CPUs meanwhile" in text
+    assert "| +6.0% | **no** |" in page(beside=[turn(106.0, 100.0)])
+    assert "Overhead a token over its raw loop: 4.0 % (at most 3 %: **no**)" in page(
+        beside=[turn(1.0, 1.0, overhead=4.0)]
+    )
+
+
+def test_the_loop_beside_us_has_no_line_of_ours():
+    tree = ast.parse((TRUST / "genai_loop.py").read_text(encoding="utf-8"))
+    modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert "onnxruntime_genai" in modules
+    assert not [module for module in modules if module.startswith("edgetune")]

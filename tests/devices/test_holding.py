@@ -1,0 +1,139 @@
+"""Devices held to targets: what their figures answer, and what they do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgetune.cli import main
+from edgetune.devices.device import find_device
+from edgetune.devices.holding import held_to, hold
+from edgetune.devices.measuring import Plan, measure
+from edgetune.devices.projecting import project_all
+from edgetune.devices.report import Constrained, DeviceReport, Limits
+from edgetune.devices.transport import LocalTransport
+from edgetune.errors import TargetError
+
+
+@pytest.fixture
+def slo(tmp_path):
+    def write(*lines):
+        path = tmp_path / "slo.yaml"
+        path.write_text("".join(f"- {{{line}}}\n" for line in lines))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def measured(tiny, runner):
+    """64 new tokens in 0.8, 0.805 and 0.81 s, and a peak of 50 MB."""
+    report = measure(tiny, LocalTransport(), Plan(runner, threads=1), None)
+    watch = report.measured.watch.model_copy(update={"peak_rss": 50_000_000})
+    return report.model_copy(update={"measured": report.measured.model_copy(update={"watch": watch})})
+
+
+def verdicts(report, wanted):
+    return {one.objective.metric: one for one in hold(report, wanted).verdicts}
+
+
+def test_what_the_runner_answers(measured, slo):
+    file = slo(
+        "metric: decode, at_least: 79, unit: tokens/s",
+        "metric: decode_tps, at_least: 100",
+        "metric: decode@depth=0, at_least: 79",
+        "metric: decode@depth=512, at_least: 1",
+        "metric: peak_rss, at_most: 0.04, unit: GB",
+        "metric: ttft, at_most: 1000, unit: ms",
+    )
+    found = verdicts(measured, held_to(None, file, None))
+    assert {name: one.outcome for name, one in found.items()} == {
+        "decode": "met",
+        "decode_tps": "missed",
+        "decode@depth=0": "met",
+        "decode@depth=512": "not judged",
+        "peak_rss": "missed",
+        "ttft": "not judged",
+    }
+    assert found["decode"].value == pytest.approx(64 / 0.805)
+    assert "no sampling" in found["decode"].measured_as
+    assert found["peak_rss"].beyond == pytest.approx(0.01)
+    assert "128 tokens of context" in found["peak_rss"].measured_as
+    assert found["ttft"].reason == "not measured by llama-bench"
+
+
+def test_a_tail_needs_its_samples(measured, slo):
+    found = verdicts(measured, held_to(None, slo("metric: decode, statistic: p95, at_least: 1"), None))
+    assert found["decode"].reason == "3 samples; p95 needs 59"
+
+
+def constrained(tiny, peak):
+    plain = project_all(tiny, [find_device("raspberry-pi-5")], [0])
+    limits = Limits(cores=(0,), memory_bytes=10**8, memory_by="rlimit", not_limited=())
+    verdict = "fits" if peak else "out of memory"
+    found = Constrained(
+        limits=limits, verdict=verdict, reason="", tests=(), peak_rss=peak, anonymous=None, read_bytes=None
+    )
+    return plain.model_copy(update={"how": "constrained host", "projected": (), "constrained": found})
+
+
+def test_this_host_s_speed_is_no_device_s(tiny):
+    wanted = held_to("raspberry-pi-5", None, None)
+    assert wanted.device == find_device("raspberry-pi-5")
+    found = verdicts(constrained(tiny, 10**8), wanted)
+    assert {name: one.outcome for name, one in found.items()} == {
+        "ttft": "not judged",
+        "decode": "not judged",
+        "peak_rss": "met",
+    }
+    assert "its speed is this host's" in found["decode"].reason
+    found = verdicts(constrained(tiny, None), wanted)
+    assert (found["peak_rss"].outcome, found["peak_rss"].reason) == ("not judged", "no figure: out of memory")
+
+
+def test_nothing_asked_nothing_changed(measured):
+    assert hold(measured, held_to(None, None, None)) is measured
+
+
+def test_verdicts_survive_storage(measured, slo, tmp_path):
+    report = hold(measured, held_to(None, slo("metric: decode, at_least: 79"), None))
+    report.write(tmp_path / "r.json")
+    assert DeviceReport.read(tmp_path / "r.json") == report
+
+
+@pytest.mark.parametrize(
+    ("target", "device", "local", "message"),
+    [
+        ("voice-assistant", None, False, "is about the machine that edgetune bench runs on"),
+        ("raspberry-pi-5", None, True, "what this machine measures says nothing about it"),
+        ("raspberry-pi-5", "poco-f5", False, "about the device raspberry-pi-5, not about poco-f5"),
+        ("raspberry-pi-6", None, False, "no target called 'raspberry-pi-6'"),
+    ],
+)
+def test_a_target_about_something_else(target, device, local, message):
+    with pytest.raises(TargetError, match=message) as caught:
+        held_to(target, None, device, local=local)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("metric: decode, at_least: 79, unit: tokens/s", 0, "met         decode median ≥ 79 tokens/s"),
+        ("metric: decode, at_least: 100, unit: tokens/s", 9, "missed      decode median ≥ 100 tokens/s"),
+        ("metric: ttft, at_most: 100, unit: ms", 15, "not judged  ttft median ≤ 100 ms: not measured by llama-bench"),
+    ],
+)
+def test_the_command_says_and_ends_so(capsys, tiny, runner, slo, line, code, said):
+    words = ["device", "measure", tiny.path, "--over", "local", "--runner", runner, "--threads", "1"]
+    assert main([str(word) for word in [*words, "--slo", slo(line)]]) == code
+    out, err = capsys.readouterr()
+    assert "held to slo.yaml" in out
+    assert said in out
+    assert "--seconds" not in err
+
+
+def test_a_wrong_target_is_said_before_anything_is_measured(capsys, phone, tiny, runner):
+    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--target", "cpu"]
+    assert main([str(word) for word in words]) == 14
+    assert phone.calls() == []
+    assert "hint:" in capsys.readouterr().err
