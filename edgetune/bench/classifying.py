@@ -18,7 +18,6 @@ from edgetune.bench.definitions import CLASSIFYING, DEFINITIONS
 from edgetune.bench.environment import environment
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
-from edgetune.bench.prompts import run_around
 from edgetune.bench.samples import Loads, LoadSample, MemorySample, RequestSample
 from edgetune.bench.schema import BenchReport, Environment, Figure, Settings
 from edgetune.bench.subjects import Measured
@@ -26,6 +25,7 @@ from edgetune.bench.summary import scaled, warnings
 from edgetune.data.labelled import load_labelled, text_of
 from edgetune.errors import EdgetuneError
 from edgetune.files import sha256_text
+from edgetune.run import run_around
 from edgetune.runtimes.classifier import BATCH
 from edgetune.runtimes.threads import default_threads
 
