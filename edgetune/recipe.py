@@ -75,6 +75,15 @@ class PrepareSettings(Section):
     """Further arguments for the script."""
 
 
+class ReplaySettings(Section):
+    """General rows mixed in, so that the model forgets less of what it could do before."""
+
+    source: str = Field(json_schema_extra=_MAY_BE_PATH)
+    """Rows that are not of the task: conversations or plain text, in any format that data.train takes."""
+    share: float = Field(default=0.1, gt=0, le=10)
+    """So many of them for each training row: 0.1 adds one to ten. Chosen by seed; each at most once."""
+
+
 class DataSettings(Section):
     """The examples."""
 
@@ -86,6 +95,8 @@ class DataSettings(Section):
     """Rows that choose the checkpoint and stop training early. Without it, held-out rows do."""
     prepare: PrepareSettings | None = None
     """A script that makes the files."""
+    replay: ReplaySettings | None = None
+    """General rows to mix with the training rows, against forgetting."""
     heldout_share: Share = 0.1
     """Share of the training rows to hold out when there is no heldout file."""
     format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled"] = "auto"
@@ -295,6 +306,7 @@ def _unsuited(recipe: Recipe) -> list[str]:
         "task.system is for generation: a classifier reads the text alone": task.system is not None,
         "task.metrics are for generation: a classifier has its own": task.metrics != TaskSettings().metrics,
         f"data.format {data.format} has no classes: leave it out": data.format not in ("auto", "labelled"),
+        "data.replay is for generation": data.replay is not None,
         "train.packing prefix is for generation": train.packing == "prefix",
         "bench.target and bench.slo are for generation": bench.target is not None or bench.slo is not None,
         "exports.imatrix is for gguf": any(export.imatrix for export in recipe.exports),

@@ -119,6 +119,7 @@ def _missing_files(resolved: Resolved) -> Iterator[str]:
         "data.train": data.train,
         "data.validation": data.validation,
         "data.heldout": data.heldout,
+        "data.replay.source": data.replay.source if data.replay else None,
     }
     if data.train is None and data.prepare is None:
         yield "data.train: required, unless data.prepare makes the rows"

@@ -6,12 +6,12 @@
       recipe.yaml        every resolved value
       origins.json       where each value came from: flag, environment, recipe or default
       manifest.json      hashes, versions, seed, state, what the adapter was trained against
-      data/              the rows as used: train.jsonl, heldout.jsonl (messages format)
+      data/              the rows as used: train.jsonl, heldout.jsonl (messages format), replay.jsonl
       checkpoints/       checkpoint-N/, each with a seal once it is whole
       adapter/ | model/  the result: a PEFT folder, or whole weights (safetensors)
       tokenizer/         the tokenizer and chat template trained with
       metrics.jsonl      one line an event
-      evaluations/       base.json, tuned.json, one for each artifact
+      evaluations/       base.json, tuned.json, one for each artifact; general-*.json of the same
       exports/           one artifact folder each
       importance/        how strongly inputs are used, for quantisers: imatrix.gguf
       merge.json         which base the adapter was merged into by `edgetune merge`, and why
@@ -36,8 +36,8 @@ from edgetune import files
 from edgetune.errors import EdgetuneError, InUse, RecipeError
 from edgetune.recipe import Recipe, Resolved, to_yaml, validate
 
-#: What rows are for. Only a run whose recipe gives some has rows for validation.
-ROWS = ("train", "validation", "heldout")
+#: What rows are for. Only a run whose recipe gives some has rows to replay or for validation.
+ROWS = ("train", "replay", "validation", "heldout")
 #: created → prepared (data and base are fixed) → trained.
 State = Literal["created", "prepared", "training", "trained"]
 
@@ -71,7 +71,7 @@ class RunManifest(BaseModel):
     sources_sha256: dict[str, str] = {}
     """Of each file that the recipe names, when the run was prepared; empty in runs from before it was recorded."""
     data_sha256: dict[str, str] = {}
-    """train and heldout, as used."""
+    """train, heldout, replay and so on, as used."""
     tokenizer_sha256: str = ""
     chat_template_sha256: str = ""
     labels: tuple[str, ...] = ()

@@ -74,6 +74,7 @@ def _named(resolved: Resolved) -> Mapping[str, Path]:
         "data.train": data.train,
         "data.validation": data.validation,
         "data.heldout": data.heldout,
+        "data.replay.source": data.replay.source if data.replay else None,
         "model.chat_template": recipe.model.chat_template,
     }
     named = {

@@ -25,7 +25,7 @@ from edgetune.cli import edgetune
 from edgetune.cli.options import Setting, flag, recipe_options, variable
 from edgetune.evaluation.metrics import LOSS_DEFINITION, METRICS
 from edgetune.realtime import figures
-from edgetune.recipe import ExportSettings, PrepareSettings, Recipe, Section
+from edgetune.recipe import ExportSettings, PrepareSettings, Recipe, ReplaySettings, Section
 from edgetune.schema import SCHEMA_FILE, recipe_schema
 from edgetune.targets import target
 
@@ -104,6 +104,7 @@ def recipe_reference() -> str:
     text += _section("", Recipe, only=set(Recipe.model_fields) - set(sections))
     text += "".join(_section(name, kind) for name, kind in sections.items())
     text += _section("data.prepare", PrepareSettings)
+    text += _section("data.replay", ReplaySettings)
     return text + _section("exports[]", ExportSettings)
 
 

@@ -8,7 +8,7 @@ intervals that take them as independent are too narrow. Where rows name their gr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,16 +84,23 @@ def bootstrap(ratios: Sequence[Ratio], groups: Groups = ()) -> tuple[float, floa
     return _percentiles(drawn)
 
 
-def paired_bootstrap(before: Sequence[Ratio], after: Sequence[Ratio], groups: Groups = ()) -> tuple[float, float]:
+def paired_bootstrap(
+    before: Sequence[Ratio],
+    after: Sequence[Ratio],
+    groups: Groups = (),
+    of: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+) -> tuple[float, float]:
     """Percentile interval of ``pooled(after) - pooled(before)``, the same rows drawn for both.
 
     Args:
         before: one entry a row.
         after: the same rows in the same order.
         groups: of those rows.
+        of: makes the figure of what is pooled, such as ``np.exp`` a perplexity; default: it is the figure.
     """
     both = np.stack([np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)], axis=1)
     drawn = _resampled(_by_group(both, groups))
+    drawn = of(drawn) if of else drawn
     return _percentiles(drawn[:, 1] - drawn[:, 0])
 
 

@@ -150,7 +150,7 @@ def measure(
     )
     if stored and not again and (known := load_if_covers(stored, basis)):
         return known if known.basis == basis else part(known, basis.rows)
-    with _opened(opening) as subject:
+    with opened(opening) as subject:
         if basis.system is None and stored is None:
             # A bare model file may carry one; what a run trained with is in its recipe.
             basis = basis.model_copy(update={"system": subject.runtime.system})
@@ -182,13 +182,18 @@ def tuned_opening(run: Run) -> Opening:
     )
 
 
-def base_opening(run: Run) -> Opening:
-    """The untuned base: in llama.cpp where it is a GGUF file, else in torch."""
+def base_opening(run: Run, *, in_torch: bool = False) -> Opening:
+    """The untuned base: in llama.cpp where it is a GGUF file, else in torch.
+
+    Args:
+        run: with its base prepared.
+        in_torch: also a GGUF file, as it was trained on: where nothing but the training shall differ.
+    """
     manifest = run.manifest
     if not manifest.base_folder:
         raise EdgetuneError(f"{run.folder} has no base model yet", hint=run.resume_command)
     require_tokenizer(run)
-    gguf = _gguf_base(run)
+    gguf = None if in_torch else _gguf_base(run)
     if gguf is not None:
         note = f"the base is a GGUF file, so it ran in llama.cpp as it is: {gguf.name}"
         return artifact_opening(Artifact(gguf, None), "base", (note,))
@@ -243,7 +248,8 @@ def torch_subject(name: str, runtime: TorchRuntime, notes: tuple[str, ...] = ())
 
 
 @contextmanager
-def _opened(opening: Opening) -> Iterator[Subject]:
+def opened(opening: Opening) -> Iterator[Subject]:
+    """Open it, and free its memory afterwards."""
     subject = opening.open()
     try:
         yield subject

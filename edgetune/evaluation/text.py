@@ -32,7 +32,7 @@ def to_text(report: Report, misses: int, width: int | None = None) -> str:
     with console.capture() as captured:
         console.print(_figures(report.evaluations))
         for comparison in report.comparisons:
-            console.print(_differences(comparison))
+            console.print(differences_table(comparison))
         for line in _lines(report):
             console.print(line, markup=False, soft_wrap=True)
         if report.evaluations and (shown := misses_text(report.evaluations[-1], misses)):
@@ -71,7 +71,7 @@ def _block(title: str, which: str, evaluation: Evaluation) -> list[str]:
 
 
 def _figures(evaluations: Sequence[Evaluation]) -> Table:
-    table = _table("", "figure", *(_heading(evaluation) for evaluation in evaluations))
+    table = bare_table("", "figure", *(_heading(evaluation) for evaluation in evaluations))
     names = dict.fromkeys(score.name for evaluation in evaluations for score in evaluation.scores)
     for name in names:
         cells = [{score.name: score for score in evaluation.scores}.get(name) for evaluation in evaluations]
@@ -79,7 +79,7 @@ def _figures(evaluations: Sequence[Evaluation]) -> Table:
     return table
 
 
-def _table(title: str, *headings: str) -> Table:
+def bare_table(title: str, *headings: str) -> Table:
     """A table without lines between columns: three subjects with their intervals fit into 80 characters."""
     from rich import box
     from rich.table import Table
@@ -113,9 +113,10 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.3g}"
 
 
-def _differences(comparison: Comparison) -> Table:
+def differences_table(comparison: Comparison) -> Table:
+    """What moved, with paired intervals."""
     title = f"\n{comparison.before} → {comparison.after}"
-    table = _table(title, "figure", "before", "after", "difference", "")
+    table = bare_table(title, "figure", "before", "after", "difference", "")
     for difference in comparison.differences:
         interval = f"{difference.value:+.3f} \\[{difference.low:+.3f}, {difference.high:+.3f}]"
         verdict = "" if difference.certain else "could be chance"

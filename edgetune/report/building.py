@@ -14,6 +14,7 @@ from edgetune.report.record import Report, Section
 from edgetune.report.sections.decisions import ladder_section, merge_section
 from edgetune.report.sections.devices import devices_section
 from edgetune.report.sections.environment import environment_section
+from edgetune.report.sections.forgetting import forgetting_section
 from edgetune.report.sections.latency import latency_section
 from edgetune.report.sections.memory import memory_section
 from edgetune.report.sections.misses import misses_section
@@ -66,6 +67,7 @@ def _sections(evidence: Evidence, quality: Quality, chosen: str | None) -> tuple
         devices_section(evidence),
         verification_section(evidence),
         misses_section(evidence, chosen),
+        forgetting_section(evidence),
         training_section(evidence),
         merge_section(evidence),
         ladder_section(evidence),

@@ -30,6 +30,11 @@ class FakeTokenizer:
     def stop_ids(self) -> frozenset[int]:
         return frozenset({STOP})
 
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """Nothing."""
+        return ()
+
     def render(
         self,
         messages: Sequence[Message],

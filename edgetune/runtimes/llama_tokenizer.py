@@ -28,6 +28,12 @@ class LlamaTokenizer:
         """Every token that llama.cpp takes for an end of generation."""
         return frozenset(token for token in range(self._model.vocabulary) if self.is_stop(token))
 
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """BOS, where the file says that texts begin with it."""
+        bos = int(self._lib.llama_vocab_bos(self._model.vocab))
+        return (bos,) if bos >= 0 and self._lib.llama_vocab_get_add_bos(self._model.vocab) else ()
+
     def is_stop(self, token: int) -> bool:
         """Whether ``token`` ends an answer."""
         return bool(self._lib.llama_vocab_is_eog(self._model.vocab, token))

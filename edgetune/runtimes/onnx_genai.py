@@ -46,6 +46,17 @@ class GenaiTokenizer:
         """Ids that end an answer."""
         return self._folder.stop_ids
 
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """What the tokenizer puts first when it is let to."""
+        bare = self.encode("a")
+        self._tokenizer.update_options(add_special_tokens="true")
+        try:
+            whole = self.encode("a")
+        finally:
+            self._tokenizer.update_options(add_special_tokens="false")
+        return tuple(whole[: whole.index(bare[0])])
+
     def render(
         self,
         messages: Sequence[Message],

@@ -55,6 +55,12 @@ class FastTokenizer:
         """Ids that end an answer."""
         return self._folder.stop_ids
 
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """What the file's post-processor puts first."""
+        bare, whole = (self._tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True))
+        return tuple(whole[: whole.index(bare[0])])
+
     def render(
         self,
         messages: Sequence[Message],

@@ -59,6 +59,11 @@ class Tokenizer(Protocol):
         """Ids that end an answer."""
         ...
 
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """What the tokenizer puts before plain text of its own accord: BOS, or nothing."""
+        ...
+
     def render(
         self,
         messages: Sequence[Message],

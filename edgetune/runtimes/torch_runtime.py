@@ -34,6 +34,12 @@ class TorchTokenizer:
         self._tokenizer = tokenizer
         self.stop_ids = stop_ids
 
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """BOS, where the tokenizer begins every text with it."""
+        bos = self._tokenizer.bos_token_id
+        return (bos,) if bos is not None and self._tokenizer("a")["input_ids"][:1] == [bos] else ()
+
     def render(
         self,
         messages: Sequence[Message],

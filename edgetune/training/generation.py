@@ -32,9 +32,9 @@ class GenerationLesson:
         )
         longest = longest_row(settings.max_tokens, context)
 
-        def encoded(path: Path, limit: int | None) -> Sequence[Encoded]:
+        def encoded(path: Path, limit: int | None, system: str | None) -> Sequence[Encoded]:
             rows = take(load_rows(path).raise_on_problems().rows, limit, recipe.train.seed)
-            done = encode_all(rows, tokenizer, recipe.task.system, longest, settings.too_long)
+            done = encode_all(rows, tokenizer, system, longest, settings.too_long)
             if done.dropped or done.truncated:
                 console.note(
                     f"{path.name}: {done.dropped} rows dropped and {done.truncated} cut, longer than {longest} tokens"
@@ -42,9 +42,11 @@ class GenerationLesson:
             return done.rows
 
         pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-        return Rows(
-            encoded(run.train_file, None), encoded(run.evaluation_rows_file, recipe.train.evaluate_rows), pad_id
-        )
+        system, replay = recipe.task.system, run.rows_file("replay")
+        train = list(encoded(run.train_file, None, system))
+        if replay.is_file():
+            train += encoded(replay, None, None)  # general rows are not of the task, and have not its system prompt
+        return Rows(train, encoded(run.evaluation_rows_file, recipe.train.evaluate_rows, system), pad_id)
 
     def load(self, run: Run, recipe: Recipe, dtype: str, device: str) -> Loaded:
         """A causal language model."""

@@ -28,7 +28,7 @@ from edgetune.models import (
     resolve_base,
 )
 from edgetune.models.classifier import longest_text
-from edgetune.recipe import PrepareSettings, Resolved
+from edgetune.recipe import PrepareSettings, ReplaySettings, Resolved
 from edgetune.recipes import RECIPE_FILE, shipped_recipes
 from edgetune.run import Run, create_run
 from edgetune.sources import hash_sources
@@ -58,6 +58,7 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
     with tempfile.TemporaryDirectory(prefix="edgetune-") as scratch:
         rows = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
         _report_leaks("training", rows.train, rows.heldout)
+        _report_leaks("replayed", rows.replay, rows.heldout)
         _report_leaks("validation", rows.validation, rows.heldout)
         _warn_of_leaks(
             "validation", find_leaks(rows.train, rows.validation), "the checkpoint is chosen by what it learnt"
@@ -104,6 +105,7 @@ class _Rows:
     """The rows of each file of a run; ``validation`` is empty where held-out rows choose the checkpoint."""
 
     train: Sequence[Conversation]
+    replay: Sequence[Conversation]
     validation: Sequence[Conversation]
     heldout: Sequence[Conversation]
 
@@ -129,7 +131,25 @@ def _rows(resolved: Resolved, scratch: Path, *, allow_scripts: bool) -> _Rows:
         train, heldout = parted.train, parted.heldout
     if not train or not heldout:
         raise DataError("no rows to train on" if not train else "no held-out rows", hint="edgetune data check FILE")
-    return _Rows(take(train, data.train_limit, seed), found.get("validation", ()), heldout)
+    train = take(train, data.train_limit, seed)
+    replay = _replay(resolved, data.replay, len(train)) if data.replay else ()
+    return _Rows(train, replay, found.get("validation", ()), heldout)
+
+
+def _replay(resolved: Resolved, replay: ReplaySettings, own: int) -> Sequence[Conversation]:
+    """General rows: a share of the training rows, each at most once.
+
+    Raises:
+        DataError: the source has no rows, or some that cannot be used.
+    """
+    rows = load_rows(_place(resolved, replay.source)).raise_on_problems().rows
+    wanted = max(1, round(replay.share * own))
+    chosen = take(rows, wanted, resolved.recipe.train.seed)
+    if not chosen:
+        raise DataError(f"data.replay.source: {replay.source} holds no rows", hint="edgetune data check FILE")
+    fewer = f": all that it holds, fewer than the {wanted} asked for" if len(chosen) < wanted else ""
+    console.note(f"{len(chosen)} rows of {replay.source} are mixed with {own} training rows{fewer}")
+    return chosen
 
 
 def _load(resolved: Resolved, source: str) -> LoadedRows:
@@ -191,7 +211,7 @@ def _report_leaks(kind: str, rows: Sequence[Conversation], heldout: Sequence[Con
             problems=[f"{leak.heldout}: same as {leak.train}" for leak in leaks[:LEAKS_NAMED]],
         )
 
-    if kind == "training":
+    if kind != "validation":
         _warn_of_leaks("held-out", found, "figures on them flatter")
 
 
