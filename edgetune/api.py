@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from edgetune.artifact import Artifact, open_artifact
-from edgetune.assistant import load
 from edgetune.errors import ArtifactError
 from edgetune.recipe import Origin, Resolved, resolve
 from edgetune.recipes import find_recipe
@@ -27,6 +26,28 @@ __all__ = [
     "verify",
     "write_report",
 ]
+
+
+def load(path: str | Path, **options: Any) -> Any:
+    """Load an artifact for use in an application.
+
+    Args:
+        path: an artifact folder or a .gguf file.
+        options: of :func:`edgetune.assistant.load`, or of :func:`edgetune.text_classifier.load_classifier`.
+
+    Returns:
+        :class:`edgetune.assistant.Assistant`, or of a classifier :class:`edgetune.text_classifier.TextClassifier`.
+
+    Raises:
+        ArtifactError: not an artifact, or damaged.
+        MissingExtra: the runtime is not installed.
+    """
+    from edgetune import assistant, text_classifier
+
+    artifact = open_artifact(Path(path))
+    if artifact.manifest is not None and artifact.manifest.task == "text-classification":
+        return text_classifier.load_classifier(artifact, **options)
+    return assistant.load(path, **options)
 
 
 def train(recipe: str | Path, *, output: Path | None = None, allow_scripts: bool = False, **overrides: Any) -> Run:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgetune import files
 from edgetune.errors import ArtifactError
+from edgetune.recipe import TaskKind
 
 MANIFEST = "manifest.json"
 #: Before the names of files of the base that an adapter runs on.
@@ -50,6 +51,7 @@ class ArtifactManifest(BaseModel):
     system: str | None
     """System prompt the model was trained with; chat uses it unless told otherwise."""
     context_length: int
+    """Longest prompt plus answer, or longest text to classify, in tokens."""
     parameters: int
     tensor_types: dict[str, int]
     """Type name → number of tensors, as written."""
@@ -67,6 +69,14 @@ class ArtifactManifest(BaseModel):
     licence: str | None = None
     run: str | None = None
     """Name of the run it came from."""
+    task: TaskKind = "generation"
+    """What the model does."""
+    labels: tuple[str, ...] = ()
+    """Of a classifier: names of its classes, in the order of its outputs. The graph and config.json say the same."""
+    tokenizer_sha256: str | None = None
+    """Of a classifier: hash of its tokenizer.json."""
+    calibration_sha256: str | None = None
+    """Of a classifier in static eight bits: hash of the training rows that the ranges of its activations are from."""
     quantiser: str | None = None
     """What rounded the values, with its version."""
     importance_sha256: str | None = None

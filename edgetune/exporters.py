@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgetune.artifact import Artifact
 from edgetune.errors import ExportError
+from edgetune.recipe import TaskKind
 from edgetune.run import TrainedAgainst
 
 GROUP = "edgetune.exporters"
@@ -42,6 +43,10 @@ class TunedModel:
         quantised_from: with ``nf4``, the type the base was loaded in before it was quantised.
         importance: a file that says how strongly each input is used, in the exporter's own format; for
             :class:`UsesImportance`.
+        task: what the model does.
+        labels: of a classifier: names of its classes, in the order of its outputs.
+        max_tokens: of a classifier: longest text, special tokens included.
+        calibration: of a classifier: training rows, for quantisers that look at what flows through the model.
     """
 
     name: str
@@ -57,6 +62,10 @@ class TunedModel:
     run: str | None = None
     quantised_from: str = "float32"
     importance: Path | None = None
+    task: TaskKind = "generation"
+    labels: tuple[str, ...] = ()
+    max_tokens: int = 0
+    calibration: Path | None = None
 
     @property
     def adapter_base(self) -> str:

@@ -73,6 +73,7 @@ class Part:
 def merged_parts(model: TunedModel, format: str, quants: Sequence[str], output: Path) -> list[Part]:
     """A whole model in some precisions, each named once."""
     exporter = find_exporter(format)
+    require_task(exporter, model)
     folders = {plan.precision: plan.folder for plan in (exporter.plan(model, quant) for quant in quants)}
     return [Part(model, format, precision, output / folder) for precision, folder in folders.items()]
 
@@ -93,6 +94,11 @@ def separate_parts(
         ExportError: the model has no adapter, or the format cannot keep one apart.
     """
     exporter = find_exporter(format)
+    if model.task != "generation":
+        raise ExportError(
+            "a classifier's adapter has a head that no runtime puts on a base",
+            hint="export it without --adapter separate: the head is in the model then",
+        )
     base = base_alone(model)
     writer = adapter_writer(exporter)
     precisions = quants or writer.adapter_precisions[:1]
@@ -101,6 +107,19 @@ def separate_parts(
         return parts
     precision = writer.plan_base(base, with_base).precision
     return [Part(base, format, precision, output / f"base-{precision}", "base"), *parts]
+
+
+def require_task(exporter: Exporter, model: TunedModel) -> None:
+    """Check that a format can hold what the model does.
+
+    Raises:
+        ExportError: it cannot.
+    """
+    known: Sequence[str] = getattr(exporter, "tasks", ("generation",))
+    if model.task not in known:
+        raise ExportError(
+            f"the format '{exporter.format}' cannot hold a model for {model.task}", hint="--format onnx can"
+        )
 
 
 def plan_parts(parts: Sequence[Part]) -> list[ExportPlan]:
@@ -147,6 +166,10 @@ def inputs_sha256(model: TunedModel, format: str, precision: str, *, kind: str =
     }
     if kind != "model":
         parts["kind"] = kind
+    if model.labels:
+        parts["classes"] = [model.task, *model.labels, model.max_tokens]
+    if model.calibration is not None:
+        parts["calibration"] = files.sha256_file(model.calibration)
     if model.importance is not None:
         parts["importance"] = files.sha256_file(model.importance)
     if model.adapter_folder is not None:

@@ -19,7 +19,8 @@ def plan_text(model: TunedModel, plan: ExportPlan, *, only_adapter: bool = False
     """What will be written, in a few lines."""
     name = f"adapter of {model.name}" if only_adapter else model.name
     size, memory = _size(plan.size_bytes), _size(plan.peak_memory_bytes)
-    lines = [f"{name} as {plan.precision}: about {size}, {_types(plan.tensor_types)}; needs {memory} of memory"]
+    types = f", {_types(plan.tensor_types)}" if plan.tensor_types else ""
+    lines = [f"{name} as {plan.precision}: about {size}{types}; needs {memory} of memory"]
     lines += [f"  {line}" for line in _fallback_lines(plan.fallbacks)]
     lines += [f"  note: {note}" for note in plan.notes]
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from edgetune.bench.plan import Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import Measured, artifact_subject
+from edgetune.data.labelled import load_labelled, text_of
 from edgetune.data.reading import load_rows
 from edgetune.errors import Interrupted
 from edgetune.evaluation.record import Evaluation
@@ -29,14 +30,14 @@ from edgetune.recipe import BenchSettings, Resolved
 from edgetune.report.writing import write_report
 from edgetune.run import Run
 from edgetune.runtimes.threads import default_threads
+from edgetune.verification.choosing import verifier_of
 from edgetune.verification.record import Verification
 from edgetune.verification.text import summary_line
-from edgetune.verification.verify import Verifier
 
 #: Rows on which the untuned base is evaluated: it seldom stops, so each costs a whole answer's length.
 BASE_ROWS = 60
 #: What the summary shows of a benchmark, in this order.
-BENCH_FIGURES = ("ttft", "decode", "peak_rss")
+BENCH_FIGURES = ("ttft", "decode", "latency", "batch_rate", "peak_rss")
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,7 @@ class PipelineResult:
         lines += ["", f"report     {self.report}"]
         if self.shipped:
             last = self.shipped[-1].artifact
-            prompt = f" --prompt {shlex.quote(self.example)}" if self.example else ""
-            lines += ["", "talk to it:", f"  {_command()} chat {shlex.quote(str(last.path))}{prompt}"]
+            lines += ["", "try it:", f"  {_command()} {_trial(last, self.example)}"]
         return "\n".join(lines)
 
 
@@ -122,8 +122,8 @@ def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineR
     parts = recipe_parts(run)
     console.note(plans_text(parts, plan_parts(parts)))
     artifacts = [part.write() for part in parts]
-    base = evaluate_run(run, "base", limit=BASE_ROWS)
-    verifier = Verifier(run, quick=True)
+    base = evaluate_run(run, "base", limit=BASE_ROWS if recipe.task.kind == "generation" else None)
+    verifier = verifier_of(run, quick=True)
     shipped = []
     for artifact in artifacts:
         evaluation = evaluate_run(run, artifact.path)
@@ -168,13 +168,23 @@ def _shipped(shipped: Shipped, base: Evaluation) -> list[str]:
     return [*lines, *(f"  warning: {warning}" for warning in bench.warnings)]
 
 
+def _trial(artifact: Artifact, example: str | None) -> str:
+    """Words of a command that uses an artifact."""
+    path, text = shlex.quote(str(artifact.path)), shlex.quote(example) if example else None
+    if artifact.manifest and artifact.manifest.task == "text-classification":
+        return f"classify {path} {text or 'TEXT'}"
+    return f"chat {path} --prompt {text}" if text else f"chat {path}"
+
+
 def _command() -> str:
     """How this very program can be called again: by name, or by path where it is not on PATH."""
     return "edgetune" if shutil.which("edgetune") else shlex.quote(str(Path(sys.executable).with_name("edgetune")))
 
 
 def _example(run: Run) -> str | None:
-    """The first single question of the held-out rows."""
+    """The first single question of the held-out rows, or the first text."""
+    if run.recipe.task.kind == "text-classification":
+        return text_of(load_labelled(run.heldout_file).raise_on_problems().rows[0])
     for row in load_rows(run.heldout_file).raise_on_problems().rows:
         asked = [message["content"] for message in row.messages if message["role"] == "user"]
         if len(asked) == 1:

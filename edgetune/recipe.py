@@ -22,6 +22,9 @@ from edgetune.yamlfile import read_yaml
 #: Where a resolved value came from, strongest first.
 Origin = Literal["flag", "environment", "recipe", "default"]
 
+#: What a model can be tuned to do.
+TaskKind = Literal["generation", "text-classification"]
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -52,8 +55,8 @@ class ModelSettings(Section):
 class TaskSettings(Section):
     """What the model shall do, and how that is judged."""
 
-    kind: Literal["generation"] = "generation"
-    """What the model produces."""
+    kind: TaskKind = "generation"
+    """What the model produces: text that answers, or (text-classification) one class of those in the training rows."""
     system: str | None = None
     """System prompt put before conversations that have none, in training, evaluation and the exported file."""
     max_new_tokens: Positive = 128
@@ -96,8 +99,12 @@ class DataSettings(Section):
     """General rows to mix with the training rows, against forgetting."""
     heldout_share: Share = 0.1
     """Share of the training rows to hold out when there is no heldout file."""
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text"] = "auto"
-    """How a row is laid out; auto looks at the keys and says why."""
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled"] = "auto"
+    """How a row is laid out; auto looks at the keys and says why. Rows to classify are labelled ones."""
+    text_column: str = "text"
+    """labelled: the key or column that holds the text."""
+    label_column: str = "label"
+    """labelled: the key or column that holds the name of its class."""
     max_tokens: Positive | None = None
     """Longest row in tokens; default: the model's context, at most 2048."""
     too_long: Literal["drop", "truncate", "error"] = "drop"
@@ -132,11 +139,11 @@ class MethodSettings(Section):
     base_storage: Literal["auto", "4bit", "dequantised"] = "auto"
     """qlora: hold the NF4 base packed (least memory) or dequantised once (faster, same numbers); auto: by memory."""
     train_last_layers: Positive | None = None
-    """freeze: train only the last N layers (and the final norm)."""
+    """freeze: train only the last N layers and what comes after them (the final norm, a classifier's head)."""
     train_patterns: tuple[str, ...] = ()
     """freeze: train only parameters whose name matches one of these regular expressions."""
     train_head_only: bool = False
-    """freeze: train only the output head (and the final norm)."""
+    """freeze: train only the output head (and the final norm of a generating model)."""
 
     @field_validator("train_patterns")
     @classmethod
@@ -193,6 +200,8 @@ class TrainSettings(Section):
     """Share of the steps over which the learning rate rises."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW weight decay."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """text-classification: balanced makes rare classes count as much as frequent ones."""
     adam_beta2: float = Field(default=0.999, gt=0, lt=1)
     """AdamW's memory of squared gradients; 0.99 adapts faster in runs of a few hundred steps."""
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -227,7 +236,7 @@ class ExportSettings(Section):
     """One exporter and what it shall write."""
 
     format: str = "gguf"
-    """Exporter: one of those that `edgetune doctor` lists."""
+    """Exporter: one of those that `edgetune doctor` lists. Classifiers are exported as onnx."""
     quant: tuple[str, ...] = ()
     """Precisions, one artifact each; default: eight bits, as the format calls them (`q8_0`, `int8`)."""
     imatrix: bool = False
@@ -277,6 +286,34 @@ class Recipe(Section):
     """Artifacts that `edgetune run` makes after training."""
     verify: VerifySettings = VerifySettings()
     bench: BenchSettings = BenchSettings()
+
+    @model_validator(mode="after")
+    def _settings_suit_the_task(self) -> Self:
+        if problems := _unsuited(self):
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _unsuited(recipe: Recipe) -> list[str]:
+    """What a recipe sets that its kind of task has no use for, or not yet."""
+    task, data, train, bench = recipe.task, recipe.data, recipe.train, recipe.bench
+    if task.kind == "generation":
+        return ["train.class_weights needs task.kind text-classification"] if train.class_weights != "none" else []
+    wrong = {
+        f"method.kind {recipe.method.kind} is for generation; a classifier takes lora, rslora, dora, full or freeze": (
+            recipe.method.kind == "qlora"
+        ),
+        "task.system is for generation: a classifier reads the text alone": task.system is not None,
+        "task.metrics are for generation: a classifier has its own": task.metrics != TaskSettings().metrics,
+        f"data.format {data.format} has no classes: leave it out": data.format not in ("auto", "labelled"),
+        "data.replay is for generation": data.replay is not None,
+        "train.packing prefix is for generation": train.packing == "prefix",
+        "bench.target and bench.slo are for generation": bench.target is not None or bench.slo is not None,
+        "exports.imatrix is for gguf": any(export.imatrix for export in recipe.exports),
+    }
+    found = [text for text, is_wrong in wrong.items() if is_wrong]
+    formats = sorted({export.format for export in recipe.exports} - {"onnx"})
+    return [*found, *(f"exports.format {name} cannot hold a classifier: write onnx" for name in formats)]
 
 
 @dataclass(frozen=True)

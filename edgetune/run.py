@@ -74,6 +74,10 @@ class RunManifest(BaseModel):
     """train, heldout, replay and so on, as used."""
     tokenizer_sha256: str = ""
     chat_template_sha256: str = ""
+    labels: tuple[str, ...] = ()
+    """text-classification: names of the classes, in the order of the model's outputs."""
+    max_tokens: int = 0
+    """text-classification: longest text, special tokens included; of a longer one the beginning is read."""
     trained_against: TrainedAgainst | None = None
     quantised_modules: tuple[str, ...] = ()
     """With trained_against nf4: names of the linear layers that were quantised."""
@@ -212,6 +216,19 @@ class Run:
         if manifest.state != "trained":
             raise EdgetuneError(f"{self.folder} is not trained yet (state: {manifest.state})", hint=self.resume_command)
         return manifest
+
+    def require_generating(self, what: str) -> None:
+        """Check that the run's model generates text.
+
+        Args:
+            what: is for such models only.
+
+        Raises:
+            EdgetuneError: it does something else.
+        """
+        kind = self.recipe.task.kind
+        if kind != "generation":
+            raise EdgetuneError(f"{what} is for models that generate, and {self.folder} is for {kind}")
 
 
 def create_run(resolved: Resolved, folder: Path, *, created: str, version: str) -> Run:

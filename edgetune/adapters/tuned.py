@@ -49,6 +49,10 @@ def tuned_model(run: Run) -> TunedModel:
         licence=base.licence,
         run=run.folder.name,
         quantised_from=quantised_from(manifest),
+        task=recipe.task.kind,
+        labels=manifest.labels,
+        max_tokens=manifest.max_tokens,
+        calibration=run.train_file if manifest.labels else None,
     )
 
 

@@ -94,6 +94,11 @@ SUSTAINED: dict[str, Definition] = {
         compared=False,
     ),
 }
+#: Figures of a classifier besides those of its start and memory.
+CLASSIFYING: dict[str, Definition] = {
+    "latency": Definition("ms", "class known - text given, one text at a time; tokenisation included", tail=True),
+    "batch_rate": Definition("texts/s", "texts of a batch of 32 / time until all their classes are known", "higher"),
+}
 #: What the published definition of retention asks for, in minutes.
 RETENTION_MINUTES = 5
 
@@ -105,5 +110,5 @@ def is_compared(name: str) -> bool | None:
     (True, False, None)
     """
     metric, varied, _ = name.partition("@")
-    known = (AT if varied else DEFINITIONS | SUSTAINED).get(metric)
+    known = (AT if varied else DEFINITIONS | SUSTAINED | CLASSIFYING).get(metric)
     return None if known is None else known.compared

@@ -11,6 +11,7 @@ from uuid import uuid4
 from edgetune import console
 from edgetune.artifact import Artifact
 from edgetune.bench import pagecache
+from edgetune.bench.classifying import bench_classifiers
 from edgetune.bench.company import Company
 from edgetune.bench.environment import environment
 from edgetune.bench.looping import room_after
@@ -66,6 +67,8 @@ def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport
     Raises:
         EdgetuneError: as :func:`bench_artifact`.
     """
+    if any(subject.classifies for subject in subjects):
+        return bench_classifiers(subjects, plan)
     asked = prompts_for(subjects[0].path, plan.prompts)
     machine = environment("")
     company = Company()

@@ -31,6 +31,7 @@ class Measured:
         job: what a measured process is told of it.
         weights: files to drop from the page cache before a cold start.
         subject: what the report says of it.
+        classifies: it tells a class instead of writing tokens.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Measured:
     job: Mapping[str, Any]
     weights: Sequence[Path] = field(default_factory=tuple)
     subject: Subject = field(kw_only=True)
+    classifies: bool = field(default=False, kw_only=True)
 
     @property
     def is_llama(self) -> bool:
@@ -74,7 +76,10 @@ def artifact_subject(artifact: Artifact, runtime: str | None = None) -> Measured
     job: dict[str, Any] = {"artifact": str(opened.path), "runtime": opened.runtime}
     if opened.beneath:
         job["base"] = str(opened.beneath.path)
-    return Measured(opened.name, opened.runtime, opened.path, job, _weights(whole), subject=subject)
+    classifies = manifest is not None and manifest.task != "generation"
+    return Measured(
+        opened.name, opened.runtime, opened.path, job, _weights(whole), subject=subject, classifies=classifies
+    )
 
 
 def tuned_subject(run: Run) -> Measured:
@@ -89,6 +94,7 @@ def tuned_subject(run: Run) -> Measured:
     from edgetune.models.weights import weight_files
 
     require("torch", extra="train", needed_for="measuring the trained model itself")
+    run.require_generating("measuring the trained model in torch")
     manifest = run.require_trained()
     folder = run.model_folder if run.model_folder.is_dir() else run.adapter_folder
     hashes = dict(files.sha256_files(folder))

@@ -61,7 +61,7 @@ def figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
     """Every metric of :data:`DEFINITIONS`, then those at each depth and of each setting that was varied."""
     values = _starts(found) | _latencies(found.requests) | _raw(found) | _memory(found.memory) | _energy(found.energy)
     absent = _absent(found)
-    result = [_scaled(name, known, values[name], absent.get(name)) for name, known in DEFINITIONS.items()]
+    result = [scaled(name, known, values[name], absent.get(name)) for name, known in DEFINITIONS.items()]
     result += _at_depths(found.depths, settings)
     result += _at_axes(found.axes, settings)
     if found.sustained:
@@ -179,9 +179,9 @@ def _at_axes(axes: Sequence[AxisSample], settings: Settings) -> Iterator[Figure]
     for (axis, value), samples in _grouped(axes, lambda sample: (sample.axis, str(sample.value))):
         place = f"{axis}={value}"
         yield from _rates(place, samples, samples[0].depth, settings)
-        yield _scaled(f"peak_rss@{place}", AT["peak_rss"], [(s.round, float(s.peak_rss)) for s in samples])
+        yield scaled(f"peak_rss@{place}", AT["peak_rss"], [(s.round, float(s.peak_rss)) for s in samples])
         caches = [(s.round, float(s.kv)) for s in samples if s.kv is not None]
-        yield _scaled(f"memory_kv@{place}", AT["memory_kv"], caches, "the runtime does not say")
+        yield scaled(f"memory_kv@{place}", AT["memory_kv"], caches, "the runtime does not say")
 
 
 def _grouped(samples: Sequence[S], key: Callable[[S], K]) -> list[tuple[K, list[S]]]:
@@ -197,19 +197,19 @@ def _rates(place: str, samples: Sequence[DepthSample], depth: int, settings: Set
     prefill = [(s.round, s.prefill_tokens / s.prefill_s) for s in samples if s.prefill_s > 0]
     decode = [(s.round, 1 / median(s.step_s)) for s in samples if s.step_s]
     for name, values in (("prefill", prefill), ("decode", decode)):
-        yield _scaled(f"{name}@{place}", _filled(AT[name], words), values)
+        yield scaled(f"{name}@{place}", _filled(AT[name], words), values)
 
 
 def _sustained(run: Sustained) -> Iterator[Figure]:
     short = run.minutes < RETENTION_MINUTES
     note = f"; shorter than the {RETENTION_MINUTES} minutes of the published definition" if short else ""
     known = {name: _filled(one, {"minutes": f"{run.minutes:g}", "short": note}) for name, one in SUSTAINED.items()}
-    yield _scaled("decode_sustained", known["decode_sustained"], [(0, float(count)) for count in run.tokens])
+    yield scaled("decode_sustained", known["decode_sustained"], [(0, float(count)) for count in run.tokens])
     enough = len(run.tokens) >= 2 * _END
     first, last = sum(run.tokens[:_END]), sum(run.tokens[-_END:])
     ends = [last / first] if enough and first else []
     reason = f"{len(run.tokens)} seconds; two ends of {_END} are needed"
-    yield _scaled("retention", known["retention"], [(0, share) for share in ends], reason)
+    yield scaled("retention", known["retention"], [(0, share) for share in ends], reason)
 
 
 def _filled(definition: Definition, words: Mapping[str, object]) -> Definition:
@@ -225,7 +225,7 @@ def gaps_of(token_s: Sequence[float]) -> list[float]:
     return [after - before for before, after in pairwise(token_s)]
 
 
-def _scaled(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
+def scaled(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
     """A figure of samples in seconds and bytes."""
     scale = _SCALE.get(known.unit, 1.0)
     return figure(name, known, [(number, value * scale) for number, value in samples], absent)

@@ -31,12 +31,16 @@ def _head(report: BenchReport) -> str:
         f"{subject.name}  {subject.size_bytes / 1e6:.1f} MB  sha256 {subject.sha256[:12]}",
         f"{machine.cpu} ({machine.architecture}), {cpus}{limit}{memory}{governor}",
         f"{settings.runtime}, {_opening(settings)}, {report.scenario}",
-        (
-            f"{_count(settings.prompts, 'prompt')} ({settings.prompt_source}), answers up to {settings.new_tokens} "
-            f"tokens, in each of {_count(settings.rounds, 'fresh process', 'fresh processes')}"
-        ),
+        (f"{_asked(settings)}, in each of {_count(settings.rounds, 'fresh process', 'fresh processes')}"),
     ]
     return "\n".join(lines)
+
+
+def _asked(settings: Settings) -> str:
+    if not settings.new_tokens:  # a classifier writes none
+        return f"{_count(settings.prompts, 'text')} ({settings.prompt_source})"
+    prompts = _count(settings.prompts, "prompt")
+    return f"{prompts} ({settings.prompt_source}), answers up to {settings.new_tokens} tokens"
 
 
 def _opening(settings: Settings) -> str:

@@ -24,8 +24,19 @@ def data() -> None:
 @click.option("--system", metavar="TEXT", help="System prompt for conversations that have none.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest row. Default: the context, at most 2048.")
 @click.option("--format", default="auto", show_default=True, help="How rows are laid out; auto looks at the keys.")
+@click.option("--text-column", default="text", show_default=True, help="With --format labelled: what is classified.")
+@click.option("--label-column", default="label", show_default=True, help="With --format labelled: names of classes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
-def check(file: str, heldout: str | None, validation: str | None, format: str, as_json: bool, **of_model: Any) -> None:
+def check(
+    file: str,
+    heldout: str | None,
+    validation: str | None,
+    format: str,
+    text_column: str,
+    label_column: str,
+    as_json: bool,
+    **of_model: Any,
+) -> None:
     """Check FILE and print what is in it.
 
     FILE is a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID. Rows that
@@ -35,7 +46,9 @@ def check(file: str, heldout: str | None, validation: str | None, format: str, a
     from edgetune.data.checking import check_data
     from edgetune.data.printing import print_report
 
-    report = check_data(file, heldout=heldout, validation=validation, format=format, model=_model(**of_model))
+    columns = {"text": text_column, "label": label_column} if format == "labelled" else None
+    files = {"heldout": heldout, "validation": validation}
+    report = check_data(file, **files, format=format, columns=columns, model=_model(**of_model))
     if as_json:
         console.data(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

@@ -153,12 +153,13 @@ def load_model(source: str, relative_to: Path, *, max_tokens: int | None = None,
     return Model(source, load_tokenizer(base.folder), context, limit, count_parameters(base.folder), system)
 
 
-def check_data(
+def check_data(  # noqa: PLR0913  # what a check can be told
     source: str,
     *,
     heldout: str | None = None,
     validation: str | None = None,
     format: str = "auto",
+    columns: Mapping[str, str] | None = None,
     model: Model | None = None,
 ) -> DataReport:
     """Check a data file, and further ones with what leaks from one into the other.
@@ -168,13 +169,16 @@ def check_data(
         heldout: rows that training must not see.
         validation: rows that choose the checkpoint.
         format: of all files.
+        columns: key of the format → what the files call it.
         model: counts tokens and applies its chat template; without one, characters are counted.
 
     Raises:
         DataError: a file is missing or of an unknown kind; all else is in the report.
     """
     loaded = {"training": source, "heldout": heldout, "validation": validation}
-    return check_loaded({name: load_rows(file, format) for name, file in loaded.items() if file is not None}, model)
+    return check_loaded(
+        {name: load_rows(file, format, columns) for name, file in loaded.items() if file is not None}, model
+    )
 
 
 def check_loaded(loaded: Mapping[str, LoadedRows], model: Model | None) -> DataReport:

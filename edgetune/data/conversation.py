@@ -11,8 +11,8 @@ from typing import Any, Literal
 from edgetune import files
 
 #: chat: messages for the chat template; completion: prompt and completion, which also work without a
-#: template; text: plain text, learnt whole.
-Kind = Literal["chat", "completion", "text"]
+#: template; text: plain text, learnt whole; labelled: a text and the name of its class.
+Kind = Literal["chat", "completion", "text", "labelled"]
 Message = dict[str, Any]
 
 
@@ -58,7 +58,7 @@ class Conversation:
 
     def as_chat(self) -> Conversation:
         """The same row written as messages; plain text stays as it is."""
-        return replace(self, kind="chat") if self.kind == "completion" else self
+        return replace(self, kind="chat") if self.kind in ("completion", "labelled") else self
 
     def to_row(self) -> dict[str, Any]:
         """The row as JSON, such that reading it again, among rows of its kind, gives the same conversation."""
@@ -68,9 +68,9 @@ class Conversation:
         """What a model can learn of the row: all but its group."""
         if self.text is not None:
             return {"text": self.text}
-        if self.kind == "completion":
-            prompt, completion = (message["content"] for message in self.messages)
-            return {"prompt": prompt, "completion": completion}
+        if self.kind in ("completion", "labelled"):
+            keys = ("prompt", "completion") if self.kind == "completion" else ("text", "label")
+            return dict(zip(keys, (message["content"] for message in self.messages), strict=True))
         row: dict[str, Any] = {"messages": list(self.messages)}
         return row | {"tools": list(self.tools)} if self.tools else row
 

@@ -12,7 +12,7 @@ from edgetune.data.conversation import Conversation, Message, Problem
 from edgetune.data.messages import Findings, check_messages, check_tools
 from edgetune.data.records import load_json
 
-Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "text"]
+Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled"]
 Row = Mapping[str, Any]
 
 #: In any format: rows with the same value are alike.
@@ -102,7 +102,7 @@ def convert(rows: Iterable[tuple[str, Row]], format: Format, source: str) -> tup
 
 def _mismatch(row: Row, format: Format, layout: Layout) -> str:
     seen = recognise(row)
-    if seen and seen[0] != format:
+    if seen and seen[0] != format and format != "labelled":
         return f"is laid out as {seen[0]} in a file of {format} rows"
     keys = ", ".join(f"'{key}'" for key in list(row)[:6]) or "none"
     return f"lacks the keys {layout.keys} (it has: {keys})"
@@ -208,6 +208,22 @@ def _text(row: Row, signature: Sequence[str], findings: Findings) -> Conversatio
     return Conversation((), findings.where, text=text, kind="text")
 
 
+def _labelled(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
+    """A text and the name of its class; a number is as good a name as a text."""
+    del signature
+    text, label = _text_of(row, "text", findings), row["label"]
+    if not text.strip() and not findings.unusable:
+        findings.error("'text' is empty")
+    if isinstance(label, int) and not isinstance(label, bool):
+        label = str(label)
+    if not isinstance(label, str):
+        findings.error(f"'label' is {type(label).__name__}, not the name of a class")
+    elif not label.strip():
+        findings.error("'label' is empty")
+    messages = ({"role": "user", "content": text}, {"role": "assistant", "content": str(label).strip()})
+    return Conversation(messages, findings.where, kind="labelled")
+
+
 def _checked(messages: list[Message], findings: Findings, kind: Literal["chat", "completion"] = "chat") -> Conversation:
     checked = () if findings.unusable else check_messages(messages, findings)
     return Conversation(checked, findings.where, kind=kind)
@@ -248,5 +264,7 @@ FORMATS: dict[Format, Layout] = {
         _completion,
     ),
     "text": Layout((("text",),), (), _text),
+    # Never recognised, only asked for: a row of it is also one of plain text.
+    "labelled": Layout((("text", "label"),), (), _labelled),
 }
 assert set(FORMATS) == set(get_args(Format))

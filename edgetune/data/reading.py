@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +42,7 @@ class LoadedRows:
         problems: everything found, errors and warnings, in file order.
         source: the path or id as given.
         total: rows in the file, usable or not.
+        options: with which `edgetune data check` reads it in the same way, where it would not by itself.
     """
 
     rows: tuple[Conversation, ...]
@@ -49,6 +51,7 @@ class LoadedRows:
     problems: tuple[Problem, ...]
     source: str
     total: int
+    options: str = ""
 
     @property
     def errors(self) -> list[Problem]:
@@ -70,19 +73,20 @@ class LoadedRows:
             count = f"{len(errors)} problem{'s' if len(errors) > 1 else ''}"
             raise DataError(
                 f"{self.source}: {count} in {self.total} rows",
-                hint=f"edgetune data check {self.source} lists them all",
+                hint=f"edgetune data check {self.source}{self.options} lists them all",
                 problems=[str(problem) for problem in errors],
             )
         return self
 
 
-def load_rows(source: str | Path, format: str = "auto") -> LoadedRows:
+def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, str] | None = None) -> LoadedRows:
     """Read rows from a file, a datasets folder or the hub.
 
     Args:
         source: a .jsonl, .json, .csv, .tsv, .parquet or .txt file, a folder written by ``save_to_disk``,
             or ``hub:ID``; ``#SPLIT`` at the end of the last two chooses a split.
         format: one of ``FORMATS``, or ``auto`` to look at the keys.
+        columns: key of the format → what the file calls it.
 
     Raises:
         DataError: the source is missing or of an unknown kind. What is wrong *inside* is collected in
@@ -90,7 +94,25 @@ def load_rows(source: str | Path, format: str = "auto") -> LoadedRows:
         ResourceError: no permission to read it.
     """
     records = _records(str(source))
-    return _convert(str(source), records, format)
+    for key, name in (columns or {}).items():
+        _rename(records, name, key)
+    return replace(_convert(str(source), records, format), options=_options(format, columns or {}))
+
+
+def _options(format: str, columns: Mapping[str, str]) -> str:
+    """Options of `edgetune data check` for rows with a class, which are never guessed."""
+    names = [f" --{key}-column {shlex.quote(name)}" for key, name in columns.items() if name != key]
+    return "".join([" --format labelled", *names]) if format == "labelled" else ""
+
+
+def _rename(records: Records, name: str, key: str) -> None:
+    """Call a column by the key of a format. A row without it stays as it is: the format says what it lacks."""
+    if name == key:
+        return
+    for number, (where, row) in enumerate(records.rows):
+        if name in row:
+            renamed = {other: value for other, value in row.items() if other not in (name, key)}
+            records.rows[number] = where, renamed | {key: row[name]}
 
 
 def locate(source: str) -> tuple[Path, str]:

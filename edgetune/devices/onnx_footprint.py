@@ -8,6 +8,7 @@ from edgetune.artifact import Artifact
 from edgetune.devices.footprint import Footprint
 from edgetune.devices.protobuf import Graph, Initializer, Node, read_graph
 from edgetune.errors import ArtifactError
+from edgetune.runtimes import require_generating
 from edgetune.runtimes.onnx_folder import open_folder
 
 #: Pass a table on without reading it.
@@ -22,6 +23,7 @@ def read_onnx(artifact: Artifact) -> Footprint:
     Raises:
         ArtifactError: a file is missing or damaged, or genai_config.json lacks a shape.
     """
+    require_generating(artifact)
     folder = open_folder(artifact)
     graph = read_graph(folder.graph)
     sizes = {name: _bytes(tensor) for name, tensor in graph.initializers.items()}

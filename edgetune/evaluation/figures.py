@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from edgetune.evaluation.class_scores import CLASSES, class_scores
 from edgetune.evaluation.intervals import count_groups
 from edgetune.evaluation.metrics import LOSS_DEFINITION, Metric, Score, chosen, perplexity, score
 from edgetune.evaluation.record import Answer, Evaluation
@@ -42,7 +43,9 @@ def part(evaluation: Evaluation, rows: Collection[int]) -> Evaluation:
             "basis": basis,
             "answers": answers,
             "groups": count_groups(_groups(answers)),
-            "scores": scores_of(answers, chosen(basis.metrics)),
+            "scores": (
+                class_scores(answers) if basis.metrics == CLASSES else scores_of(answers, chosen(basis.metrics))
+            ),
         }
     )
 

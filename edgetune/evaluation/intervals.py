@@ -104,6 +104,16 @@ def paired_bootstrap(
     return _percentiles(drawn[:, 1] - drawn[:, 0])
 
 
+def macro_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> tuple[float, float]:
+    """Percentile interval of the mean of several figures, when whole rows, or groups of rows, are drawn again.
+
+    Args:
+        ratios: (rows, figures, 2): what each row adds to each figure.
+        groups: of those rows.
+    """
+    return _percentiles(_resampled(_by_group(ratios, groups)).mean(axis=1))
+
+
 def gain_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``second - first``, and ``(last - first) / (second - first)``, of resampled rows or groups: each (RESAMPLES,).
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from edgetune import __version__, files
@@ -17,10 +16,12 @@ from edgetune.adapters.unchanged import require_as_trained, require_tokenizer
 from edgetune.artifact import Artifact, read_artifact, require_whole
 from edgetune.data.reading import load_rows
 from edgetune.errors import EdgetuneError
+from edgetune.evaluation.classification import evaluate_classifier
 from edgetune.evaluation.evaluate import Subject, evaluate
 from edgetune.evaluation.figures import part
 from edgetune.evaluation.loss import torch_losses
 from edgetune.evaluation.record import Basis, Evaluation, load_if_covers, store
+from edgetune.evaluation.rows import choose_rows
 from edgetune.models.base import gguf_path, resolve_base
 from edgetune.recipe import ModelSettings, Recipe, TaskSettings, TrainSettings
 from edgetune.run import Run
@@ -106,6 +107,8 @@ def evaluate_run(
         EdgetuneError: the run is not trained yet, or is not what training wrote; else see
             :func:`edgetune.evaluation.evaluate.evaluate`.
     """
+    if run.recipe.task.kind == "text-classification":
+        return evaluate_classifier(run, subject, limit=limit, data=data, again=again)
     if isinstance(subject, Path | Artifact):
         artifact = on_base(subject if isinstance(subject, Artifact) else read_artifact(subject))
         require_whole(artifact)
@@ -155,18 +158,6 @@ def measure(
     if stored:
         store(stored, evaluation)
     return evaluation
-
-
-def choose_rows(count: int, limit: int | None, seed: int) -> tuple[int, ...]:
-    """Indexes of at most ``limit`` rows, in file order. A smaller limit gives a subset of a larger one's.
-
-    >>> set(choose_rows(100, 5, seed=1)) < set(choose_rows(100, 9, seed=1))
-    True
-    """
-    order = list(range(count))
-    if limit is not None and limit < count:
-        Random(seed).shuffle(order)  # noqa: S311 - a sample, not a secret
-    return tuple(sorted(order[:limit]))
 
 
 def artifact_opening(artifact: Artifact, name: str | None = None, notes: tuple[str, ...] = ()) -> Opening:

@@ -12,7 +12,8 @@ from pathlib import Path
 from edgetune import __version__, console
 from edgetune.errors import DataError, ModelError
 from edgetune.evaluation.evaluate import Subject
-from edgetune.evaluation.subjects import Opening, choose_rows, opened
+from edgetune.evaluation.rows import choose_rows
+from edgetune.evaluation.subjects import Opening, opened
 from edgetune.general.figures import part, with_scores
 from edgetune.general.items import Item, Task
 from edgetune.general.likelihood import likelihoods

@@ -112,6 +112,7 @@ def report(subject: str, wanted: GeneralWanted) -> GeneralReport:
 
 
 def _of_run(run: Run, wanted: GeneralWanted) -> GeneralReport:
+    run.require_generating("general ability")
     run.require_trained()
     require_as_trained(run)  # a stored figure is not one of a changed tokenizer
     material = wanted.material(run.recipe.train.seed)
@@ -123,6 +124,7 @@ def _of_run(run: Run, wanted: GeneralWanted) -> GeneralReport:
 
 
 def _of_artifact(run: Run, path: Path, wanted: GeneralWanted) -> GeneralReport:
+    run.require_generating("general ability")
     place = _place(run, wanted)
     opening = _whole(on_base(open_artifact(path)))
     own = measure(opening, wanted.material(run.recipe.train.seed), place(opening.name), again=wanted.again)

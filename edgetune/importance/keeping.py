@@ -72,6 +72,7 @@ def importance_of(run: Run, format: str, text_file: Path | None = None) -> Path:
         DataError: no text, or rows that cannot be encoded.
         ModelError: the trained model cannot be loaded.
     """
+    run.require_generating("an imatrix")
     exporter = _user(format)
     file, text = run.importance_file(format), general_text(text_file)
     seal, basis = file.with_suffix(".json"), _basis(run, text)

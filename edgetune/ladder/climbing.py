@@ -96,6 +96,7 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
             "--auto needs a run: nothing else has a trained model and held-out rows to verify with",
             hint="choose a precision: --quant q8_0",
         )
+    run.require_generating("--auto")
     candidates = _candidates(source, format, precisions)
     verifiers = (Verifier(run, quick=True), Verifier(run, depth=_depth(run, limits)))
     rungs: list[Rung] = []

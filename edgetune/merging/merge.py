@@ -77,6 +77,7 @@ def merge(run: Run, wanted: Wanted | None = None) -> MergeRecord:
         ExportError: an adapter that saw no rounding is to go into NF4, or the output folder holds something else.
         ResourceError: no space on the disk.
     """
+    run.require_generating("edgetune merge")
     wanted = wanted or Wanted()
     start = time.monotonic()
     work = _prepare(run, wanted)

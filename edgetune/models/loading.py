@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,22 +75,45 @@ def load_model(
         ModelError: a tensor is missing or has another shape than the configuration asks for, a file
             is damaged, or the architecture is unknown. transformers would only warn about the first two.
     """
-    transformers = extras.require("transformers", extra="train", needed_for="loading a model")
     config = load_config(folder, trust_remote_code=trust_remote_code)
+    model, info = read_weights(
+        "AutoModelForCausalLM",
+        folder,
+        config,
+        dtype=dtype,
+        attn_implementation=None if attention == "sdpa" else attention,
+        trust_remote_code=trust_remote_code,
+    )
+    require_complete(folder, info["missing_keys"], info)
+    loaded: PreTrainedModel = model.to(device).eval()
+    return loaded
+
+
+def read_weights(kind: str, folder: Path, config: PretrainedConfig, **options: Any) -> tuple[Any, Mapping[str, Any]]:
+    """A model with the weights of a folder, and what transformers says of those that do not fit.
+
+    Args:
+        kind: transformers' automatic class, such as ``AutoModelForCausalLM``.
+        folder: config.json and safetensors.
+        config: of the model.
+        options: of ``from_pretrained``.
+
+    Raises:
+        ModelError: a file is damaged, or there is no such model.
+    """
+    transformers = extras.require("transformers", extra="train", needed_for="loading a model")
     stored = tensor_shapes(folder)  # names a truncated file before anything large is allocated
     large = sum(tensor.elements for tensor in stored.values()) > SHOW_BAR_ABOVE
     try:
         with _quiet(show_bar=large):
-            model, info = transformers.AutoModelForCausalLM.from_pretrained(
+            model, info = getattr(transformers, kind).from_pretrained(
                 folder,
                 config=config,
-                dtype=dtype,
-                attn_implementation=None if attention == "sdpa" else attention,
-                trust_remote_code=trust_remote_code,
                 use_safetensors=True,
                 local_files_only=True,
                 ignore_mismatched_sizes=True,  # so that they are reported by name below
                 output_loading_info=True,
+                **options,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if "memory" in str(error).lower():  # not the model's fault: the command line says what helps
@@ -98,9 +121,7 @@ def load_model(
         raise ModelError(
             f"cannot load the model in {folder}: {_first_line(error)}", hint="check config.json against the weights"
         ) from error
-    _require_complete(folder, info)
-    loaded: PreTrainedModel = model.to(device).eval()
-    return loaded
+    return model, info
 
 
 def load_tokenizer(
@@ -177,8 +198,13 @@ def _read_template(path: Path) -> str:
     return text
 
 
-def _require_complete(folder: Path, info: Mapping[str, Any]) -> None:
-    missing = [f"{name}: missing" for name in sorted(info["missing_keys"])]
+def require_complete(folder: Path, missing_keys: Iterable[str], info: Mapping[str, Any]) -> None:
+    """Check that nothing of a model is left as it was drawn at random.
+
+    Raises:
+        ModelError: naming the tensors that are.
+    """
+    missing = [f"{name}: missing" for name in sorted(missing_keys)]
     wrong = [
         f"{name}: {tuple(stored)} in the file, {tuple(wanted)} by config.json"
         for name, stored, wanted in sorted(info["mismatched_keys"])

@@ -8,6 +8,7 @@ from edgetune.bench.command import Words
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import choose_subjects
+from edgetune.errors import TargetError
 from edgetune.realtime.measuring import hold
 from edgetune.realtime.wanted import Wanted
 from edgetune.targets.judging import require_met
@@ -26,6 +27,8 @@ def bench_held(words: Words, wanted: Wanted, seconds: float) -> list[BenchReport
     """
     plan = wanted.filled_in(words.plan())
     chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
+    if wanted.name and (others := [subject.name for subject in chosen if subject.classifies]):
+        raise TargetError(f"{', '.join(others)} classifies: targets and objectives are for models that generate")
     reports = bench_subjects(chosen, plan)
     return [
         hold(report, subject, wanted, plan, seconds=seconds) for report, subject in zip(reports, chosen, strict=True)

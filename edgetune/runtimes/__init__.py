@@ -45,6 +45,7 @@ def open_runtime(
         MissingExtra: the runtime's extra is not installed.
     """
     opened = on_base(artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact)))
+    require_generating(opened)
     if opened.beneath is not None:
         one = {opened.name: opened}
         return open_with_adapters(opened.beneath, one, threads=threads, context=context, kv_cache=kv_cache, **tuning)
@@ -58,6 +59,19 @@ def open_runtime(
         f"no runtime '{opened.runtime}' is installed to run {opened.path}",
         hint=f"installed: {', '.join(runtime_names())}",
     )
+
+
+def require_generating(artifact: Artifact) -> None:
+    """Check that an artifact generates text.
+
+    Raises:
+        ArtifactError: it does something else; the hint says what can be done with it.
+    """
+    if artifact.manifest is not None and artifact.manifest.task != "generation":
+        raise ArtifactError(
+            f"{artifact.path} is for {artifact.manifest.task}: it writes no text",
+            hint=f"edgetune classify {artifact.path} TEXT",
+        )
 
 
 def open_with_adapters(

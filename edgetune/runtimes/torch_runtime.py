@@ -274,7 +274,7 @@ def open_torch(source: Run | Path, *, dtype: str = "float32", device: str = "cpu
     model = load_model(trained_base(source).folder, dtype=dtype, device=device)
     if manifest.trained_against == "nf4":
         _round_to_nf4(model, manifest.quantised_modules, quantised_from(manifest))
-    return TorchRuntime(_add_adapter(model, source.adapter_folder, merge=merge), tokenizer, system=system)
+    return TorchRuntime(add_adapter(model, source.adapter_folder, merge=merge), tokenizer, system=system)
 
 
 def _round_to_nf4(model: PreTrainedModel, modules: Sequence[str], quantised_from: str) -> None:
@@ -290,7 +290,12 @@ def _round_to_nf4(model: PreTrainedModel, modules: Sequence[str], quantised_from
             weight.copy_(nf4_as_trained(weight, quantised_from))
 
 
-def _add_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrainedModel:
+def add_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrainedModel:
+    """Put an adapter on the model that it was trained on, by PEFT: into the weights, or beside them.
+
+    Raises:
+        ModelError: it does not fit.
+    """
     from edgetune.adapters.tensors import list_tensors
     from edgetune.errors import ModelError
     from edgetune.models.peft_library import load_peft, renamed_names_allowed

@@ -3,83 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetune import console, extras
-from edgetune.data.reading import load_rows
-from edgetune.data.splitting import take
-from edgetune.data.templating import Encoded, encode_all
-from edgetune.errors import RecipeError
-from edgetune.models import context_length, load_config, load_model
 from edgetune.recipe import Recipe, TrainSettings
 from edgetune.run import Run
 from edgetune.training.batch_size import BatchSize
-from edgetune.training.batches import choose_packing, collate_for
 from edgetune.training.callbacks import callbacks
 from edgetune.training.devices import Choice
 from edgetune.training.fast_lora import speed_up
+from edgetune.training.lessons import Rows, lesson_of
 from edgetune.training.memory import require_memory
 from edgetune.training.methods import Adapted, apply_method, default_learning_rate
-from edgetune.training.packing import ATTENTION, register_attention
 from edgetune.training.schedule import Clock
 from edgetune.training.stopping import Stop
 from edgetune.training.trainer import Parts, Plan, make_trainer
 from edgetune.training.watch import Watch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, Trainer
+    from transformers import Trainer
 
-#: Longest row where neither the recipe nor the model says less.
-LONGEST_ROW = 2048
 #: Held-out evaluations in a run where the recipe does not say how often.
 EVALUATIONS = 10
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What is trained on and what chooses the checkpoint, encoded; ``pad_id`` fills short rows up."""
-
-    train: Sequence[Encoded]
-    evaluation: Sequence[Encoded]
-    pad_id: int
-
-
-def encode_run(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Rows:
-    """The run's rows as token ids.
-
-    Raises:
-        RecipeError: rows longer than the model's context are asked for.
-        DataError: rows that cannot be encoded.
-    """
-    settings = recipe.data
-    context = context_length(
-        load_config(Path(run.manifest.base_folder), trust_remote_code=recipe.model.trust_remote_code)
-    )
-    longest = settings.max_tokens or min(context, LONGEST_ROW)
-    if longest > context:
-        raise RecipeError(
-            f"data.max_tokens is {longest}, but the model's context has {context} tokens",
-            hint=f"--data-max-tokens {context}",
-        )
-
-    def encoded(path: Path, limit: int | None, system: str | None) -> Sequence[Encoded]:
-        rows = take(load_rows(path).raise_on_problems().rows, limit, recipe.train.seed)
-        done = encode_all(rows, tokenizer, system, longest, settings.too_long)
-        if done.dropped or done.truncated:
-            console.note(
-                f"{path.name}: {done.dropped} rows dropped and {done.truncated} cut, longer than {longest} tokens"
-            )
-        return done.rows
-
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    system, replay = recipe.task.system, run.rows_file("replay")
-    train = list(encoded(run.train_file, None, system))
-    if replay.is_file():
-        train += encoded(replay, None, None)  # general rows are not of the task, and have not its system prompt
-    return Rows(train, encoded(run.evaluation_rows_file, recipe.train.evaluate_rows, system), pad_id)
 
 
 @dataclass(frozen=True)
@@ -92,6 +38,7 @@ class Machinery:
         adapted: the model with the method applied.
         packing: how rows become batches.
         fused: LoRA layers that take the fused step.
+        autocast: compute in bfloat16 over weights in float32.
     """
 
     device: Choice
@@ -99,6 +46,7 @@ class Machinery:
     adapted: Adapted
     packing: Choice
     fused: int
+    autocast: bool = False
 
     @property
     def choices(self) -> dict[str, str]:
@@ -118,26 +66,17 @@ def build_machinery(run: Run, recipe: Recipe, device: Choice, dtype: Choice) -> 
     from accelerate import PartialState
 
     method = recipe.method
-    # Weights that train themselves stay in float32; Trainer then computes in bfloat16 by autocast.
-    stored = dtype.value if method.is_adapter else "float32"
-    model = load_model(
-        Path(run.manifest.base_folder),
-        dtype=stored,
-        device=str(PartialState().device) if device.value == "cuda" else device.value,  # each process its own
-        trust_remote_code=recipe.model.trust_remote_code,
-    )
-    packing = choose_packing(model, recipe.train.packing)
-    if packing.value == "prefix":
-        register_attention()
-        model.set_attn_implementation(ATTENTION)
-    adapted = apply_method(model, method)
-    require_memory(adapted.model, model.device)
+    where = str(PartialState().device) if device.value == "cuda" else device.value  # each process its own
+    loaded = lesson_of(recipe).load(run, recipe, dtype.value, where)
+    adapted = apply_method(loaded.model, method, loaded.head)
+    require_memory(adapted.model, loaded.model.device)
     if recipe.train.gradient_checkpointing:
         # transformers 5 renamed it.
+        model: Any = loaded.model
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     fused = speed_up(adapted.model) if method.is_adapter else 0
-    return Machinery(device, dtype, adapted, packing, fused)
+    return Machinery(device, dtype, adapted, loaded.packing, fused, loaded.autocast)
 
 
 @dataclass(frozen=True)
@@ -185,7 +124,8 @@ def assemble(run: Run, recipe: Recipe, rows: Rows, machinery: Machinery, bar: co
         steps.size.total,
     )
     clock = Clock(settings.max_minutes * 60 if settings.max_minutes else None)
-    parts = Parts(plan, clock, collate_for(machinery.packing.value, rows.pad_id), tuple(rows.evaluation))
+    collate, loss = lesson_of(recipe).step(rows, machinery.packing.value)
+    parts = Parts(plan, clock, collate, tuple(rows.evaluation), loss)
     metrics = run.metrics_file if state.is_main_process else None
     watch = Watch(parts, Stop(), metrics, settings.early_stopping, settings.save_every or steps.evaluate_every)
     trainer = make_trainer(
@@ -220,7 +160,7 @@ def _arguments(run: Run, recipe: Recipe, steps: Steps, machinery: Machinery) -> 
         seed=settings.seed,
         data_seed=settings.seed,
         use_cpu=machinery.device.value == "cpu",
-        bf16=machinery.dtype.value == "bfloat16" and not method.is_adapter,
+        bf16=machinery.autocast,
         eval_strategy="steps",
         eval_steps=steps.evaluate_every,
         save_strategy="no",  # the keeper says when, and checkpoints.rotate what is kept

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CACHED = 1 << 19
 #: Rows → tensors. Always holds ``shift_labels`` (what the kept logits shall predict) and ``tokens``.
 Collate = Callable[[Sequence["Encoded"]], dict[str, "torch.Tensor"]]
+#: (model, batch) → the loss summed over every value of ``shift_labels`` that is learnt.
+Loss = Callable[[Any, dict[str, "torch.Tensor"]], "torch.Tensor"]
 
 
 def choose_packing(model: PreTrainedModel, wanted: str) -> Choice:

@@ -48,16 +48,21 @@ class Adapted:
     choices: dict[str, str]
 
 
-def apply_method(model: PreTrainedModel, method: MethodSettings) -> Adapted:
+def apply_method(model: PreTrainedModel, method: MethodSettings, head: Sequence[str] = ()) -> Adapted:
     """Make the model train what the method says; everything else is frozen.
+
+    Args:
+        model: to adapt, in place.
+        method: how.
+        head: modules that the base lacks, such as a classifier's: they are trained whole by every method.
 
     Raises:
         RecipeError: a named module or pattern is not in the model.
     """
     if method.is_adapter:
-        return _adapt(model, method)
+        return _adapt(model, method, head)
     if method.kind == "freeze":
-        return Adapted(model, None, (), {"trained": _freeze(model, method)})
+        return Adapted(model, None, (), {"trained": _freeze(model, method, head)})
     model.requires_grad_(True)
     return Adapted(model, None, (), {})
 
@@ -67,7 +72,7 @@ def default_learning_rate(method: MethodSettings) -> float:
     return ADAPTER_LEARNING_RATE if method.is_adapter else FULL_LEARNING_RATE
 
 
-def _adapt(model: PreTrainedModel, method: MethodSettings) -> Adapted:
+def _adapt(model: PreTrainedModel, method: MethodSettings, new: Sequence[str]) -> Adapted:
     peft = load_peft("training an adapter")
     choices: dict[str, str] = {}
     quantised: tuple[str, ...] = ()
@@ -76,12 +81,12 @@ def _adapt(model: PreTrainedModel, method: MethodSettings) -> Adapted:
         choices["base_storage"] = str(storage)
         quantised = quantise(model, packed=storage.value == "4bit")
     config = peft.LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=_task_type(model),
         r=method.rank,
         lora_alpha=method.effective_alpha,  # PEFT declares an int; its scaling takes a float
         lora_dropout=method.dropout,
-        target_modules=_targets(model, method.target_modules),
-        modules_to_save=_require_modules(model, "modules_to_save", method.modules_to_save) or None,
+        target_modules=_targets(model, method.target_modules, new),
+        modules_to_save=[*new, *_require_modules(model, "modules_to_save", method.modules_to_save)] or None,
         use_dora=method.kind == "dora",
         use_rslora=method.kind == "rslora",
     )
@@ -90,7 +95,14 @@ def _adapt(model: PreTrainedModel, method: MethodSettings) -> Adapted:
     return Adapted(peft_model, "nf4" if quantised else "base", quantised, choices)
 
 
-def _targets(model: PreTrainedModel, wanted: str | Sequence[str]) -> str | list[str]:
+def _task_type(model: PreTrainedModel) -> str:
+    """PEFT's word for what the model does."""
+    return "SEQ_CLS" if _head(model) is None else "CAUSAL_LM"
+
+
+def _targets(model: PreTrainedModel, wanted: str | Sequence[str], new: Sequence[str]) -> str | list[str]:
+    if isinstance(wanted, str) and new:
+        return [name for name in linear_layers(model) if not _within(name, new)]
     if isinstance(wanted, str):
         return "all-linear"  # PEFT's word for every linear layer but the output head
     return _require_modules(model, "target_modules", wanted)
@@ -113,6 +125,11 @@ def _require_modules(model: PreTrainedModel, setting: str, wanted: Sequence[str]
     return list(wanted)
 
 
+def _within(name: str, modules: Sequence[str]) -> bool:
+    """Whether a module or parameter is one of some modules, or in one."""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
 def linear_layers(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
     """Every linear layer but the output head, by name."""
     import torch
@@ -122,7 +139,7 @@ def linear_layers(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
 
 
 def _head(model: PreTrainedModel) -> Any:
-    """The output head."""
+    """The output head; None for a classifier, whose head is no embedding."""
     return model.get_output_embeddings()  # type: ignore[no-untyped-call]
 
 
@@ -193,15 +210,15 @@ def _packed_layer(layer: torch.nn.Linear) -> torch.nn.Module:
     return moved
 
 
-def _freeze(model: PreTrainedModel, method: MethodSettings) -> str:
+def _freeze(model: PreTrainedModel, method: MethodSettings, new: Sequence[str]) -> str:
     """Freeze all but what the method names; returns what trains, in words."""
     model.requires_grad_(False)
     if method.train_patterns:
         patterns = [re.compile(pattern) for pattern in method.train_patterns]
         chosen = [n for n, _ in model.named_parameters() if any(p.search(n) for p in patterns)]
     else:
-        chosen = _last_layers(model, method.train_last_layers or 0)
-        if method.train_head_only:
+        chosen = _last_layers(model, method.train_last_layers or 0, new)
+        if method.train_head_only and not new:
             head = _head(model).weight
             chosen += [n for n, p in model.named_parameters() if p is head]
     if not chosen:
@@ -210,15 +227,20 @@ def _freeze(model: PreTrainedModel, method: MethodSettings) -> str:
             hint=f"names look like: {next(iter(dict(model.named_parameters())))}",
         )
     parameters = dict(model.named_parameters())
+    chosen = list(dict.fromkeys([*chosen, *(name for name in parameters if _within(name, new))]))
     for name in chosen:
         parameters[name].requires_grad_(True)
-    tied = model.config.tie_word_embeddings and any("embed" in name for name in chosen)
+    tied = model.config.tie_word_embeddings and any("embed" in name for name in chosen) and not new
     note = "; the head is tied to the embedding, so both train" if tied else ""
     return f"{len(chosen)} of {len(parameters)} parameter tensors{note}"
 
 
-def _last_layers(model: PreTrainedModel, count: int) -> list[str]:
-    """Names of the parameters of the last ``count`` layers and of the final norm."""
+def _last_layers(model: PreTrainedModel, count: int, new: Sequence[str]) -> list[str]:
+    """Names of the parameters of the last ``count`` layers, and of what comes after them.
+
+    Of a generating model that is the final norm. Of a classifier it is the head, and with layers also what lies
+    between: a norm, a pooler.
+    """
     import torch
 
     name, layers = max(
@@ -229,6 +251,9 @@ def _last_layers(model: PreTrainedModel, count: int) -> list[str]:
             f"method.train_last_layers is {count}, but the model has {len(layers)} layers",
             hint=f"choose 1 to {len(layers)}, or method.kind: full",
         )
-    prefixes = tuple(f"{name}.{i}." for i in range(len(layers) - count, len(layers)))
-    outside = f"{name.rpartition('.')[0]}.norm."
-    return [n for n, _ in model.named_parameters() if n.startswith((*prefixes, outside))]
+    last = [f"{name}.{i}" for i in range(len(layers) - count, len(layers))]
+    if not new:
+        last.append(f"{name.rpartition('.')[0]}.norm")
+    elif count:
+        last += [n for n, _ in model.named_parameters() if not _within(n, [name]) and "embed" not in n]
+    return [n for n, _ in model.named_parameters() if _within(n, [*last, *new])]

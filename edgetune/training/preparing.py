@@ -14,14 +14,25 @@ from pathlib import Path
 
 from edgetune import __version__, console, files
 from edgetune.data.conversation import Conversation, shared_system, write_rows
-from edgetune.data.reading import load_rows
+from edgetune.data.labelled import load_labelled, require_classes
+from edgetune.data.reading import LoadedRows, load_rows
 from edgetune.data.splitting import Leak, find_leaks, split, take
 from edgetune.errors import DataError, RecipeError
-from edgetune.models import Base, hash_config, hash_template, hash_tokenizer, load_tokenizer, resolve_base
+from edgetune.models import (
+    Base,
+    hash_config,
+    hash_template,
+    hash_tokenizer,
+    load_config,
+    load_tokenizer,
+    resolve_base,
+)
+from edgetune.models.classifier import longest_text
 from edgetune.recipe import PrepareSettings, ReplaySettings, Resolved
 from edgetune.recipes import RECIPE_FILE, shipped_recipes
 from edgetune.run import Run, create_run
 from edgetune.sources import hash_sources
+from edgetune.training.lessons import longest_row
 
 #: Packages whose version can change a number.
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers", "numpy", "safetensors")
@@ -52,7 +63,7 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
         _warn_of_leaks(
             "validation", find_leaks(rows.train, rows.validation), "the checkpoint is chosen by what it learnt"
         )
-        _note_system(resolved, rows.train)
+        facts = _facts(resolved, rows, base)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         run = create_run(resolved, folder, created=now, version=__version__)
     for name, conversations in vars(rows).items():
@@ -60,9 +71,24 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
             write_rows(run.rows_file(name), conversations)
     with files.atomic_path(run.tokenizer_folder) as temporary:
         tokenizer.save_pretrained(temporary)
-    fixed = {"sources_sha256": sources, **_base_fields(base), **_hashes(run)}
+    fixed = {"sources_sha256": sources, **_base_fields(base), **_hashes(run), **facts}
     run.update_manifest(state="prepared", versions=_versions(), **fixed)
     return run
+
+
+def _facts(resolved: Resolved, rows: _Rows, base: Base) -> dict[str, object]:
+    """What is fixed of a run by its rows and its kind of task.
+
+    Raises:
+        DataError: a classifier cannot be trained on them.
+        RecipeError: longer rows are wanted than the model can read.
+    """
+    if resolved.recipe.task.kind == "generation":
+        _note_system(resolved, rows.train)
+        return {}
+    config = load_config(base.folder, trust_remote_code=resolved.recipe.model.trust_remote_code)
+    names = require_classes(rows.train, {"validation": rows.validation, "held-out": rows.heldout})
+    return {"labels": names, "max_tokens": longest_row(resolved.recipe.data.max_tokens, longest_text(config))}
 
 
 def _note_system(resolved: Resolved, rows: Sequence[Conversation]) -> None:
@@ -96,9 +122,7 @@ def _rows(resolved: Resolved, scratch: Path, *, allow_scripts: bool) -> _Rows:
     if sources["train"] is None:
         raise RecipeError("data.train: required, unless data.prepare makes the rows", hint="--data-train FILE")
     found = {
-        name: load_rows(_place(resolved, source), data.format).raise_on_problems().rows
-        for name, source in sources.items()
-        if source is not None
+        name: _load(resolved, source).raise_on_problems().rows for name, source in sources.items() if source is not None
     }
     train, heldout = found["train"], found.get("heldout")
     if heldout is None:
@@ -126,6 +150,12 @@ def _replay(resolved: Resolved, replay: ReplaySettings, own: int) -> Sequence[Co
     fewer = f": all that it holds, fewer than the {wanted} asked for" if len(chosen) < wanted else ""
     console.note(f"{len(chosen)} rows of {replay.source} are mixed with {own} training rows{fewer}")
     return chosen
+
+
+def _load(resolved: Resolved, source: str) -> LoadedRows:
+    """The rows of a file in the layout that the task needs."""
+    data, place = resolved.recipe.data, _place(resolved, source)
+    return load_rows(place, data.format) if resolved.recipe.task.kind == "generation" else load_labelled(place, data)
 
 
 def _place(resolved: Resolved, source: str) -> str:

@@ -12,10 +12,11 @@ from edgetune.recipe import Recipe, Resolved
 from edgetune.run import Run, is_run, open_run
 from edgetune.sources import changed_sources
 from edgetune.training import checkpoints
-from edgetune.training.assembling import Assembled, Machinery, assemble, build_machinery, encode_run
+from edgetune.training.assembling import Assembled, Machinery, assemble, build_machinery
 from edgetune.training.devices import choose_device, choose_dtype
 from edgetune.training.finishing import finish
 from edgetune.training.keeper import ended
+from edgetune.training.lessons import encode_run
 from edgetune.training.memory import trainable_parameters
 from edgetune.training.preparing import prepare_run
 from edgetune.training.session import require_unchanged, session

@@ -16,7 +16,7 @@ from edgetune.data.encoding import IGNORE
 from edgetune.errors import ResourceError, TrainingError
 from edgetune.run import Run
 from edgetune.training import checkpoints
-from edgetune.training.batches import Collate, answer_loss
+from edgetune.training.batches import Collate, Loss, answer_loss
 from edgetune.training.processes import reduced
 from edgetune.training.schedule import Clock, schedule
 
@@ -75,15 +75,23 @@ class Plan:
 class Parts:
     """What the trainer shares with its callbacks."""
 
-    def __init__(self, plan: Plan, clock: Clock, collate: Collate, evaluation: Sequence[Encoded]) -> None:
+    def __init__(
+        self, plan: Plan, clock: Clock, collate: Collate, evaluation: Sequence[Encoded], loss: Loss | None = None
+    ) -> None:
         self.plan = plan
         self.clock = clock
         self.collate = collate
         self.evaluation = evaluation
+        self._loss = loss
         self.counters = Counters()
         self.saved = Work()
         self.best_loss: float | None = None
         self.best_step: int | None = None
+
+    @property
+    def loss(self) -> Loss:
+        """What is learnt, summed over what a batch teaches."""
+        return self._loss or answer_loss
 
 
 def make_trainer(parts: Parts, **options: Any) -> Trainer:
@@ -151,7 +159,7 @@ def _count(counters: Counters, inputs: dict[str, torch.Tensor]) -> None:
 def _step_loss(trainer: Any, model: Any, inputs: dict[str, torch.Tensor], learnt: torch.Tensor | int) -> torch.Tensor:
     """This batch's share of the loss of the optimiser step, which has ``learnt`` answer tokens."""
     # DDP averages gradients over the processes; the sum is wanted.
-    loss: torch.Tensor = answer_loss(model, inputs) / learnt * trainer.accelerator.num_processes
+    loss: torch.Tensor = trainer.parts.loss(model, inputs) / learnt * trainer.accelerator.num_processes
     _require_finite(trainer, "the loss", loss, trainer.state.global_step + 1)
     return loss
 
@@ -238,7 +246,7 @@ def _with_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def evaluation_loss(model: torch.nn.Module, parts: Parts, accelerator: Any) -> float:
-    """Mean loss over the answer tokens of all evaluation rows, shared out over the processes.
+    """Mean loss over all that the evaluation rows teach, shared out over the processes.
 
     Rows of like length go together; the mean does not depend on the order.
     """
@@ -255,7 +263,7 @@ def evaluation_loss(model: torch.nn.Module, parts: Parts, accelerator: Any) -> f
         for rows in own:
             batch = {key: value.to(accelerator.device) for key, value in parts.collate(rows).items()}
             learnt = (batch["shift_labels"] != IGNORE).sum()
-            total += torch.stack([answer_loss(model, batch).double(), learnt.double()]).cpu()
+            total += torch.stack([parts.loss(model, batch).double(), learnt.double()]).cpu()
             bar.advance()
     model.train(training)
     above, below = reduced(total.tolist(), "sum")

@@ -13,10 +13,11 @@ from edgetune.evaluation.report import run_of
 from edgetune.run import Run, is_run, open_run
 from edgetune.runtimes.choosing import require_artifact, run_exports
 from edgetune.runtimes.pairing import bases_beside, export_command, on_base
+from edgetune.verification.choosing import verifier_of
 from edgetune.verification.portable import PORTABLE
 from edgetune.verification.record import Verification
 from edgetune.verification.text import to_text
-from edgetune.verification.verify import Verifier, verify_portable
+from edgetune.verification.verify import verify_portable
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def verify_path(path: Path, wanted: Wanted) -> list[Verification]:
     if run is None:
         return [verify_portable(artifact) for artifact in artifacts]
     try:
-        verifier = Verifier(run, quick=wanted.quick)
+        verifier = verifier_of(run, quick=wanted.quick)
     except MissingExtra as error:
         if wanted.portable or not all((artifact.path / PORTABLE).is_file() for artifact in artifacts):
             raise
@@ -81,7 +82,7 @@ def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification
         subjects = [one for one in subjects if one not in alone]
     if not subjects:
         return []
-    verifier = Verifier(run, quick=True)
+    verifier = verifier_of(run, quick=True)
     found = [verifier.verify(on_base(one, next(iter(bases), None)), again=False) for one in subjects]
     console.note("\n".join(to_text(one) for one in found))
     return [one for one in found if not one.passed]

@@ -27,10 +27,10 @@ from edgetune.artifact import Artifact, ArtifactManifest
 from edgetune.data.reading import load_rows
 from edgetune.errors import EdgetuneError, ExportError, ModelError, ResourceError
 from edgetune.evaluation.record import Evaluation
+from edgetune.evaluation.rows import choose_rows
 from edgetune.evaluation.subjects import (
     Settings,
     artifact_opening,
-    choose_rows,
     evaluate_run,
     measure,
     torch_subject,
@@ -99,6 +99,7 @@ class Verifier:
     """
 
     def __init__(self, run: Run, *, quick: bool = False, depth: Depth | None = None) -> None:
+        run.require_generating("this verification")
         self.run = run
         self.recipe = run.recipe
         self.depth = depth or _depth(self.recipe.verify, quick=quick)

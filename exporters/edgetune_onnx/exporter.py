@@ -13,7 +13,7 @@ from edgetune.artifact import MANIFEST, Artifact, write_manifest
 from edgetune.exporters import ExportPlan, TunedModel
 from edgetune.memory import require_memory
 from edgetune.readback import TensorPair
-from edgetune_onnx import adapter, adapter_reading, layout, reading_back
+from edgetune_onnx import adapter, adapter_reading, classifier, layout, reading_back
 from edgetune_onnx.building import build
 from edgetune_onnx.folders import write_merged, write_surroundings
 from edgetune_onnx.graph import name_head_size, save, share_table, stamp
@@ -31,9 +31,10 @@ _SMALL_FILES = 2_000_000
 
 
 class OnnxExporter:
-    """Writes ONNX folders through onnxruntime-genai's model builder."""
+    """Writes ONNX folders: through onnxruntime-genai's model builder, classifiers through torch's exporter."""
 
     format = "onnx"
+    tasks = ("generation", "text-classification")
 
     @property
     def precisions(self) -> Sequence[str]:
@@ -47,14 +48,19 @@ class OnnxExporter:
 
     def precision(self, name: str) -> str:
         """The one name of a precision."""
-        return parse_precision(name).name
+        own = name.lower().replace("-", "_")
+        return own if own in classifier.PRECISIONS else parse_precision(name).name
 
     def plan(self, model: TunedModel, precision: str) -> ExportPlan:
         """Check everything that can be checked without writing, and predict the folder."""
+        if model.task != "generation":
+            return classifier.plan(model, precision)
         return build_plan(prepare(model, precision))
 
     def export(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
         """Write graph, tokenizer, configurations and manifest into ``folder``."""
+        if model.task != "generation":
+            return classifier.export(model, precision, folder)
         return self._export(prepare(model, precision), folder)
 
     def plan_base(self, model: TunedModel, precision: str) -> ExportPlan:
@@ -105,6 +111,8 @@ class OnnxExporter:
 
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
         """What configurations, tokenizer, graph and manifest say that is not so for the model."""
+        if model.task != "generation":
+            return classifier.metadata_problems(model, artifact)
         if artifact.beneath is None:
             return self._problems(model, artifact)
         found = self._problems(base_alone(model), artifact.beneath, places=True)

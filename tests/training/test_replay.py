@@ -14,7 +14,7 @@ from edgetune.models import load_tokenizer
 from edgetune.recipes import check_recipe
 from edgetune.run import open_run
 from edgetune.sources import default_folder
-from edgetune.training.assembling import encode_run
+from edgetune.training.lessons import encode_run
 from edgetune.training.preparing import prepare_run
 
 TALK = [

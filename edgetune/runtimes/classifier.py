@@ -1,0 +1,60 @@
+"""What runs a classifier: texts in, one number a class out. Importable without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Texts classified side by side where nobody says otherwise.
+BATCH = 32
+
+
+class Classifier(Protocol):
+    """Runs one loaded classifier. Not thread-safe. Close it to free its memory."""
+
+    name: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text in tokens, special ones included; of a longer one the beginning is read."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids as the model reads them: special ones included, cut to :attr:`max_tokens`."""
+        ...
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (texts, classes); computed in one batch."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Log-softmax over the last axis, in float64.
+
+    >>> [round(float(value), 4) for value in log_probabilities(np.zeros((1, 2), np.float32))[0]]
+    [-0.6931, -0.6931]
+    """
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    found: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return found
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``input_ids`` and ``attention_mask`` of one batch: each (rows, longest)."""
+    ids = np.full((len(rows), max(map(len, rows))), pad_id, np.int64)
+    mask = np.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+        mask[number, : len(row)] = 1
+    return ids, mask

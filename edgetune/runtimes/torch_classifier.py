@@ -1,0 +1,121 @@
+"""The torch classifier: the reference that exported ones are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune.errors import ModelError
+from edgetune.models.classifier import open_classifier_base, padding
+from edgetune.runtimes.classifier import padded
+from edgetune.runtimes.torch_runtime import add_adapter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from edgetune.run import Run
+
+
+class TorchClassifier:
+    """Runs a transformers classifier where it lies.
+
+    Args:
+        model: with a head for the classes.
+        tokenizer: that it was trained with.
+        labels: names of the classes.
+        max_tokens: longest text.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, labels: tuple[str, ...], max_tokens: int
+    ) -> None:
+        self._model: PreTrainedModel | None = model
+        self._tokenizer = tokenizer
+        self.labels = labels
+        self.max_tokens = max_tokens
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, special ones included, cut to ``max_tokens``."""
+        return text_ids(self._tokenizer, text, self.max_tokens)
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (texts, classes)."""
+        import torch
+
+        assert self._model is not None, "it was closed"
+        filler = padding(self._model.config, self._tokenizer)
+        ids, mask = padded([self.encode(text) for text in texts], filler)
+        device = self._model.device
+        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        with torch.inference_mode():
+            result = self._model(**{name: value.to(device) for name, value in inputs.items()}).logits
+        found: NDArray[np.float32] = result.float().cpu().numpy()
+        return found
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, text: str, limit: int | None) -> list[int]:
+    """Token ids of a text as a classifier reads it.
+
+    Args:
+        tokenizer: of the model.
+        text: what is classified; control tokens spelled out in it are text.
+        limit: longest result, special tokens included; None: as long as it is.
+    """
+    options = {"truncation": True, "max_length": limit} if limit else {"truncation": False}
+    encoded = tokenizer(text, verbose=False, split_special_tokens=True, **options)
+    return [int(token) for token in encoded["input_ids"]]
+
+
+def open_torch_classifier(run: Run, *, merge: bool = False, device: str = "cpu") -> TorchClassifier:
+    """A run's result in float32.
+
+    Args:
+        run: trained.
+        merge: add the adapter to the weights; else PEFT computes it beside them, as in training.
+        device: where it ends up.
+
+    Raises:
+        EdgetuneError: the run is not trained.
+        ModelError: it was changed since.
+    """
+    from edgetune.adapters.tuned import tuned_model
+    from edgetune.models import load_tokenizer
+
+    tuned = tuned_model(run)
+    model = load_classifier(tuned.base_folder, tuned.labels, tuned.adapter_folder, merge=merge, device=device)
+    return TorchClassifier(model, load_tokenizer(run.tokenizer_folder), tuned.labels, run.manifest.max_tokens)
+
+
+def load_classifier(
+    folder: Path, labels: Sequence[str], adapter: Path | None = None, *, merge: bool = False, device: str = "cpu"
+) -> PreTrainedModel:
+    """A trained classifier in float32, in evaluation mode.
+
+    Args:
+        folder: of the base, or of the whole trained model where there is no adapter.
+        labels: names of the classes, in the order of the outputs.
+        adapter: PEFT folder.
+        merge: add the adapter to the base's weights, by PEFT; else it stays beside them.
+        device: where it ends up.
+
+    Raises:
+        ModelError: the head is in neither folder, or the adapter does not fit.
+    """
+    from edgetune.adapters.tensors import list_tensors
+
+    opened = open_classifier_base(folder, labels, device=device)
+    stored = list_tensors(adapter) if adapter is not None else {}
+    lost = [name for name in opened.missing if not any(f".{name}." in key for key in stored)]
+    if lost:
+        raise ModelError(f"{adapter or folder} has no trained head: {', '.join(lost)}", hint="train again")
+    return add_adapter(opened.model, adapter, merge=merge) if adapter is not None else opened.model

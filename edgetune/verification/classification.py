@@ -1,0 +1,225 @@
+"""``edgetune verify`` of a classifier: is this artifact the one that was trained?
+
+::
+
+    file           every file is what its manifest says
+    metadata       graph, config.json, manifest and tokenizer say what the run says: the names of the classes above all
+    inputs         the same token ids as in training
+    distributions  KL of the class probabilities from the trained model's, and the same likeliest class
+    task           accuracy of both on held-out rows, with intervals
+
+The reference is the trained model in torch in float32, its adapter beside the base as in training; exporters merge it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune import __version__, extras, files
+from edgetune.adapters.tuned import tuned_model
+from edgetune.artifact import Artifact
+from edgetune.data.labelled import load_labelled, text_of
+from edgetune.errors import EdgetuneError, ModelError
+from edgetune.evaluation.classification import classify_all, evaluate_classifier
+from edgetune.evaluation.intervals import mcnemar
+from edgetune.evaluation.record import Evaluation
+from edgetune.evaluation.rows import choose_rows
+from edgetune.exporters import TunedModel, find_exporter
+from edgetune.run import Run
+from edgetune.verification.limits import Limits
+from edgetune.verification.phases import check_files, check_metadata, keep, phase, record, require_manifest
+from edgetune.verification.record import Check, Depth, Verification, load
+
+#: Goes up when verification sees more.
+CHECKS = 1
+#: Rows of a quick verification.
+QUICK_ROWS = 64
+#: Differences named in one check.
+NAMED = 5
+#: What rounding may do, by precision: between what sound exports reach and what planted faults do
+#: (docs/decisions/0011-classification.md). Few classes mean few nats, so these are not those of next tokens.
+LIMITS = {
+    "fp32": Limits("32 bits", kl_mean=1e-5, top1=0.998, retention=0.99),
+    "fp16": Limits("16 bits", kl_mean=1e-4, top1=0.995, retention=0.98),
+    "int8": Limits("8 bits, activations measured as they come", kl_mean=0.02, top1=0.97, retention=0.95),
+    "int8_static": Limits("8 bits, activations calibrated", kl_mean=0.05, top1=0.95, retention=0.92),
+}
+
+
+@runtime_checkable
+class ReadsFacts(Protocol):
+    """An exporter that knows what its artifacts should say of themselves."""
+
+    def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What the trained model says: token ids, and log-probabilities (rows, classes), of some held-out texts."""
+
+    texts: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...]
+    log_probs: NDArray[np.float64]
+    evaluation: Evaluation
+
+
+class ClassifierVerifier:
+    """Verifies the artifacts of one run. The trained model is asked once for all of them.
+
+    Args:
+        run: trained.
+        quick: fewer rows.
+
+    Raises:
+        EdgetuneError: the run is not trained, or has lost its held-out rows.
+        MissingExtra: no torch, which the trained model runs in.
+    """
+
+    def __init__(self, run: Run, *, quick: bool = False) -> None:
+        self.run = run
+        self.recipe = run.recipe
+        extras.require("torch", extra="train", needed_for="verifying against the trained model")
+        self.model = tuned_model(run)
+        rows = len(load_labelled(run.heldout_file).raise_on_problems().rows)
+        self.depth = Depth(rows=min(rows, QUICK_ROWS) if quick else rows, answers=None)
+        self._trained: _Trained | None = None
+        basis = (__version__, CHECKS, self.model.labels, run.manifest.result_sha256, self.recipe.verify)
+        self._basis = files.sha256_text(repr((*basis, files.sha256_file(run.heldout_file))))
+
+    def verify(self, artifact: Artifact, *, again: bool = True, portable: bool = False) -> Verification:
+        """Check one artifact and store ``verify.json`` in it.
+
+        Args:
+            artifact: of this run.
+            again: do not take what is stored of the same files, trained weights, rows and settings.
+            portable: refused: nothing is left for devices yet.
+
+        Raises:
+            EdgetuneError: portable was asked for, or the trained model cannot be asked.
+        """
+        if portable:
+            raise EdgetuneError("--portable is for models that generate", hint="verify the classifier here, without it")
+        manifest = require_manifest(artifact)
+        start, whole = time.monotonic(), check_files(artifact)
+        known = load(artifact) if whole.passed else None
+        if known and not again and known.basis_sha256 == self._basis and known.depth.covers(self.depth):
+            return known
+        limits = LIMITS.get(manifest.precision, LIMITS["int8_static"]).overridden(self.recipe.verify)
+        checks = [whole]
+        if whole.passed:
+            checks += phase(("metadata",), lambda: [self._metadata(artifact)])
+            checks += phase(("inputs", "distributions", "task"), lambda: self._ask(artifact, limits))
+        name = f"{self.run.folder.name}: the trained model in torch, float32"
+        found = record(artifact, limits.name, name, self._basis, self.depth, checks, start)
+        keep(artifact, found)
+        return found
+
+    @property
+    def trained(self) -> _Trained:
+        """What the trained model says; computed when first asked for."""
+        if self._trained is None:
+            from edgetune.runtimes.torch_classifier import open_torch_classifier
+
+            rows = load_labelled(self.run.heldout_file).raise_on_problems().rows
+            chosen = choose_rows(len(rows), self.depth.rows, self.recipe.train.seed)
+            texts = tuple(text_of(rows[row]) for row in chosen)
+            classifier = open_torch_classifier(self.run)
+            ids = tuple(tuple(classifier.encode(text)) for text in texts)
+            log_probs = classify_all(classifier, texts, "the trained model")
+            classifier.close()
+            self._trained = _Trained(texts, ids, log_probs, evaluate_classifier(self.run, "tuned"))
+        return self._trained
+
+    def _metadata(self, artifact: Artifact) -> Check:
+        exporter = find_exporter(require_manifest(artifact).format)
+        if not isinstance(exporter, ReadsFacts):
+            return Check(name="metadata", passed=None, text="not judged: its exporter does not read its files back")
+        return check_metadata(exporter.metadata_problems(self.model, artifact), "the classes are those trained on")
+
+    def _ask(self, artifact: Artifact, limits: Limits) -> list[Check]:
+        from edgetune.runtimes.onnx_classifier import OnnxClassifier
+
+        trained = self.trained
+        classifier = OnnxClassifier(artifact)
+        try:
+            inputs = check_inputs(trained.texts, trained.ids, [classifier.encode(text) for text in trained.texts])
+            if classifier.labels != self.model.labels:
+                raise ModelError("its classes are not those trained on, or in another order")
+            log_probs = classify_all(classifier, trained.texts, artifact.name)
+        finally:
+            classifier.close()
+        exported = evaluate_classifier(self.run, artifact)
+        return [
+            inputs,
+            check_distributions(trained.log_probs, log_probs, limits),
+            check_accuracy(trained.evaluation, exported, limits),
+        ]
+
+
+def check_inputs(texts: Sequence[str], own: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) -> Check:
+    """Whether texts become the same token ids."""
+    wrong = [
+        f"{text[:60]!r}: {list(there)[:8]}, in training {list(here)[:8]}"
+        for text, here, there in zip(texts, own, theirs, strict=True)
+        if list(here) != list(there)
+    ]
+    return Check(
+        name="inputs",
+        passed=not wrong,
+        text=f"{len(texts) - len(wrong)} of {len(texts)} texts have the same token ids",
+        problems=tuple(wrong),
+        cause="another tokenizer, or another longest text, than trained with" if wrong else None,
+    )
+
+
+def check_distributions(own: NDArray[np.float64], theirs: NDArray[np.float64], limits: Limits) -> Check:
+    """KL of class probabilities from the trained model's, and the share of texts with the same likeliest class.
+
+    As for next tokens, agreement is judged where the trained model has a clear favourite: half a nat or more.
+    """
+    kl = (np.exp(own) * (own - theirs)).sum(axis=1)
+    ranked = np.sort(own, axis=1)
+    clear = ranked[:, -1] - ranked[:, -2] >= 0.5
+    same = own.argmax(axis=1) == theirs.argmax(axis=1)
+    top1 = float(same[clear].mean()) if clear.any() else 1.0
+    mean = float(kl.mean())
+    passed = mean <= limits.kl_mean and top1 >= limits.top1
+    return Check(
+        name="distributions",
+        passed=passed,
+        text=(
+            f"mean KL {mean:.2g} nats (max {kl.max():.2g}), same likeliest class in {top1:.1%} of {int(clear.sum())} "
+            f"clear texts, {same.mean():.1%} of all {len(own)}"
+        ),
+        figures={"kl_mean": mean, "kl_max": float(kl.max()), "top1": top1, "top1_all": float(same.mean())},
+        limits={"kl_mean": limits.kl_mean, "top1": limits.top1},
+        cause=None if passed else "too few bits, a bad calibration, or outputs in another order than the classes",
+    )
+
+
+def check_accuracy(tuned: Evaluation, exported: Evaluation, limits: Limits) -> Check:
+    """Whether the artifact's accuracy is the trained model's, but for what rounding may cost."""
+    own, theirs = tuned.score("accuracy"), exported.score("accuracy")
+    before = {answer.row: answer.correct for answer in tuned.answers}
+    lost = sum(bool(before[answer.row]) and not answer.correct for answer in exported.answers)
+    gained = sum(not before[answer.row] and bool(answer.correct) for answer in exported.answers)
+    chance = mcnemar(lost, gained)
+    floor = limits.retention * own.value
+    passed = theirs.value >= floor or chance > 0.05
+    return Check(
+        name="task",
+        passed=passed,
+        text=(
+            f"accuracy {theirs.value:.3f} [{theirs.low:.3f}, {theirs.high:.3f}], trained {own.value:.3f} "
+            f"[{own.low:.3f}, {own.high:.3f}], on {theirs.n} rows; {lost} lost, {gained} gained (p = {chance:.2g})"
+        ),
+        figures={"accuracy": theirs.value, "low": theirs.low, "high": theirs.high, "trained": own.value},
+        limits={"accuracy": floor},
+        cause=None if passed else "too few bits for this model, where the other checks pass; else see them",
+    )

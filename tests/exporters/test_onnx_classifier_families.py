@@ -1,0 +1,56 @@
+"""Classifiers of other families than BERT: the graph says what torch says, for any batch, length and padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from edgetune_onnx import classifier_graph
+from tinyclassifier import write_base
+
+from edgetune.exporters import TunedModel
+from edgetune.runtimes.torch_classifier import load_classifier
+
+SIZES = {"vocab_size": 23, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+SIZES |= {"intermediate_size": 32, "max_position_embeddings": 32, "pad_token_id": 0}
+FAMILIES = {
+    "DistilBert": {"dim": 16, "hidden_dim": 32, "n_layers": 1, "n_heads": 2},
+    "Roberta": {"max_position_embeddings": 34, "pad_token_id": 1},
+    "ModernBert": {"num_hidden_layers": 4, "local_attention": 8},
+    "Llama": {"num_key_value_heads": 2},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_graph_is_the_model(tmp_path, family):
+    import onnxruntime
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**SIZES | FAMILIES[family], num_labels=2)
+    base = write_base(tmp_path / "base", getattr(transformers, f"{family}ForSequenceClassification")(config))
+    model = TunedModel(
+        name="tiny",
+        base_folder=base,
+        adapter_folder=None,
+        trained_against=None,
+        quantised_modules=(),
+        tokenizer_folder=base,
+        base_source="tiny",
+        base_sha256="0",
+        task="text-classification",
+        labels=("bad", "good"),
+        max_tokens=32,
+    )
+    classifier_graph.write(model, "fp32", tmp_path / "model.onnx", {})
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    torch_model = load_classifier(base, model.labels)
+    for rows, length in ((1, 3), (3, 7), (2, 32), (4, 1)):
+        ids = torch.randint(5, 23, (rows, length))
+        mask = torch.ones(rows, length, dtype=torch.long)
+        if length > 4:
+            ids[0, 4:], mask[0, 4:] = config.pad_token_id, 0
+        with torch.no_grad():
+            expected = torch_model(input_ids=ids, attention_mask=mask).logits.numpy()
+        (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        assert np.allclose(found, expected, atol=1e-5)

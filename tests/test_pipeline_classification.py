@@ -1,0 +1,70 @@
+"""`edgetune run` of a classifier, from rows to a report, with a tiny model through the real exporter and runtime."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tinyclassifier import write_base, write_recipe
+
+import edgetune
+from edgetune.cli import main
+from edgetune.errors import EdgetuneError
+from edgetune.pipeline import run_recipe
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    torch.set_num_threads(1)
+    place = tmp_path_factory.mktemp("pipeline")
+    exports = [{"format": "onnx", "quant": ["fp32", "int8"]}]
+    bench = {"prompts": 2, "threads": 1}
+    resolved = write_recipe(place / "recipe", write_base(place / "base"), exports=exports, bench=bench)
+    return run_recipe(resolved, place / "run")
+
+
+def test_every_artifact_has_its_evidence(whole):
+    assert [one.artifact.manifest.precision for one in whole.shipped] == ["fp32", "int8"]
+    assert whole.unverified == ()
+    for shipped in whole.shipped:
+        assert shipped.evaluation.n == 24
+        assert shipped.bench.figure("latency").median > 0
+    assert whole.base.score("accuracy").value == 0.5
+    assert whole.report.is_file()
+
+
+def test_the_summary_ends_with_a_command_that_works(whole, capsys):
+    text = whole.to_text()
+    assert "accuracy" in text
+    assert "latency" in text
+    words = text.splitlines()[-1].split()
+    assert words[1] == "classify"
+    assert main(["classify", words[2], "a lovely film"]) == 0
+    assert capsys.readouterr().out.startswith("positive\t")
+
+
+def test_a_run_is_classified_with_its_largest_export(whole, capsys):
+    assert main(["classify", str(whole.run.folder), "awful"]) == 0
+    assert capsys.readouterr().out.startswith("negative\t")
+    with edgetune.load(whole.shipped[1].artifact.path) as classifier:
+        assert classifier.classify("a great story").label == "positive"
+
+
+def test_eval_shows_the_baseline_and_the_exports(whole, capsys):
+    assert main(["eval", str(whole.run.folder), "--artifacts"]) == 0
+    out = capsys.readouterr().out
+    assert "macro_f1" in out
+    assert "most frequent class" in out
+
+
+@pytest.mark.parametrize("words", [["merge"], ["export", "--auto", "--format", "onnx"], ["bench", "--torch"]])
+def test_what_is_for_generation_says_so(whole, words, capsys):
+    assert main([words[0], str(whole.run.folder), *words[1:]]) == EdgetuneError.exit_code
+    assert "for models that generate" in capsys.readouterr().err
+
+
+def test_fit_and_chat_say_what_it_is(whole, capsys):
+    for command in ("fit", "chat"):
+        assert (
+            main([command, str(whole.shipped[0].artifact.path), *(["--prompt", "x"] if command == "chat" else [])]) == 8
+        )
+        assert "is for text-classification" in capsys.readouterr().err
