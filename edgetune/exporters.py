@@ -102,6 +102,8 @@ class ExportPlan:
         peak_memory_bytes: predicted, for the weights being worked on.
         notes: what else the user should know, such as a shorter context.
         weighted: the importance of inputs has a part in it.
+        tensors_sha256: over the name and type of every tensor, where these decide all values; None: something else
+            has a part in them.
     """
 
     precision: str
@@ -111,6 +113,7 @@ class ExportPlan:
     peak_memory_bytes: int
     notes: tuple[str, ...] = ()
     weighted: bool = False
+    tensors_sha256: str | None = None
 
     @property
     def folder(self) -> str:

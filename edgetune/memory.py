@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgetune.errors import ResourceError
@@ -10,6 +13,41 @@ _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
+
+#: torch's and others' class names, matched by name so that nothing has to be imported.
+_CLASSES = frozenset({"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"})
+_WORDS = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    # ONNX Runtime, which passes on what C++ says
+    "failed to allocate memory",
+    "bad_alloc",
+    "bad allocation",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, torch, numpy, ONNX Runtime or the system say that memory is not enough."""
+    if any(kind.__name__ in _CLASSES for kind in type(error).__mro__):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    worded = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    return worded and any(words in str(error).lower() for words in _WORDS)
+
+
+@contextmanager
+def memory_errors(hint: str = "close other programs, or use a larger machine") -> Iterator[None]:
+    """Turn every way to say that memory is not enough into a :class:`ResourceError`."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        said = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+        raise ResourceError(f"not enough memory: {said}", hint=hint) from error
 
 
 def available_memory() -> int | None:

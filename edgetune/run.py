@@ -70,6 +70,8 @@ class RunManifest(BaseModel):
     """In words: for instance that the base is a reconstruction of a Q4_1 GGUF."""
     sources_sha256: dict[str, str] = {}
     """Of each file that the recipe names, when the run was prepared; empty in runs from before it was recorded."""
+    script_wrote: tuple[str, ...] = ()
+    """Of the keys above and those that came later: what the data script itself wrote; ending in ``/``, a folder."""
     data_sha256: dict[str, str] = {}
     """train, heldout, replay and so on, as used."""
     tokenizer_sha256: str = ""

@@ -7,26 +7,76 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from edgetune import files
 from edgetune.data.reading import locate
-from edgetune.errors import ModelError
+from edgetune.errors import EdgetuneError, ModelError
 from edgetune.models import resolve_base
 from edgetune.recipe import Resolved, to_yaml
-from edgetune.run import Run
+from edgetune.run import Run, RunManifest, is_run, open_run
+
+#: How the keys of a data script, of what it names and of its arguments begin.
+_PREPARE = "data.prepare."
+_BESIDE = f"{_PREPARE}script ("
 
 
 def default_folder(resolved: Resolved, root: Path = Path("runs")) -> Path:
     """``runs/NAME-HASH``: the same settings over the same files give the same folder, so a second run resumes.
 
-    Of the base it is the place that counts; its weights are compared when the run is opened.
+    Of the base it is the place that counts; its weights are compared when the run is opened. What a data script
+    wrote beside itself when a run was made does not count for that run.
     """
+    found = hash_sources(resolved)
+    plain = _folder(resolved, found, root)
+    if is_run(plain):
+        return plain
+    for folder, manifest in _manifests(root, resolved.recipe.name):
+        kept = {key: digest for key, digest in found.items() if not _wrote(manifest, key)}
+        former = {key: digest for key, digest in manifest.sources_sha256.items() if _wrote(manifest, key)}
+        if manifest.script_wrote and _folder(resolved, kept | former, root) == folder:
+            return folder
+    return plain
+
+
+def _manifests(root: Path, name: str) -> Iterator[tuple[Path, RunManifest]]:
+    """Of the runs with default folders; one that cannot be read is no run to go on with."""
+    for folder in sorted(root.glob(f"{name}-*")):
+        with suppress(EdgetuneError):
+            if is_run(folder):
+                yield folder, open_run(folder).manifest
+
+
+def _folder(resolved: Resolved, sources: Mapping[str, str], root: Path) -> Path:
     base = resolved.locate(resolved.recipe.model.source)
-    parts = [to_yaml(resolved.recipe), hash_sources(resolved), str(base) if base.exists() else ""]
+    parts = [to_yaml(resolved.recipe), sources, str(base) if base.exists() else ""]
     digest = files.sha256_text(json.dumps(parts, sort_keys=True))[:8]
     return root / f"{resolved.recipe.name}-{digest}"
+
+
+def written_between(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """Keys of what a data script wrote while it ran; a folder that it made is one, ending in ``/``.
+
+    Code is not among them: whoever changed that meanwhile was not the script.
+
+    >>> written_between({"data.prepare.script (a.txt)": "1"}, {"data.prepare.script (cache/b/c.bin)": "2"})
+    ('data.prepare.script (cache/',)
+    """
+    new = [key for key in after if key.startswith(_PREPARE) and not key.endswith(".py)")]
+    return tuple(sorted({_made(key, before) for key in new if before.get(key) != after[key]}))
+
+
+def _made(key: str, before: Mapping[str, str]) -> str:
+    """The outermost folder of a file in which there was nothing before; else the file itself."""
+    ends = [at + 1 for at, letter in enumerate(key) if letter == "/" and key.startswith(_BESIDE)]
+    made = (key[:end] for end in ends if not any(known.startswith(key[:end]) for known in before))
+    return next(made, key)
+
+
+def _wrote(manifest: RunManifest, key: str) -> bool:
+    return any(key == one or (one.endswith("/") and key.startswith(one)) for one in manifest.script_wrote)
 
 
 def hash_sources(resolved: Resolved) -> dict[str, str]:
@@ -47,7 +97,7 @@ def changed_sources(run: Run, resolved: Resolved) -> list[str]:
     problems = [
         f"{key}: {paths[key]} changed since the run was prepared"
         for key, digest in found.items()
-        if known.get(key, digest) != digest
+        if known.get(key, digest) != digest and not _wrote(run.manifest, key)
     ]
     return [*problems, *_changed_base(run, resolved)]
 
@@ -85,25 +135,41 @@ def _named(resolved: Resolved) -> Mapping[str, Path]:
     if data.prepare is not None:
         script = resolved.locate(data.prepare.script)
         own = [path for path in script_files(script) if path != resolved.path]
-        named |= {f"data.prepare.script ({path.name})": path for path in own}
+        named |= {f"{_BESIDE}{path.relative_to(script.parent).as_posix()})": path for path in own}
         given = {argument: Path(argument) for argument in data.prepare.arguments if Path(argument).is_file()}
-        named |= {f"data.prepare.arguments ({argument})": path for argument, path in given.items()}
+        named |= {f"{_PREPARE}arguments ({argument})": path for argument, path in given.items()}
     return named
 
 
 def script_files(script: Path) -> list[Path]:
-    """A script, and the files beside it that it names or imports, or that those do in turn."""
+    """A script, and what lies beside it that it names or imports, or that those do in turn; folders whole."""
     found = [script] if script.is_file() else []
-    beside = sorted(path for path in script.parent.iterdir() if path.is_file()) if found else []
+    beside = sorted(path for path in script.parent.iterdir() if path.is_file() or path.is_dir()) if found else []
     for file in found:
         text = file.read_text(encoding="utf-8", errors="replace") if file.suffix == ".py" else ""
-        found += [path for path in beside if path not in found and _is_named(path, text)]
+        named = [path for path in beside if _is_named(path, text) and _counts(path)]
+        found += [path for one in named for path in _files_of(one) if path not in found]
     return found
 
 
+def _counts(path: Path) -> bool:
+    """Not what hides, nor what Python compiled, nor a run and the folders around it."""
+    hidden = path.name.startswith(".") or path.name == "__pycache__"
+    return not hidden and not (path.is_dir() and (is_run(path) or any(is_run(below) for below in path.iterdir())))
+
+
+def _files_of(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path] if path.is_file() else []
+    parts = [part for part in sorted(path.iterdir()) if not (part.is_symlink() and part.is_dir())]  # they may go round
+    return [file for part in parts if _counts(part) for file in _files_of(part)]
+
+
 def _is_named(path: Path, text: str) -> bool:
-    name = path.stem if path.suffix == ".py" else path.name
-    return re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", text) is not None
+    name = re.escape(path.stem if path.suffix == ".py" else path.name)
+    if path.is_dir():  # in a string or an import: as a word it may mean anything
+        return re.search(rf"""["'/]{name}["'/]|^\s*(?:from|import)\b.*\b{name}\b""", text, re.MULTILINE) is not None
+    return re.search(rf"(?<![\w.-]){name}(?![\w-])", text) is not None
 
 
 def _hash(path: Path) -> str | None:

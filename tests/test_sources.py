@@ -141,6 +141,67 @@ def test_a_script_counts_with_what_it_names(tmp_path, monkeypatch):
     assert not (tmp_path / "recipe" / "was-run").exists()
 
 
+FOLDERS = """
+# what the notes say
+import pathlib, helper
+from package import rows
+here = pathlib.Path(__file__).parent
+(here / "raw").glob("*.txt")
+"""
+
+
+def test_folders_that_a_script_names_or_imports_count_whole(tmp_path):
+    resolved = with_script(tmp_path / "recipe", tmp_path / "base")
+    folder = tmp_path / "recipe"
+    (folder / "make.py").write_text(FOLDERS)
+    (folder / "helper.py").write_text("open('more/x.txt')")
+    paths = ["package/__init__.py", "package/deep/rows.py", "raw/a.txt", "more/x.txt", "notes/a.txt", "raw/.cache/b"]
+    for path in [*paths, "package/__pycache__/rows.pyc"]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("")
+    counted = [path.relative_to(folder).as_posix() for path in script_files(folder / "make.py")]
+    assert sorted(counted) == sorted(["make.py", "helper.py", *paths[:4]])
+    before = hash_sources(resolved)
+    (folder / paths[1]).write_text("# other")
+    after = hash_sources(resolved)
+    assert [key for key in after if before[key] != after[key]] == ["data.prepare.script (package/deep/rows.py)"]
+
+
+CACHING = """
+import argparse, json, pathlib
+reader = argparse.ArgumentParser()
+reader.add_argument("--output", type=pathlib.Path)
+output, here = reader.parse_known_args()[0].output, pathlib.Path(__file__).parent
+(here / "cache").mkdir(exist_ok=True)
+(here / "cache" / f"{len(list((here / 'cache').iterdir()))}.txt").write_text("fetched")
+(here / "seen.txt").write_text("again" if (here / "seen.txt").exists() else "first")
+(here / "rows.txt").read_text()
+for name, first in (("train", 0), ("heldout", 24)):
+    rows = [json.dumps({"prompt": f"say {n}", "completion": f"{n}!"}) for n in range(first, first + 6)]
+    (output / f"{name}.jsonl").write_text("\\n".join(rows))
+"""
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_what_a_script_keeps_beside_itself_does_not_make_another_run(tmp_path, base, monkeypatch, there_before):
+    monkeypatch.chdir(tmp_path)
+    resolved = with_script(tmp_path / "recipe", base)
+    (tmp_path / "recipe" / "make.py").write_text(CACHING)
+    if there_before:
+        (tmp_path / "recipe" / "seen.txt").write_text("long ago")
+    monkeypatch.setattr(sys.modules["edgetune.training.train"], "_train", lambda *_: None)
+    words = ["train", "recipe/recipe.yaml", "--allow-scripts"]
+    assert main(words) == main(words) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    kept = open_run(run).manifest
+    assert kept.script_wrote == ("data.prepare.script (cache/", "data.prepare.script (seen.txt)")
+    assert main([*words, "--seed", "7"]) == 0, "another run fills the cache further"
+    assert default_folder(resolved).resolve() == run
+    (tmp_path / "recipe" / "rows.txt").write_text("other")
+    assert default_folder(resolved).resolve() != run
+    assert main([*words, "--output", str(run)]) == DataError.exit_code
+
+
 def test_folders_and_hubs(tmp_path):
     rows = tmp_path / "recipe" / "rows"
     rows.mkdir(parents=True)

@@ -127,8 +127,11 @@ class Change:
         return self.load().apply(weight)
 
     def changes_something(self) -> bool:
-        """Whether B is not zero, as it is before the first step; magnitudes change the weight without it."""
-        return "magnitude" in self.parts or bool(self._read("b").any())
+        """Whether neither A nor B is zero; magnitudes change the weight without them.
+
+        Before the first step PEFT leaves B zero, and A where the weight is an embedding.
+        """
+        return "magnitude" in self.parts or all(bool(part.any()) for part in self.matrices())
 
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
         """``a`` and ``b`` in float32; :attr:`scale` is not in them."""

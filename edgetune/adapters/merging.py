@@ -230,7 +230,8 @@ class MergedWeights:
             base[HEAD] = base[EMBEDDING]  # a tied head is a module of its own
         if missing := self._adapter.missing(base):
             raise ModelError(
-                f"the adapter {adapter_folder} lacks {len(missing)} tensors that its settings name: {missing[0]}, …",
+                f"the adapter {adapter_folder} lacks {len(missing)} tensors that its settings name: "
+                f"{missing[0]}{', …' if len(missing) > 1 else ''}",
                 hint="copy or train it again; or give the base it was trained on, if that has fewer layers",
                 problems=missing,
             )

@@ -11,7 +11,7 @@ from edgetune.adapters.lora import CONFIG, named_base, read_settings
 from edgetune.adapters.unchanged import require_as_trained, require_changes
 from edgetune.errors import EdgetuneError, ExportError, ModelError
 from edgetune.exporters import TunedModel
-from edgetune.models import Base, resolve_base
+from edgetune.models import Base, hash_config, resolve_base
 from edgetune.models.base import gguf_path
 from edgetune.models.gguf_base import cached
 from edgetune.recipe import ModelSettings
@@ -81,7 +81,7 @@ def trained_base(run: Run) -> Base:
     """The base that a run was trained on; a cached copy that was deleted is made again from where it came from.
 
     Raises:
-        ModelError: it is gone, or is not the one that was trained on.
+        ModelError: it is gone, or has other weights or settings than the one that was trained on.
     """
     return _base(run.recipe.model, run.manifest, must_match=True)
 
@@ -189,6 +189,11 @@ def _base(settings: ModelSettings, manifest: RunManifest, *, must_match: bool) -
     if must_match and manifest.base_sha256 not in ("", base.sha256):
         raise ModelError(
             f"the base at {base.folder} has changed since training", hint=f"put the former one back: {base.source}"
+        )
+    if must_match and manifest.base_config_sha256 not in ("", hash_config(base.folder)):
+        raise ModelError(
+            f"{base.folder / 'config.json'} has changed since the run was prepared",
+            hint="put the former file back, or train anew: edgetune train RECIPE --output FOLDER",
         )
     return base
 

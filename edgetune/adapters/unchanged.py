@@ -78,19 +78,19 @@ def require_changes(folder: Path) -> None:
     """Check that an adapter changes something. Modules that nothing changes are told.
 
     Raises:
-        ModelError: B of every module is zero, as before the first step.
+        ModelError: A or B of every module is zero, as before the first step.
     """
     adapter = read_adapter(folder)
     idle = [name for name, change in adapter.changes.items() if not change.changes_something()]
     if adapter.changes and len(idle) == len(adapter.changes) and not adapter.replacements:
         raise ModelError(
-            f"the adapter {folder} changes nothing: lora_B of all {len(idle)} modules is zero",
+            f"the adapter {folder} changes nothing: lora_A or lora_B of all {len(idle)} modules is zero",
             hint="it was never trained, or its file was made anew: train again, or copy it again",
         )
     if idle:
         console.note(
-            f"warning: {len(idle)} of {len(adapter.changes)} modules of {folder} change nothing (lora_B is zero), "
-            f"such as {idle[0]}"
+            f"warning: {len(idle)} of {len(adapter.changes)} modules of {folder} change nothing "
+            f"(lora_A or lora_B is zero), such as {idle[0]}"
         )
 
 

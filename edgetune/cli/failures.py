@@ -13,10 +13,8 @@ import click
 
 from edgetune import __version__, console, files
 from edgetune.errors import EdgetuneError, Interrupted, ResourceError
+from edgetune.memory import is_out_of_memory
 
-#: torch's and others' class names, matched by name so that nothing has to be imported.
-_OUT_OF_MEMORY_CLASSES = frozenset({"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"})
-_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DISK_FULL_HINT = "free some space, or choose another folder with --output"
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -64,7 +62,7 @@ def explain(error: BaseException) -> EdgetuneError | None:
         return error
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Interrupted("interrupted")
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return ResourceError(
             f"not enough memory: {_first_line(error)}",
             hint="try --micro-batch-size 1, --gradient-checkpointing, a shorter --data-max-tokens or a smaller model",
@@ -74,14 +72,6 @@ def explain(error: BaseException) -> EdgetuneError | None:
     if files.not_written(error):
         return ResourceError(f"disk full: {_first_line(error)}", hint=_DISK_FULL_HINT)
     return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if any(kind.__name__ in _OUT_OF_MEMORY_CLASSES for kind in type(error).__mro__):
-        return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS)
 
 
 def _explain_os_error(error: OSError) -> EdgetuneError | None:

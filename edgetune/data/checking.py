@@ -188,7 +188,8 @@ def check_loaded(loaded: Mapping[str, LoadedRows], model: Model | None) -> DataR
     leaks: list[Leak] = []
     for known, asked in PAIRS:
         if known in loaded and asked in loaded:
-            found, said = look_for_leaks(known, loaded[known], asked, loaded[asked])
+            system = model.system if model else None
+            found, said = look_for_leaks(known, loaded[known], asked, loaded[asked], system)
             leaks += found
             problems += said
     return DataReport(

@@ -112,5 +112,5 @@ def write_rows(path: Path, conversations: Iterable[Conversation]) -> None:
     rows = list(conversations)
     if len({row.kind for row in rows}) > 1:
         rows = [row.as_chat() for row in rows]
-    lines = [json.dumps(row.to_row(), ensure_ascii=False) + "\n" for row in rows]
+    lines = [json.dumps(row.to_row(), ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
     files.write_text(path, "".join(lines))

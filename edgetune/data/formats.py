@@ -133,8 +133,13 @@ def _chat(row: Row, signature: Sequence[str], findings: Findings) -> Conversatio
     raw = row[signature[0]]
     if _is_text_json(raw):
         raw = _load(raw, findings)
+    return _conversation(raw, row, findings)
+
+
+def _conversation(messages: Any, row: Row, findings: Findings) -> Conversation:
+    """The messages with the row's tools."""
     tools = check_tools(row.get("tools"), findings)
-    return Conversation(check_messages(raw, findings), findings.where, tools)
+    return Conversation(check_messages(messages, findings), findings.where, tools)
 
 
 def _sharegpt(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
@@ -142,17 +147,29 @@ def _sharegpt(row: Row, signature: Sequence[str], findings: Findings) -> Convers
     if _is_text_json(raw):
         raw = _load(raw, findings)
     if isinstance(raw, list) and any(isinstance(turn, dict) and "role" in turn for turn in raw):
-        return _chat(row, signature, findings)  # the key of one convention with the turns of another
+        # The key of one convention with the turns of another.
+        return _conversation(_after_system(raw, row, findings), row, findings)
     if not isinstance(raw, list):
         findings.error(f"'{signature[0]}' is not an array")
         return Conversation((), findings.where)
     turns = [_turn(number, turn, findings) for number, turn in enumerate(raw, start=1)]
-    if isinstance(row.get("system"), str) and row["system"].strip():
-        turns.insert(0, {"role": "system", "content": row["system"]})
+    messages = _after_system(turns, row, findings)
     if findings.unusable:
         return Conversation((), findings.where)
-    tools = check_tools(row.get("tools"), findings)
-    return Conversation(check_messages(turns, findings), findings.where, tools)
+    return _conversation(messages, row, findings)
+
+
+def _after_system(messages: list[Any], row: Row, findings: Findings) -> list[Any]:
+    """The messages, with the row's own column for a system prompt before them."""
+    system = _text_of(row, "system", findings) if row.get("system") else ""
+    if not system.strip():
+        return messages
+    first = messages[0] if messages and isinstance(messages[0], dict) else {}
+    if first.get("role") in ("system", "developer"):
+        if first.get("content") != system:
+            findings.error("has one system prompt in 'system' and another in its messages")
+        return messages
+    return [{"role": "system", "content": system}, *messages]
 
 
 def _turn(number: int, turn: Any, findings: Findings) -> Message:
@@ -165,7 +182,9 @@ def _turn(number: int, turn: Any, findings: Findings) -> Message:
         findings.error(f"turn {number} is from {turn['from']!r}; known: {', '.join(SPEAKERS)}")
         return {}
     if speaker == "function_call":
-        call = _load(turn["value"], findings)
+        call = turn["value"]
+        if not isinstance(call, dict | list):  # objects and arrays may stand there as they are
+            call = _load(call, findings)
         return {"role": role, "content": "", "tool_calls": [{"function": part} for part in _listed(call)]}
     extra = {key: turn[key] for key in ("weight",) if turn.get(key) is not None}
     return {"role": role, "content": turn["value"], **extra}
@@ -178,9 +197,7 @@ def _alpaca(row: Row, signature: Sequence[str], findings: Findings) -> Conversat
         {"role": "user", "content": "\n\n".join(part for part in question if part.strip())},
         {"role": "assistant", "content": _text_of(row, "output", findings)},
     ]
-    if row.get("system"):
-        messages.insert(0, {"role": "system", "content": _text_of(row, "system", findings)})
-    return _checked(messages, findings)
+    return _checked(_after_system(messages, row, findings), findings)
 
 
 def _completion(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
@@ -188,16 +205,13 @@ def _completion(row: Row, signature: Sequence[str], findings: Findings) -> Conve
     if isinstance(prompt, list) and isinstance(completion, list):
         # Messages on both sides: only the completion is learnt.
         before = [m | {"weight": 0} if isinstance(m, dict) and m.get("role") == "assistant" else m for m in prompt]
-        tools = check_tools(row.get("tools"), findings)
-        return Conversation(check_messages(before + completion, findings), findings.where, tools)
+        return _conversation(_after_system(before, row, findings) + completion, row, findings)
     messages = [
         {"role": "user", "content": _text_of(row, signature[0], findings)},
         {"role": "assistant", "content": _text_of(row, signature[1], findings)},
     ]
-    if row.get("system"):
-        messages.insert(0, {"role": "system", "content": _text_of(row, "system", findings)})
-        return _checked(messages, findings)
-    return _checked(messages, findings, kind="completion")
+    whole = _after_system(messages, row, findings)
+    return _checked(whole, findings, kind="chat" if len(whole) > len(messages) else "completion")
 
 
 def _text(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
@@ -242,9 +256,12 @@ def _is_text_json(value: Any) -> bool:
 
 
 def _load(text: Any, findings: Findings) -> Any:
+    if not isinstance(text, str):
+        findings.error(f"holds {type(text).__name__} where JSON text is expected")
+        return []
     try:
         return load_json(text)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         findings.error(f"holds JSON text that is not valid: {error}")
         return []
 

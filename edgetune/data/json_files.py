@@ -4,61 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from edgetune.console import progress
 from edgetune.data.records import UTF8_MARK, Records, decode_file, keep, load_json, other_encoding
-
-
-class _Decoder:
-    """JSON as the standard has it: no duplicate keys, no NaN. Python's decoder lets both pass."""
-
-    def __init__(self) -> None:
-        self._faults: list[str] = []
-        self._decoder = json.JSONDecoder(object_pairs_hook=self._pairs, parse_constant=self._constant)
-
-    def decode_line(self, text: str) -> tuple[Any, str | None]:
-        """The one value in ``text``, and what is wrong with it.
-
-        Raises:
-            json.JSONDecodeError: no value, or more than one.
-        """
-        value, end, fault = self.decode(text, 0)
-        if end < len(text):
-            raise json.JSONDecodeError("more follows after the value", text, end)
-        return value, fault
-
-    def decode(self, text: str, position: int) -> tuple[Any, int, str | None]:
-        """The value at ``position``, where it ends, and what is wrong with it.
-
-        Raises:
-            json.JSONDecodeError: no value there.
-        """
-        self._faults.clear()
-        try:
-            value, end = self._decoder.raw_decode(text, position)
-        except RecursionError:
-            raise json.JSONDecodeError("nested too deeply", text, position) from None
-        except json.JSONDecodeError:
-            raise
-        except ValueError:  # Python reads no whole number of more than 4300 digits
-            raise json.JSONDecodeError("holds a number of too many digits", text, position) from None
-        return value, end, self._faults[0] if self._faults else None
-
-    def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            keys = [key for key, _ in pairs]
-            self._faults.append(f"has the key '{next(key for key in keys if keys.count(key) > 1)}' twice")
-        return value
-
-    def _constant(self, name: str) -> None:
-        self._faults.append(f"holds {name}, which JSON does not have")
+from edgetune.data.strict_json import Decoder, TooMuchError
 
 
 def read_jsonl(path: Path, records: Records) -> None:
     """One object a line; blank lines are passed over."""
-    decoder = _Decoder()
+    decoder = Decoder()
     with progress(f"Reading {path.name}", total=path.stat().st_size, unit="bytes") as bar, path.open("rb") as lines:
         first = lines.read(4)
         if fault := other_encoding(path, first):
@@ -74,7 +28,7 @@ def read_jsonl(path: Path, records: Records) -> None:
                 _read_line(f"{path}:{number}", line, decoder, records)
 
 
-def _read_line(where: str, line: bytes, decoder: _Decoder, records: Records) -> None:
+def _read_line(where: str, line: bytes, decoder: Decoder, records: Records) -> None:
     try:
         text = line.decode("utf-8").strip()
     except UnicodeDecodeError as error:
@@ -114,7 +68,7 @@ def read_json(path: Path, records: Records) -> None:
 
 def _read_array(path: Path, text: str, position: int, records: Records) -> None:
     """Decode the elements one by one, so that each has its line."""
-    decoder, line, counted = _Decoder(), 1, 0
+    decoder, line, counted = Decoder(), 1, 0
     with progress(f"Reading {path.name}", total=len(text), unit="characters") as bar:
         while (position := _skip(text, position)) < len(text) and text[position] != "]":
             line, counted = line + text.count("\n", counted, position), position
@@ -143,9 +97,9 @@ def _is_lines(text: str) -> bool:
     """Whether a .json file is JSON Lines under another name: its first line is a whole object."""
     try:
         load_json(text.strip().split("\n", 1)[0])
-    except json.JSONDecodeError:
-        return False
-    except ValueError:  # a line that only its size or depth makes bad: reading it says so
+    except json.JSONDecodeError as error:
+        return isinstance(error, TooMuchError)  # a line that only its size or depth makes bad: reading it says so
+    except ValueError:  # so does it of what only Python takes for JSON
         return True
     return True
 

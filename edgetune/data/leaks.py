@@ -11,7 +11,7 @@ PAIRS = (("training", "heldout"), ("training", "validation"), ("validation", "he
 
 
 def look_for_leaks(
-    known: str, known_rows: LoadedRows, asked: str, asked_rows: LoadedRows
+    known: str, known_rows: LoadedRows, asked: str, asked_rows: LoadedRows, system: str | None = None
 ) -> tuple[tuple[Leak, ...], list[Problem]]:
     """What leaks from one file into another.
 
@@ -23,8 +23,9 @@ def look_for_leaks(
         known_rows: the rows that the model, or the choice of the checkpoint, has seen.
         asked: what the others are for.
         asked_rows: the rows that should be new.
+        system: system prompt of rows that have none.
     """
-    leaks = find_leaks(known_rows.rows, asked_rows.rows)
+    leaks = find_leaks(known_rows.rows, asked_rows.rows, system)
     alike = _shared_groups(known_rows, asked_rows) if (known, asked) == PAIRS[0] else []
     return leaks, [*(_problem(leak, known, asked) for leak in leaks), *alike]
 

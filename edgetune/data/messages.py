@@ -66,7 +66,9 @@ def _message(number: int, raw: Any, findings: Findings) -> Message:
     name = f"{name} ({role})"
     _check_keys(name, raw, findings)
     message = {key: value for key, value in raw.items() if key in KEYS and value is not None}
-    if message.get("tool_calls"):
+    if message.get("tool_calls") and role != "assistant":
+        findings.error(f"{name} has tool_calls; only assistant messages may make calls")
+    elif message.get("tool_calls"):
         message["tool_calls"] = [_tool_call(name, call, findings) for call in _as_list(message["tool_calls"])]
     message["content"] = _content(name, message, findings)
     _check_weight(name, message, findings)

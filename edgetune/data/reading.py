@@ -150,7 +150,7 @@ def _convert(source: str, records: Records, format: str) -> LoadedRows:
     problems = list(records.problems)
     total = len(records.rows) + len({p.where for p in problems if p.severity == "error"})
     if not records.rows:
-        if not problems:
+        if not any(problem.severity == "error" for problem in problems):
             problems.append(Problem(source, "holds no rows"))
         return LoadedRows((), None, "no rows", tuple(problems), source, total)
     sample = [row for _, row in records.rows[:SAMPLE]]

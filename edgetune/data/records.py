@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 import shlex
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetune.data.conversation import Problem
+from edgetune.data.strict_json import Decoder
 
 #: Columns that hold JSON when a file of flat cells (CSV) or of strings (Parquet) carries them.
 NESTED = ("messages", "conversations", "tools")
@@ -49,11 +50,8 @@ def load_json(text: str) -> Any:
     Raises:
         ValueError: it is not valid, or holds what cannot be handled.
     """
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if fault := _bad_text(value):
+    value, fault = Decoder().decode_line(text.strip(" \t\r\n"))
+    if fault := fault or _fault(value):
         raise ValueError(fault)
     return value
 
@@ -63,7 +61,7 @@ def keep(where: str, value: Any, records: Records) -> None:
     if not isinstance(value, dict):
         kind = {list: "an array", str: "a string", type(None): "null"}.get(type(value), "a number")
         records.error(where, f"is {kind}; expected an object with keys such as 'messages'")
-    elif fault := _bad_text(value):
+    elif fault := _fault(value):
         records.error(where, fault)
     else:
         records.rows.append((where, value))
@@ -73,8 +71,8 @@ def keep(where: str, value: Any, records: Records) -> None:
 _UNSOUND = re.compile("[\0\ud800-\udfff]")
 
 
-def _bad_text(value: Any) -> str | None:
-    """Why a text inside ``value`` cannot be tokenised, or ``value`` not be handled."""
+def _fault(value: Any) -> str | None:
+    """Why a text inside ``value`` cannot be tokenised, or ``value`` not be handled, or not be written as JSON."""
     level, depth = [value], 0
     while level:
         if depth > DEEPEST:
@@ -82,21 +80,25 @@ def _bad_text(value: Any) -> str | None:
         for text in level:
             if isinstance(text, str) and (found := _UNSOUND.search(text)):
                 return "holds a NUL character" if found.group() == "\0" else "holds half an emoji (a lone surrogate)"
+            if isinstance(text, float) and not math.isfinite(text):
+                return "holds a number that is not finite or too large"
         level, depth = [part for whole in level for part in _parts(whole)], depth + 1
     return None
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def keep_cells(where: str, row: dict[str, Any], records: Records) -> None:
     """Accept a row of a table, whose nested columns may be JSON text."""
-    cells = dict(row)
+    # NaN is how a column of numbers leaves a cell empty; and no format reads a number that is not finite.
+    cells = {name: None if isinstance(cell, float) and not math.isfinite(cell) else cell for name, cell in row.items()}
     for column in NESTED:
-        if cells.get(column) and isinstance(cells[column], str):
+        text = cells.get(column)
+        if text and isinstance(text, str):
             try:
-                cells[column] = load_json(cells[column])
+                cells[column] = load_json(text)
             except ValueError as error:
                 records.error(where, f"column '{column}' is not valid JSON: {error}")
                 return

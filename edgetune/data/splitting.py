@@ -11,7 +11,7 @@ import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgetune.data.conversation import Conversation
 from edgetune.errors import DataError
@@ -48,13 +48,14 @@ class Leak:
     kind: str
 
 
-def split(conversations: Sequence[Conversation], share: float, seed: int) -> Split:
+def split(conversations: Sequence[Conversation], share: float, seed: int, system: str | None = None) -> Split:
     """Hold out about ``share`` of the rows; rows with the same prompt, or of the same group, stay together.
 
     Args:
         conversations: all rows.
         share: of the rows, above 0 and below 1.
         seed: another seed gives another split.
+        system: the recipe's system prompt, which goes before rows that have none of their own.
 
     Raises:
         DataError: nothing is to be held out, or too few distinct prompts to fill both sides.
@@ -64,7 +65,7 @@ def split(conversations: Sequence[Conversation], share: float, seed: int) -> Spl
             "data.heldout_share is 0 and there is no held-out file: nothing could be measured",
             hint="--data-heldout-share 0.02, or give a file of held-out rows: --data-heldout FILE",
         )
-    groups = _inseparable(conversations)
+    groups = _inseparable([_without(system, row) for row in conversations])
     grouped = any(conversation.group is not None for conversation in conversations)
     if len(groups) < 2:
         raise DataError(
@@ -112,8 +113,17 @@ def take(conversations: Sequence[Conversation], limit: int | None, seed: int) ->
     return tuple(c for i, c in enumerate(conversations) if i in chosen)
 
 
-def find_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]) -> tuple[Leak, ...]:
-    """Held-out rows whose row or prompt is in the training rows; the closest kind of likeness for each."""
+def find_leaks(
+    train: Sequence[Conversation], heldout: Sequence[Conversation], system: str | None = None
+) -> tuple[Leak, ...]:
+    """Held-out rows whose row or prompt is in the training rows; the closest kind of likeness for each.
+
+    Args:
+        train: rows that are known.
+        heldout: rows that should be new.
+        system: the recipe's system prompt, which goes before rows that have none of their own.
+    """
+    train, heldout = ([_without(system, row) for row in rows] for rows in (train, heldout))
     keys: dict[str, Callable[[Conversation], str]] = {
         "row": lesson_key,
         "prompt": prompt_key,
@@ -127,6 +137,13 @@ def find_leaks(train: Sequence[Conversation], heldout: Sequence[Conversation]) -
         if twin is not None:
             leaks.append(Leak(row.where, twin, kind))
     return tuple(leaks)
+
+
+def _without(system: str | None, row: Conversation) -> Conversation:
+    """The row without the system prompt that a row without one gets anyway: the model reads both alike."""
+    if system is None or row.messages[:1] != ({"role": "system", "content": system},):
+        return row
+    return replace(row, messages=row.messages[1:])
 
 
 def _first_places(rows: Sequence[Conversation], key: Callable[[Conversation], str]) -> dict[str, str]:

@@ -101,17 +101,23 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
     verifiers = (Verifier(run, quick=True), Verifier(run, depth=_depth(run, limits)))
     rungs: list[Rung] = []
     chosen: Artifact | None = None
+    failed: dict[str, str] = {}
     for candidate in candidates:
+        tensors = candidate.plan.tensors_sha256
         if chosen is not None:
             rungs.append(_rung(candidate, "not tried", "a smaller one ships"))
         elif any(rung.verdict == "task not judged" for rung in rungs):
             rungs.append(_rung(candidate, "not tried", "the task cannot be judged, whatever the precision"))
         elif limits.max_bytes is not None and candidate.plan.size_bytes > limits.max_bytes:
             rungs.append(_rung(candidate, "too large", f"above the limit of {limits.max_bytes / 1e6:.1f} MB"))
+        elif tensors in failed:
+            rungs.append(_rung(candidate, "not tried", f"the same tensors as {failed[tensors]}"))
         else:
             rung, chosen = _try(candidate, verifiers, limits)
             console.note(rung_line(rung))
             rungs.append(rung)
+            if tensors is not None:
+                failed[tensors] = rung.name
     ladder = Ladder(
         run=run.folder.name,
         format=format,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from edgetune.evaluation.record import Stored
 
-#: ships: chosen; the others say why not; not tried: a smaller one shipped.
+#: ships: chosen; the others say why not; not tried: a smaller one shipped, or one of the same tensors did not.
 Verdict = Literal["ships", "too large", "not verified", "too little left", "task not judged", "too slow", "not tried"]
 
 

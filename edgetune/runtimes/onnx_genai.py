@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
 from edgetune.extras import require
+from edgetune.memory import memory_errors
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.llama_batching import common_prefix
 from edgetune.runtimes.onnx_adapters import OnnxAdapter, fit_adapter
@@ -123,7 +124,8 @@ class GenaiRuntime:
         try:
             config = self._genai.Config(str(folder.path))
             config.overlay(json.dumps(settings))
-            self._model: Any = self._genai.Model(config)
+            with memory_errors():
+                self._model: Any = self._genai.Model(config)
             self.tokenizer = GenaiTokenizer(self._genai.Tokenizer(self._model), folder)
         except RuntimeError as error:
             raise ArtifactError(
@@ -153,7 +155,8 @@ class GenaiRuntime:
         fitting = fit_adapter(self._artifact, artifact)
         self._loaded = self._loaded or self._genai.Adapters(self._model)
         try:
-            self._loaded.load(str(fitting.file), name)
+            with memory_errors():
+                self._loaded.load(str(fitting.file), name)
         except RuntimeError as error:
             raise ArtifactError(
                 f"onnxruntime-genai cannot load {fitting.file}: {str(error).splitlines()[0]}", hint="export it again"
@@ -297,7 +300,8 @@ class GenaiRuntime:
     def _computing(self) -> Iterator[None]:
         """Around a step of the graph: what onnxruntime finds wrong with it is the artifact's fault."""
         try:
-            yield
+            with memory_errors():
+                yield
         except RuntimeError as error:
             self._generator, self._held = None, []
             raise ArtifactError(

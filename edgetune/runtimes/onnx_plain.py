@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.artifact import Artifact
-from edgetune.errors import ArtifactError
+from edgetune.errors import ArtifactError, ResourceError
 from edgetune.extras import require
+from edgetune.memory import memory_errors
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.onnx_adapters import OnnxAdapter, fit_adapter
 from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder, require_own_cache, stored_parts
@@ -238,7 +239,11 @@ class OnnxRuntime:
 
     def _run(self, names: Sequence[str], feed: Mapping[str, Any]) -> list[Any]:
         try:
-            outputs: list[Any] = self._session.run(names, feed, self._options())
+            with memory_errors():
+                outputs: list[Any] = self._session.run(names, feed, self._options())
+        except ResourceError:
+            self.reset()
+            raise
         except Exception as error:  # its exceptions have no common base
             self.reset()
             raise ArtifactError(
@@ -253,7 +258,10 @@ def _session(graph: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS  # it would warn of each place for an adapter
     try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        with memory_errors():
+            return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except ResourceError:
+        raise
     except Exception as error:  # its exceptions have no common base
         raise ArtifactError(
             f"onnxruntime cannot load {graph}: {str(error).splitlines()[0]}", hint="export it again, or copy it again"

@@ -298,12 +298,13 @@ def add_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrai
     """
     from edgetune.adapters.tensors import list_tensors
     from edgetune.errors import ModelError
+    from edgetune.memory import memory_errors
     from edgetune.models.peft_library import load_peft, renamed_names_allowed
 
     peft = load_peft("loading an adapter")
     list_tensors(folder)  # PEFT would look for missing weights on the hub
     try:
-        with renamed_names_allowed():
+        with memory_errors(), renamed_names_allowed():
             tuned = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().split("\n", maxsplit=1)[0]

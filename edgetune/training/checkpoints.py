@@ -18,6 +18,8 @@ from edgetune import console, files
 from edgetune.errors import TrainingError
 
 SEAL = "seal.json"
+#: What a checkpoint holds besides the state of the training: names begin so.
+RESULT_FILES = ("adapter_", "model", "config.json", "generation_config.json")
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -110,18 +112,24 @@ def latest(root: Path) -> Checkpoint | None:
     return whole[-1] if whole else None
 
 
+def has_result(root: Path, step: int) -> bool:
+    """Whether the result of one step is there as it was written; the state of the training may be damaged."""
+    found = next((one for one in sealed_checkpoints(root) if one.step == step), None)
+    return found is not None and not any(name.startswith(RESULT_FILES) for name in changed_files(found.folder))
+
+
 def at_step(root: Path, step: int) -> Checkpoint:
-    """The whole checkpoint of one step.
+    """The checkpoint of one step, with its result whole.
 
     Raises:
         TrainingError: it is missing or damaged.
     """
-    for checkpoint in sealed_checkpoints(root):
-        if checkpoint.step == step and not changed_files(checkpoint.folder):
-            return checkpoint
-    raise TrainingError(
-        f"the best checkpoint, of step {step}, is missing or damaged in {root}", hint="train again with a new --output"
-    )
+    if not has_result(root, step):
+        raise TrainingError(
+            f"the best checkpoint, of step {step}, is missing or damaged in {root}",
+            hint="the same command goes on with the next best one",
+        )
+    return next(one for one in sealed_checkpoints(root) if one.step == step)
 
 
 def rotate(root: Path, keep: int, best_step: int | None) -> None:

@@ -15,9 +15,6 @@ from edgetune.training.trainer import Parts
 if TYPE_CHECKING:
     from transformers import Trainer
 
-#: What a checkpoint holds besides the state of the training: names begin so.
-RESULT_FILES = ("adapter_", "model", "config.json", "generation_config.json")
-
 #: Fewer are worth a word. A round number, not a measured one: what a step teaches depends on rows and rate.
 FEW_STEPS = 100
 
@@ -35,7 +32,7 @@ def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
     with files.atomic_path(folder) as temporary:
         temporary.mkdir()
         for file in best.folder.iterdir():
-            if file.name.startswith(RESULT_FILES):
+            if file.name.startswith(checkpoints.RESULT_FILES):
                 shutil.copy2(file, temporary / file.name)
     entries = metrics_file.read(run.metrics_file)
     plot_losses(entries, run.folder / "loss.png")

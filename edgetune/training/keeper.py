@@ -3,7 +3,6 @@
 # ruff: noqa: ARG002  # transformers gives every callback the same arguments
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ def ended(state: Any, watch: Watch) -> bool:
         watch: for the limits.
     """
     saved = state.stateful_callbacks["Keeper"]["attributes"]
-    _restore(watch, saved)
+    _restore(watch, state)
     patience, clock = watch.patience, watch.parts.clock
     late = clock.limit is not None and clock.spent >= clock.limit
     impatient = patience is not None and saved["worse"] >= patience
@@ -41,12 +40,26 @@ def ended(state: Any, watch: Watch) -> bool:
     return bool(evaluated and (state.global_step >= state.max_steps or late or impatient))
 
 
-def _restore(watch: Watch, saved: Mapping[str, Any]) -> None:
+def best_step(state: Any) -> int | None:
+    """The best step that a checkpoint knows of."""
+    found: int | None = state.stateful_callbacks["Keeper"]["attributes"]["best_step"]
+    return found
+
+
+def _restore(watch: Watch, state: Any) -> None:
+    saved = state.stateful_callbacks["Keeper"]["attributes"]
     parts, work = watch.parts, Work(**saved.get("work", {}))
-    parts.best_loss, parts.best_step = saved["best_loss"], saved["best_step"]
+    parts.best_loss, parts.best_step = _own(state) if parts.best_lost else (saved["best_loss"], saved["best_step"])
     parts.clock.start(saved["elapsed"], idle=saved["elapsed"] - work.seconds)
     if watch.metrics is not None:  # one process takes it over, as the work of all is summed
         parts.counters = Counters(work.tokens, work.computed, work.rows)
+
+
+def _own(state: Any) -> tuple[float, int] | tuple[None, None]:
+    """Loss and step of a checkpoint, where it was evaluated itself: it is the best that is known to be whole."""
+    step = state.global_step
+    losses = [entry["eval_loss"] for entry in state.log_history if entry["step"] == step and "eval_loss" in entry]
+    return (losses[-1], step) if losses else (None, None)
 
 
 @cache
@@ -71,7 +84,7 @@ def _keeper_class() -> Any:
             if isinstance(saved, dict) and state.global_step:
                 attributes = saved["attributes"]
                 self.worse, self.evaluated_step = attributes["worse"], attributes["evaluated_step"]
-                _restore(self.watch, attributes)
+                _restore(self.watch, state)
             else:
                 self.watch.parts.clock.start()
 

@@ -31,7 +31,7 @@ from edgetune.models.classifier import longest_text
 from edgetune.recipe import PrepareSettings, ReplaySettings, Resolved
 from edgetune.recipes import RECIPE_FILE, shipped_recipes
 from edgetune.run import Run, create_run
-from edgetune.sources import hash_sources
+from edgetune.sources import hash_sources, written_between
 from edgetune.training.lessons import longest_row
 
 #: Packages whose version can change a number.
@@ -57,12 +57,12 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
     tokenizer = load_tokenizer(base.folder, resolved.locate(template) if template else None)
     with tempfile.TemporaryDirectory(prefix="edgetune-") as scratch:
         rows = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
-        _report_leaks("training", rows.train, rows.heldout)
-        _report_leaks("replayed", rows.replay, rows.heldout)
-        _report_leaks("validation", rows.validation, rows.heldout)
-        _warn_of_leaks(
-            "validation", find_leaks(rows.train, rows.validation), "the checkpoint is chosen by what it learnt"
-        )
+        system = resolved.recipe.task.system
+        _report_leaks("training", rows.train, rows.heldout, system)
+        _report_leaks("replayed", rows.replay, rows.heldout, system)
+        _report_leaks("validation", rows.validation, rows.heldout, system)
+        learnt = find_leaks(rows.train, rows.validation, system)
+        _warn_of_leaks("validation", learnt, "the checkpoint is chosen by what it learnt")
         facts = _facts(resolved, rows, base)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         run = create_run(resolved, folder, created=now, version=__version__)
@@ -71,7 +71,8 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
             write_rows(run.rows_file(name), conversations)
     with files.atomic_path(run.tokenizer_folder) as temporary:
         tokenizer.save_pretrained(temporary)
-    fixed = {"sources_sha256": sources, **_base_fields(base), **_hashes(run), **facts}
+    wrote = written_between(sources, hash_sources(resolved)) if resolved.recipe.data.prepare else ()
+    fixed = {"sources_sha256": sources, "script_wrote": wrote, **_base_fields(base), **_hashes(run), **facts}
     run.update_manifest(state="prepared", versions=_versions(), **fixed)
     return run
 
@@ -126,7 +127,7 @@ def _rows(resolved: Resolved, scratch: Path, *, allow_scripts: bool) -> _Rows:
     }
     train, heldout = found["train"], found.get("heldout")
     if heldout is None:
-        parted = split(train, data.heldout_share, seed)
+        parted = split(train, data.heldout_share, seed, resolved.recipe.task.system)
         console.note(parted.reason)
         train, heldout = parted.train, parted.heldout
     if not train or not heldout:
@@ -200,8 +201,8 @@ def _contents(folder: Path) -> dict[str, str]:
     return own
 
 
-def _report_leaks(kind: str, rows: Sequence[Conversation], heldout: Sequence[Conversation]) -> None:
-    found = find_leaks(rows, heldout)
+def _report_leaks(kind: str, rows: Sequence[Conversation], heldout: Sequence[Conversation], system: str | None) -> None:
+    found = find_leaks(rows, heldout, system)
     leaks = [leak for leak in found if leak.kind == "row"]
     if leaks:
         raise DataError(

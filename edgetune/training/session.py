@@ -9,8 +9,7 @@ from pathlib import Path
 from edgetune import extras, files
 from edgetune.adapters.tuned import trained_base
 from edgetune.adapters.unchanged import require_tokenizer
-from edgetune.errors import DataError, Interrupted, ModelError
-from edgetune.models import hash_config
+from edgetune.errors import DataError, Interrupted
 from edgetune.run import Run, alone, is_run, open_run
 from edgetune.training import checkpoints
 from edgetune.training.processes import main_first, one_voice
@@ -95,11 +94,6 @@ def require_unchanged(run: Run) -> None:
         )
     require_tokenizer(run)
     base = trained_base(run)
-    if run.manifest.base_config_sha256 not in ("", hash_config(base.folder)):
-        raise ModelError(
-            f"{base.folder / 'config.json'} has changed since the run was prepared",
-            hint="put the former file back, or train anew: edgetune train RECIPE --output FOLDER",
-        )
     if base.folder != Path(run.manifest.base_folder):
         run.update_manifest(base_folder=str(base.folder))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from edgetune import console
 from edgetune.errors import DataError, EdgetuneError, Interrupted, ModelError, RecipeError
@@ -15,7 +16,7 @@ from edgetune.training import checkpoints
 from edgetune.training.assembling import Assembled, Machinery, assemble, build_machinery
 from edgetune.training.devices import choose_device, choose_dtype
 from edgetune.training.finishing import finish
-from edgetune.training.keeper import ended
+from edgetune.training.keeper import best_step, ended
 from edgetune.training.lessons import encode_run
 from edgetune.training.memory import trainable_parameters
 from edgetune.training.preparing import prepare_run
@@ -138,6 +139,7 @@ def _run_to_the_end(run: Run, assembled: Assembled) -> None:
     checkpoint = _newest_checkpoint(run, main=trainer.is_world_process_zero())
     if checkpoint is not None:
         state = TrainerState.load_from_json(str(checkpoint.folder / STATE))
+        watch.parts.best_lost = _best_is_lost(run, best_step(state), main=trainer.is_world_process_zero())
         if ended(state, watch):  # killed between its last step and its result
             trainer.state = state
             return
@@ -168,8 +170,20 @@ def _announce(run: Run, machinery: Machinery) -> None:
 
 def _newest_checkpoint(run: Run, *, main: bool) -> checkpoints.Checkpoint | None:
     """The newest whole checkpoint, as the first process finds it, in all processes."""
+    found: checkpoints.Checkpoint | None = _agreed(checkpoints.latest(run.checkpoints_folder) if main else None)
+    return found
+
+
+def _best_is_lost(run: Run, step: int | None, *, main: bool) -> bool:
+    """Whether the best step's result is gone, as the first process finds it, in all processes. It is told."""
+    lost = main and step is not None and not checkpoints.has_result(run.checkpoints_folder, step)
+    if lost:
+        console.note(f"warning: the best checkpoint, of step {step}, is missing or damaged; another is chosen")
+    return bool(_agreed(lost))
+
+
+def _agreed(value: Any) -> Any:
+    """What the first process says, in all processes."""
     from accelerate.utils import broadcast_object_list
 
-    (agreed,) = broadcast_object_list([checkpoints.latest(run.checkpoints_folder) if main else None])
-    found: checkpoints.Checkpoint | None = agreed
-    return found
+    return broadcast_object_list([value])[0]

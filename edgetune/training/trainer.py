@@ -73,7 +73,10 @@ class Plan:
 
 
 class Parts:
-    """What the trainer shares with its callbacks."""
+    """What the trainer shares with its callbacks.
+
+    ``best_lost``: the checkpoint that was the best when training stopped has been damaged since.
+    """
 
     def __init__(
         self, plan: Plan, clock: Clock, collate: Collate, evaluation: Sequence[Encoded], loss: Loss | None = None
@@ -87,6 +90,7 @@ class Parts:
         self.saved = Work()
         self.best_loss: float | None = None
         self.best_step: int | None = None
+        self.best_lost = False
 
     @property
     def loss(self) -> Loss:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from edgetune import __version__, console
+from edgetune import __version__, console, files
 from edgetune.artifact import MANIFEST, Artifact, ArtifactManifest, require_whole
 from edgetune.errors import ArtifactError, EdgetuneError, Interrupted, InUse, MissingExtra, ResourceError
+from edgetune.memory import memory_errors
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.protocol import Runtime
 from edgetune.verification.checks import check_distributions, check_prompts
@@ -22,6 +23,8 @@ from edgetune.verification.reference import Reference
 _NOT_ITS_FAULT = (ResourceError, MissingExtra, InUse, Interrupted)
 #: What reading a damaged file ends in where no reader foresaw that damage; a bug in edgetune may look the same.
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+#: How the text of such a failure begins.
+_UNJUDGED = "could not be judged"
 #: Kinds of files that programs look for in a folder by themselves.
 _READ_BY_NAME = (".json", ".jinja", ".model", ".txt", ".onnx", ".onnx_data", ".onnx_adapter", ".gguf", ".py")
 _OWN = (MANIFEST, FILE, PORTABLE)
@@ -116,7 +119,8 @@ def ask_artifact(
 def phase(names: Sequence[str], work: Callable[[], list[Check]]) -> list[Check]:
     """The checks of one phase. What stops an artifact fails the first of them, and the others are not judged."""
     try:
-        return work()
+        with memory_errors():
+            return work()
     except _NOT_ITS_FAULT:
         raise
     except EdgetuneError as error:
@@ -126,7 +130,7 @@ def phase(names: Sequence[str], work: Callable[[], list[Check]]) -> list[Check]:
         failed = Check(
             name=names[0],
             passed=False,
-            text=f"could not be judged: {type(error).__name__}: {error}".splitlines()[0],
+            text=f"{_UNJUDGED}: {type(error).__name__}: {error}".splitlines()[0],
             cause="the artifact is damaged; where a fresh export fails in the same way, it is a bug in edgetune",
         )
     return [failed, *not_judged(names[1:], f"{names[0]} could not be")]
@@ -159,6 +163,25 @@ def keep(artifact: Artifact, verification: Verification) -> None:
         store(artifact.path, verification)
     except ResourceError as error:
         console.note(f"warning: the result is not stored: {error.message}")
+
+
+def withdraw(artifact: Artifact, verification: Verification) -> None:
+    """Remove what travels with an artifact that failed, so that no copy of it can be called verified.
+
+    It stays where nothing but edgetune itself may be at fault: its ``verify.json`` fails a copy then. Findings must
+    not be lost where it cannot be removed.
+    """
+    path = artifact.path / PORTABLE
+    if all(check.text.startswith(_UNJUDGED) for check in verification.failed):
+        console.note(f"{path} stays: the artifact could not be judged")
+        return
+    try:
+        with files.disk_errors(path):
+            path.unlink()
+    except ResourceError as error:
+        console.note(f"warning: the artifact failed, and its {PORTABLE} cannot be removed: {error.message}")
+    else:
+        console.note(f"{path} is removed: the artifact failed")
 
 
 def record(  # noqa: PLR0913, PLR0917  # the parts of a verification

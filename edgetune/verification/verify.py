@@ -54,6 +54,7 @@ from edgetune.verification.phases import (
     phase,
     record,
     require_manifest,
+    withdraw,
 )
 from edgetune.verification.portable import PORTABLE, write_portable
 from edgetune.verification.record import Check, Depth, Verification, load
@@ -125,7 +126,7 @@ class Verifier:
             artifact: of this run.
             again: do not take what is stored of the same files, trained weights, rows and settings.
             portable: also store ``reference.json``, with held-out rows, for devices without torch. An artifact that
-                fails gets none, and loses the one it has.
+                fails gets none, and loses the one it has, unless it merely could not be judged.
 
         Raises:
             ArtifactError: a bare file.
@@ -152,16 +153,18 @@ class Verifier:
     ) -> None:
         """Store the result, and what a device needs if asked for; a failure on a foreign base is not the adapter's."""
         fits = _fits(artifact)
-        if fits and (not known or self.depth.covers(known.depth)):
+        if fits and (not found.passed or not known or self.depth.covers(known.depth)):
             keep(artifact, found)
-        if fits and not found.passed and (artifact.path / PORTABLE).is_file():
-            # So that no copy of it can be called verified.
-            (artifact.path / PORTABLE).unlink()
-            console.note(f"{artifact.path / PORTABLE} is removed: the artifact failed")
-        elif portable and not found.passed:
-            console.note(f"no {PORTABLE} is left in {artifact.path}: the artifact failed")
+        if found.passed:
+            if portable:
+                self._leave(artifact, portable)
+        elif not fits:
+            if portable:
+                console.note(f"no {PORTABLE} is written: the adapter failed on a base that it was not made for")
+        elif (artifact.path / PORTABLE).is_file():
+            withdraw(artifact, found)
         elif portable:
-            self._leave(artifact, portable)
+            console.note(f"no {PORTABLE} is left in {artifact.path}: the artifact failed")
 
     def _leave(self, artifact: Artifact, limits: Limits) -> None:
         """Store what a device needs; where that cannot be done the findings must not be lost with it."""

@@ -147,6 +147,7 @@ def _plan(prepared: Prepared) -> ExportPlan:
         peak_memory_bytes=peak_bytes(prepared.tensors, prepared.choices),
         notes=export_notes(prepared.architecture, prepared.config),
         weighted=prepared.imatrix is not None,
+        tensors_sha256=files.sha256_text(repr(sorted((name, one.type) for name, one in prepared.choices.items()))),
     )
 
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 import safetensors.torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from peft.tuners.tuners_utils import check_target_module_exists
+from tinymodels import tiny_model
 from tinyruns import write_adapter, write_base
 
 from edgetune.adapters.merging import MergedWeights
@@ -85,6 +86,13 @@ def test_a_layer_that_is_missing_is_named(tmp_path):
     assert MergedWeights(base, adapter).changed, "only asked for the first"
 
 
+def test_one_tensor_that_is_missing_is_named_without_more_to_follow(tmp_path):
+    base, adapter = write_base(tmp_path / "base"), write_adapter(tmp_path / "adapter")
+    edit(adapter, lambda tensors: [tensors.pop(name) for name in list(tensors) if "layers.1.mlp" in name])
+    with pytest.raises(ModelError, match=r"lacks 1 tensors .*layers\.1\.mlp\.down_proj\.weight$"):
+        MergedWeights(base, adapter)
+
+
 def test_an_adapter_of_a_smaller_base_is_refused(tmp_path):
     base, adapter = write_base(tmp_path / "base"), write_adapter(tmp_path / "adapter", num_hidden_layers=1)
     with pytest.raises(ModelError, match="lacks 2 tensors"):
@@ -106,8 +114,17 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path, capsys):
     tuned_from_adapter(adapter, str(base))
     assert "1 of 4 modules" in capsys.readouterr().err
     edit(adapter, forget(""))
-    with pytest.raises(ModelError, match="changes nothing: lora_B of all 4 modules is zero"):
+    with pytest.raises(ModelError, match="changes nothing: lora_A or lora_B of all 4 modules is zero"):
         tuned_from_adapter(adapter, str(base))
+
+
+def test_an_untrained_adapter_of_the_embedding_is_refused(tmp_path):
+    """Of embeddings PEFT starts with A at zero and B random."""
+    base = write_base(tmp_path / "base")
+    config = LoraConfig(r=2, target_modules=["embed_tokens"], task_type="CAUSAL_LM")
+    get_peft_model(tiny_model("llama"), config).save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    with pytest.raises(ModelError, match="changes nothing: lora_A or lora_B of all 1 modules is zero"):
+        tuned_from_adapter(tmp_path / "adapter", str(base))
 
 
 def test_a_base_other_than_the_settings_name_is_told(tmp_path, capsys):

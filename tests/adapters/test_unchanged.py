@@ -9,11 +9,11 @@ import pytest
 from tinyruns import write_adapter, write_base, write_run
 
 from edgetune import files
-from edgetune.adapters.tuned import tuned_model
+from edgetune.adapters.tuned import trained_base, tuned_model
 from edgetune.adapters.unchanged import require_as_trained
 from edgetune.errors import ModelError
 from edgetune.evaluation.subjects import base_opening
-from edgetune.models import hash_template, hash_tokenizer, load_tokenizer
+from edgetune.models import hash_config, hash_template, hash_tokenizer, load_tokenizer
 from edgetune.runtimes.torch_runtime import open_torch
 from edgetune.training.session import require_unchanged
 
@@ -26,6 +26,7 @@ def run(tmp_path):
         result_sha256=dict(files.sha256_files(run.adapter_folder)),
         tokenizer_sha256=hash_tokenizer(tokenizer),
         chat_template_sha256=hash_template(tokenizer),
+        base_config_sha256=hash_config(tmp_path / "base"),
     )
     return run
 
@@ -40,6 +41,15 @@ def test_another_adapter_in_its_place_is_refused_wherever_it_is_opened(run):
     (run.adapter_folder / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match="missing"):
         require_as_trained(run)
+
+
+def test_a_base_with_other_settings_is_refused_wherever_it_is_opened(run, tmp_path):
+    tuned_model(run)
+    path = tmp_path / "base" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rms_norm_eps": 0.1}))
+    for opening in (tuned_model, open_torch, trained_base):
+        with pytest.raises(ModelError, match=r"config\.json has changed since the run was prepared"):
+            opening(run)
 
 
 def test_a_run_from_before_says_that_nothing_was_recorded(run, capsys):

@@ -76,6 +76,23 @@ MESSAGE_FAULTS = {
         [USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": "\\ud83d"}'}}]}],
         "half an emoji",
     ),
+    "arguments with NaN": (
+        [USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": NaN}'}}]}],
+        "arguments of f are not valid JSON: holds NaN, which JSON does not have",
+    ),
+    "arguments with a number too large": (
+        [USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": [1e999]}'}}]}],
+        "holds a number that is not finite",
+    ),
+    "arguments with a key twice": (
+        [USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": 1, "a": 2}'}}]}],
+        "has the key 'a' twice",
+    ),
+    "half an emoji in a key": (
+        [USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"\ud83d": 1}}}]}],
+        "half an emoji",
+    ),
+    "calls of a user": ([USER | {"tool_calls": [CALL]}, ANSWER], "only assistant messages may make calls"),
     "call without a name": (
         [USER, {"role": "assistant", "tool_calls": [{"id": "1"}]}],
         "a tool call without function.name",
@@ -155,6 +172,15 @@ OTHER_LAYOUTS = {
     "sharegpt without turns": ({"conversations": [{"who": "x"}]}, "turn 1 lacks the keys from+value"),
     "sharegpt with a stranger": ({"conversations": [{"from": "narrator", "value": "x"}]}, "turn 1 is from 'narrator'"),
     "sharegpt, not an array": ({"conversations": "x"}, "'conversations' is not an array"),
+    "sharegpt with a call that is a number": (
+        {"conversations": [{"from": "human", "value": "x"}, {"from": "function_call", "value": 3}]},
+        "holds int where JSON text is expected",
+    ),
+    "two system prompts": (
+        {"conversations": [{"role": "system", "content": "a"}, USER, ANSWER], "system": "b"},
+        "one system prompt in 'system' and another in its messages",
+    ),
+    "a system prompt that is an array": ({"conversations": [USER, ANSWER], "system": ["b"]}, "'system' is list"),
     "alpaca without an answer": ({"instruction": "a", "output": ""}, "is an empty answer"),
     "alpaca with a null": ({"instruction": "a", "output": None}, "'output' is missing"),
     "alpaca with a number": ({"instruction": 1, "output": "b"}, "'instruction' is int, not text"),
@@ -177,6 +203,11 @@ FILE_FAULTS = {
     "blank.jsonl": (b"\n\n", "holds no rows"),
     "utf16.jsonl": ('{"text": "a"}'.encode("utf-16"), "is UTF-16; convert it: iconv"),
     "array.jsonl": (b'[\n{"text": "a"}\n]', "a file with one array must be named .json"),
+    "mark.jsonl": (b"\xef\xbb\xbf", "holds no rows"),
+    "mark.json": (b"\xef\xbb\xbf", "holds no rows"),
+    "infinite.json": (b'[{"text": "a", "score": 1e999}]', "holds a number that is not finite"),
+    "key.json": (b'[{"text": "a", "\\ud83d": 1}]', "holds half an emoji"),
+    "key2.json": (b'[{"text": "a", "\\ud83d": 1, "\\ud83d": 1}]', "has the key '\\ud83d' twice"),
     "empty.json": (b"", "holds no rows"),
     "none.json": (b"[]", "holds no rows"),
     "object.json": (b'{\n"text": "a"}', "is not an array of objects"),

@@ -65,6 +65,24 @@ def test_the_formats_are_those_of_the_recipe():
             [("system", "s"), ("user", "hi"), ("assistant", "a")],
         ),
         (
+            {"conversations": TALK, "system": "s"},
+            "sharegpt",
+            "'conversations'",
+            [("system", "s"), ("user", "hi"), ("assistant", "hello")],
+        ),
+        (
+            {"prompt": TALK[:1], "completion": TALK[1:], "system": "s"},
+            "prompt-completion",
+            "'prompt' and 'completion'",
+            [("system", "s"), ("user", "hi"), ("assistant", "hello")],
+        ),
+        (
+            {"prompt": [{"role": "system", "content": "s"}, *TALK[:1]], "completion": TALK[1:], "system": "s"},
+            "prompt-completion",
+            "'prompt' and 'completion'",
+            [("system", "s"), ("user", "hi"), ("assistant", "hello")],
+        ),
+        (
             {"instruction": "Translate", "input": "hello", "output": "bonjour"},
             "alpaca",
             "'instruction' and 'output'",
@@ -102,6 +120,26 @@ def test_each_layout_is_detected_and_read(tmp_path, row, format, keys, expected)
     assert loaded.reason == f"keys {keys} in 2 of 2 rows"
     assert said(loaded.rows[0]) == expected
     assert loaded.rows[1].where == f"{tmp_path}/rows.jsonl:2"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_call_may_stand_as_it_is_or_as_text(tmp_path, many):
+    call = {"name": "on", "arguments": {"area": "hall"}}
+    value = [call, call] if many else call
+    rows = [
+        {"conversations": [{"from": "human", "value": "hi"}, {"from": "function_call", "value": written}]}
+        for written in (value, json.dumps(value))
+    ]
+    first, second = load(jsonl(tmp_path, *rows)).raise_on_problems().rows
+    assert first.messages == second.messages
+    assert [one["function"] for one in first.answer["tool_calls"]] == ([call, call] if many else [call])
+
+
+def test_a_number_that_is_not_finite_is_an_empty_cell_of_a_table(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(arrow.table({"text": ["a", "b"], "score": [float("nan"), float("-inf")]}), path)
+    assert [row.text for row in load(path).raise_on_problems().rows] == ["a", "b"]
 
 
 def test_plain_text_rows(tmp_path):

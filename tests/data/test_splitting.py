@@ -108,6 +108,22 @@ def test_leaks_say_how_close_they_are():
     ]
 
 
+def with_own(system, row):
+    return replace(row, messages=({"role": "system", "content": system}, *row.messages))
+
+
+def test_a_row_with_the_recipes_system_prompt_is_the_same_row_as_one_without():
+    train, heldout = [ask("hi", "hello", "train:1")], [with_own("Be brief", ask("hi", "hello", "held:1"))]
+    assert [leak.kind for leak in find_leaks(train, heldout, "Be brief")] == ["row"]
+    assert [leak.kind for leak in find_leaks(heldout, train, "Be brief")] == ["row"]
+    assert find_leaks(train, heldout, "Be long") == find_leaks(train, heldout) == ()
+    rows = [row for n in range(20) for row in (ask(f"q{n}", "a"), with_own("Be brief", ask(f"q{n}", "b")))]
+    parted = split(rows, 0.5, 3, "Be brief")
+    assert find_leaks(parted.train, parted.heldout, "Be brief") == ()
+    parted = split(rows, 0.5, 3)
+    assert find_leaks(parted.train, parted.heldout, "Be brief") != (), "without it they are parted"
+
+
 def test_the_prompt_is_all_before_the_last_answer():
     first = ask("hi", "hello").messages
     longer = Conversation((*first, {"role": "user", "content": "more"}, {"role": "assistant", "content": "x"}))

@@ -6,6 +6,7 @@ import pytest
 
 from edgetune.cli import main
 from edgetune.errors import CheckFailed, ExportError
+from edgetune.exporters import find_exporter
 from edgetune.exporting import export, find_source
 from edgetune.ladder import climbing
 from edgetune.ladder.climbing import FILE, climb, limits_of, require_shipped
@@ -84,6 +85,25 @@ def test_what_is_not_the_trained_model_is_not_asked_twice(run, monkeypatch):
     assert ladder.rungs[0].verdict == "not verified"
     assert "distributions, task" in ladder.rungs[0].why
     assert verdicts.asked == ["q4_0", "q8_0", "q8_0"]
+
+
+def test_what_has_the_tensors_of_one_that_failed_is_not_tried(run, monkeypatch):
+    """The tiny model is too narrow for k-quants, so that several of them come down to the same types."""
+    verdicts = Verdicts({"q2_k": 0.5, "q3_k_s": 0.5, "q8_0": 1.0})
+    monkeypatch.setattr(climbing, "Verifier", verdicts)
+    ladder = climb(find_source(str(run.folder)), "gguf", ("q2_k", "q3_k_s", "q8_0"), Limits())
+    first, second, last = ladder.rungs
+    assert first.size_bytes == second.size_bytes
+    assert (second.verdict, second.why) == ("not tried", f"the same tensors as {first.name}")
+    assert verdicts.asked == [*[first.name] * 2, "q8_0", "q8_0"]
+    assert last.verdict == "ships"
+
+
+def test_plans_say_what_decides_their_values(run):
+    model = find_source(str(run.folder)).model
+    two, three, eight = (find_exporter("gguf").plan(model, one).tensors_sha256 for one in ("q2_k", "q3_k_s", "q8_0"))
+    assert two == three != eight
+    assert find_exporter("onnx").plan(model, "int4").tensors_sha256 is None, "the algorithm has a part in them"
 
 
 def test_too_large_is_not_even_written(run, monkeypatch):

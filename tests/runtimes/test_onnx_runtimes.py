@@ -9,7 +9,7 @@ from edgetune_onnx import OnnxExporter
 from tinymodels import tiny_model, tiny_tokenizer
 
 from edgetune.artifact import Artifact
-from edgetune.errors import ArtifactError, DataError
+from edgetune.errors import ArtifactError, DataError, ResourceError
 from edgetune.exporters import TunedModel
 from edgetune.runtimes import onnx_genai
 from edgetune.runtimes.onnx_genai import GenaiRuntime
@@ -123,6 +123,19 @@ def cut_graph(folder):
 
 def drop_graph(folder):
     (folder / "onnx/model.onnx").unlink()
+
+
+def too_little(*_args, **_options):
+    raise RuntimeError("Failed to allocate memory for requested buffer of size 9")
+
+
+@pytest.mark.parametrize(
+    ("kind", "opens"), [(GenaiRuntime, "onnxruntime_genai.Model"), (OnnxRuntime, "onnxruntime.InferenceSession")]
+)
+def test_too_little_memory_is_not_a_damaged_artifact(made, monkeypatch, kind, opens):
+    monkeypatch.setattr(opens, too_little)
+    with pytest.raises(ResourceError, match="not enough memory: Failed to allocate"):
+        kind(made[1], threads=1)
 
 
 def drop_genai(folder):

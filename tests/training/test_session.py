@@ -226,6 +226,35 @@ def test_a_damaged_checkpoint_gives_no_other_adapter(tmp_path, resolved, referen
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize("stop", [5, "after the last step"])
+def test_a_best_checkpoint_that_was_damaged_is_replaced_by_the_next_best(tmp_path, resolved, monkeypatch, capsys, stop):
+    losses = iter([0.1, 0.3, 0.2])
+    monkeypatch.setattr(trainer, "evaluation_loss", lambda *_: next(losses))
+    folder = tmp_path / "run"
+    if stop == 5:
+        stopped(monkeypatch, resolved, folder, stop)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(train_module, "finish", ctrl_c)
+            with pytest.raises(Interrupted):
+                training.train(resolved, folder)
+    (best,) = (folder / "checkpoints" / "checkpoint-2").glob("*.safetensors")
+    content = best.read_bytes()
+    best.write_bytes(content[:-8] + bytes(8))
+    found = training.resume(folder).manifest
+    assert "the best checkpoint, of step 2, is missing or damaged; another is chosen" in capsys.readouterr().err
+    assert (found.state, found.result["best_step"], found.result["best_eval_loss"]) == ("trained", 6, 0.2)
+
+
+def test_a_best_checkpoint_whose_state_alone_was_damaged_still_is_the_best(tmp_path, resolved, monkeypatch):
+    losses = iter([0.1, 0.3, 0.2])
+    monkeypatch.setattr(trainer, "evaluation_loss", lambda *_: next(losses))
+    run = stopped(monkeypatch, resolved, tmp_path / "run", 5)
+    file = run.checkpoints_folder / "checkpoint-2" / "optimizer.pt"
+    file.write_bytes(file.read_bytes()[:-8] + bytes(8))
+    assert training.resume(run.folder).manifest.result["best_step"] == 2
+
+
 def test_counts_go_on_where_the_checkpoint_was(tmp_path, base, reference, monkeypatch):
     resolved = write_recipe(tmp_path / "recipe", base)
     run = stopped(monkeypatch, resolved, tmp_path / "run", 3)

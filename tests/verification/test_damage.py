@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from faults import fit_manifest, rewrite
+from faults import fit_manifest, rewrite, swap_rows
 from faults_onnx import edit_graph
 
 from edgetune.artifact import write_manifest
 from edgetune.cli import main
-from edgetune.errors import ArtifactError, EdgetuneError
+from edgetune.errors import ArtifactError, EdgetuneError, ResourceError
 from edgetune.exporting import Wanted, export, find_source
 from edgetune.runtimes.pairing import on_base
-from edgetune.verification.record import load, warning
+from edgetune.verification import phases, verify
+from edgetune.verification.on_device import verify_portable
+from edgetune.verification.portable import PORTABLE
+from edgetune.verification.record import Depth, load, warning
 from edgetune.verification.subjects import Wanted as Verify
 from edgetune.verification.subjects import verify_path
 from edgetune.verification.text import summary_line, to_text
@@ -88,15 +93,18 @@ def test_an_adapter_with_a_matrix_on_its_side_or_without_alpha(make_run):
     assert "weights" in failed(run, on_base(rewrite(adapter, drop=("adapter.lora.alpha",)), adapter.beneath))
 
 
-def test_a_verification_on_a_wrong_base_says_nothing_about_the_right_one(make_run):
+def test_a_verification_on_a_wrong_base_says_nothing_about_the_right_one(make_run, capsys):
     run, other = make_run(0), make_run(1)
     _, adapter = separate(run)
     strange, _ = separate(other)
     verifier = Verifier(run, quick=True)
-    good = verifier.verify(adapter)
-    assert good.passed
-    assert not verifier.verify(on_base(adapter, strange)).passed
+    assert verifier.verify(adapter, portable=True).passed
+    good = load(adapter)
+    capsys.readouterr()
+    assert not verifier.verify(on_base(adapter, strange), portable=True).passed
     assert load(adapter) == good
+    assert (adapter.path / PORTABLE).is_file()
+    assert "the adapter failed on a base that it was not made for" in capsys.readouterr().err
     assert warning(adapter) is None
     assert warning(replace(adapter, beneath=strange)) == "tiny-adapter-f16 was verified on another base than this one"
 
@@ -136,6 +144,51 @@ def test_lost_rows_are_told_before_anything_is_written(make_run):
     assert main(["export", str(run.folder), "--quant", "f16"]) == EdgetuneError.exit_code
     assert not run.exports_folder.exists()
     assert main(["export", str(run.folder), "--quant", "f16", "--no-verify"]) == 0
+
+
+def raising(error):
+    def fail(*_args, **_options):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [MemoryError("9 bytes"), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_says_nothing_about_the_artifact(make_run, monkeypatch, error):
+    run = make_run()
+    artifact = export(run, "gguf", "f16")
+    verifier = Verifier(run, quick=True)
+    good = verifier.verify(artifact, portable=True)
+    for place in ("check_distributions", "check_metadata"):
+        with monkeypatch.context() as patch:
+            patch.setattr(phases if place == "check_distributions" else verify, place, raising(error))
+            with pytest.raises(ResourceError, match="not enough memory: "):
+                verifier.verify(artifact)
+    assert load(artifact) == good
+    assert (artifact.path / PORTABLE).is_file()
+
+
+def test_what_could_not_be_judged_keeps_what_travels_and_a_failure_is_told_where_that_cannot_be_removed(
+    make_run, monkeypatch, capsys
+):
+    run = make_run()
+    artifact = export(run, "gguf", "f16")
+    verifier = Verifier(run, depth=Depth(rows=8, answers=4))
+    assert verifier.verify(artifact, portable=True).passed
+    with monkeypatch.context() as patch:
+        patch.setattr(verify, "check_metadata", raising(KeyError("odd")))
+        assert "metadata" in failed(run, artifact), "a quick one that fails is stored over a fuller one that passed"
+    assert "stays: the artifact could not be judged" in capsys.readouterr().err
+    assert (artifact.path / PORTABLE).is_file()
+    assert not verify_portable(artifact).passed
+    swapped = rewrite(artifact, edit=swap_rows)
+    with monkeypatch.context() as patch:
+        refused, real = raising(OSError(errno.EACCES, "Permission denied")), Path.unlink
+        patch.setattr(Path, "unlink", lambda path, **ways: (refused if path.name == PORTABLE else real)(path, **ways))
+        assert not verifier.verify(swapped, portable=True).passed
+    told = capsys.readouterr().err
+    assert "warning: the artifact failed, and its reference.json cannot be removed: " in told
+    assert "is left" not in told
 
 
 def test_what_was_not_judged_is_said(make_run):
