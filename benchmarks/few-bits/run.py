@@ -1,4 +1,4 @@
-"""What is left of the task at 8 bits and at 105 and 92 MB, in GGUF and ONNX, on every held-out row of the smart-home run.
+"""What is left of the task at 8 bits, 105 and 92 MB, in GGUF and ONNX, on every held-out row of the smart-home run.
 
 Usage: python benchmarks/few-bits/run.py [RUN]; default: the newest trained runs/smart-home-*.
 
@@ -47,9 +47,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for (goal, least), variants in GOALS.items():
             for way, kind, precision in variants:
-                artifact = matrix._export(run, way, kind, precision, Path(folder))
+                artifact = matrix.export_variant(run, way, kind, precision, Path(folder))
                 judged = {"goal": goal, "least": least, "way": way, "precision": precision}
-                found["artifacts"].append(judged | matrix._verified(verifier, artifact))
+                found["artifacts"].append(judged | matrix.verified(verifier, artifact))
     publishing.write_results(HERE / "results", found, machine["cpu"])
     publishing.put_into_readme(HERE / "README.md", page(found))
 

@@ -49,8 +49,8 @@ def main() -> None:
     found = {"created": publishing.now(), "machine": machine, "artifacts": []}
     with tempfile.TemporaryDirectory() as folder:
         for way, kind, precision in _variants():
-            artifact = _export(run, way, kind, precision, Path(folder))
-            found["artifacts"].append({"way": way, "precision": precision, **_verified(verifier, artifact)})
+            artifact = export_variant(run, way, kind, precision, Path(folder))
+            found["artifacts"].append({"way": way, "precision": precision, **verified(verifier, artifact)})
     publishing.write_results(HERE / "results", found, machine["cpu"])
     for place in (HERE / "README.md", GUIDE):
         publishing.put_into_readme(place, page(found))
@@ -60,7 +60,8 @@ def _variants() -> list[tuple[Way, str, str]]:
     return [(w, kind, name) for w, formats in VARIANTS.items() for kind, names in formats.items() for name in names]
 
 
-def _export(run: Run, way: Way, kind: str, precision: str, folder: Path) -> Artifact:
+def export_variant(run: Run, way: Way, kind: str, precision: str, folder: Path) -> Artifact:
+    """One form of the run's model, below ``folder``."""
     source: Source = find_source(str(run.folder))
     if way == "separate":
         base, adapter = source.parts(Wanted(kind, separate=True, with_base=precision), folder / kind / precision)
@@ -72,7 +73,8 @@ def _export(run: Run, way: Way, kind: str, precision: str, folder: Path) -> Arti
     return part.write()
 
 
-def _verified(verifier: Verifier, artifact: Artifact) -> dict[str, Any]:
+def verified(verifier: Verifier, artifact: Artifact) -> dict[str, Any]:
+    """Format, size of all files and verification, as stored; no paths of the machine."""
     files = [one.manifest for one in (artifact, artifact.beneath) if one and one.manifest]
     stored = verifier.verify(artifact).model_dump(mode="json")
     return {
