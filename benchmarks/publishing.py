@@ -55,8 +55,11 @@ def _commit() -> str | None:
 
 def smart_home_run() -> Path:
     """The run named on the command line, else the newest of the smart-home recipe, which is run if there is none."""
-    if len(sys.argv) > 1:
-        return Path(sys.argv[1])
+    return Path(sys.argv[1]) if len(sys.argv) > 1 else newest_smart_home_run()
+
+
+def newest_smart_home_run() -> Path:
+    """The newest run of the smart-home recipe, which is run if there is none."""
     spec = importlib.util.spec_from_file_location("smart_home", REPOSITORY / "benchmarks" / "smart-home" / "run.py")
     assert spec is not None
     assert spec.loader is not None

@@ -68,10 +68,11 @@ QUICK = Size(depths=(0, 32), prefill=16, decode=4, turns=1, aa_runs=1, prompts=2
 def main() -> None:
     """Measure, store, publish."""
     words = argparse.ArgumentParser(description="Cross-checks of edgetune bench.")
-    words.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="GGUF first, then an ONNX folder")
+    words.add_argument("artifacts", nargs="*", type=Path, metavar="ARTIFACT", help="GGUF first, then an ONNX folder")
     words.add_argument("--quick", action="store_true", help="a little of everything, stored nowhere")
     asked = words.parse_args()
-    artifacts = [open_artifact(path) for path in asked.artifacts]
+    paths = asked.artifacts or [publishing.newest_smart_home_run() / "exports" / "q8_0"]
+    artifacts = [open_artifact(path) for path in paths]
     for artifact in artifacts:
         if artifact.runtime not in TOOLS:
             raise EdgetuneError(f"{artifact.path} is for {artifact.runtime}", hint=f"give one for {' or '.join(TOOLS)}")
