@@ -166,8 +166,13 @@ def test_damaged_checkpoints_alone_are_an_error_and_stay(tmp_path):
         checkpoints.latest(tmp_path)
     assert len(caught.value.problems) == 2
     assert len(list(tmp_path.iterdir())) == 2
-    with pytest.raises(TrainingError, match="missing or damaged"):
-        checkpoints.at_step(tmp_path, 1)
+    assert checkpoints.at_step(tmp_path, 1).step == 1, "the state of a training is no part of its result"
+    (checkpoint(tmp_path, 3) / "adapter_model.safetensors").write_bytes(b"a")
+    checkpoints.seal(tmp_path / "checkpoint-3")
+    (tmp_path / "checkpoint-3" / "adapter_model.safetensors").write_bytes(b"b")
+    for damaged_or_missing in (3, 4):
+        with pytest.raises(TrainingError, match="missing or damaged"):
+            checkpoints.at_step(tmp_path, damaged_or_missing)
 
 
 def test_a_seal_from_before_hashes_were_kept_knows_sizes(tmp_path):
