@@ -10,6 +10,7 @@ from edgetune.devices.device import Device, find_device
 from edgetune.devices.llama_bench import speeds
 from edgetune.devices.report import DeviceReport
 from edgetune.devices.report import Measured as MeasuredRun
+from edgetune.devices.transport import Over
 from edgetune.errors import TargetError
 from edgetune.targets.finding import find_target
 from edgetune.targets.judging import Measured, judge, require_met
@@ -31,14 +32,14 @@ class HeldTo:
     device: Device | None
 
 
-def held_to(target: str | None, slo: Path | None, device: str | None, *, local: bool = False) -> HeldTo:
+def held_to(target: str | None, slo: Path | None, device: str | None, *, over: Over | None = None) -> HeldTo:
     """What a device shall be held to, checked before anything is measured.
 
     Args:
         target: name or file of a target.
         slo: file with a list of objectives.
         device: name or file of the device.
-        local: this host is measured as it is, and no device.
+        over: the way to what is measured, ``local`` for this host as it is; None: this host, constrained.
 
     Raises:
         TargetError: unknown target, invalid file, or a target that is about something else.
@@ -48,22 +49,31 @@ def held_to(target: str | None, slo: Path | None, device: str | None, *, local: 
     name = device or (found.device if found else None)
     known = find_device(name) if name else None
     if found is not None:
-        _require_about(found, known, local=local)
+        _require_about(found, known, over)
     objectives = (*(found.held_to if found else ()), *(read_objectives(slo) if slo else ()))
     words = " and ".join(filter(None, [found.name if found else None, slo.name if slo else None]))
     return HeldTo(words or None, objectives, known)
 
 
-def _require_about(target: Target, device: Device | None, *, local: bool) -> None:
-    if target.kind != "mobile" and not local:
+def _require_about(target: Target, device: Device | None, over: Over | None) -> None:
+    if target.kind != "mobile":
+        if over == "local":
+            return
         raise TargetError(
             f"{target.name} is about the machine that edgetune bench runs on, not about a device",
             hint="give one of kind mobile (edgetune targets list), or --slo FILE",
         )
-    if target.kind == "mobile" and local:
+    projected = f"edgetune device project ARTIFACT{f' --device {target.device}' if target.device else ''}"
+    if target.transport == "none":
+        raise TargetError(f"{target.name} cannot be measured from here, so nothing is held to it", hint=projected)
+    if over == "local":
         raise TargetError(
-            f"{target.name} is a device, and what this machine measures says nothing about it",
-            hint=f"edgetune device project ARTIFACT{f' --device {target.device}' if target.device else ''}",
+            f"{target.name} is a device, and what this machine measures says nothing about it", hint=projected
+        )
+    if over is not None and over != target.transport:
+        raise TargetError(
+            f"{target.name} is measured over {target.transport}, and what answers over {over} is another device",
+            hint=f"--over {target.transport}, or --slo FILE without a target",
         )
     if target.device and device and device.name != target.device:
         raise TargetError(

@@ -101,17 +101,21 @@ def test_verdicts_survive_storage(measured, slo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "device", "local", "message"),
+    ("target", "device", "over", "message"),
     [
-        ("voice-assistant", None, False, "is about the machine that edgetune bench runs on"),
-        ("raspberry-pi-5", None, True, "what this machine measures says nothing about it"),
-        ("raspberry-pi-5", "poco-f5", False, "about the device raspberry-pi-5, not about poco-f5"),
-        ("raspberry-pi-6", None, False, "no target called 'raspberry-pi-6'"),
+        ("voice-assistant", None, "adb", "is about the machine that edgetune bench runs on"),
+        ("raspberry-pi-5", None, "local", "what this machine measures says nothing about it"),
+        ("raspberry-pi-5", "poco-f5", "ssh", "about the device raspberry-pi-5, not about poco-f5"),
+        ("raspberry-pi-6", None, "ssh", "no target called 'raspberry-pi-6'"),
+        ("iphone", None, "adb", "iphone cannot be measured from here"),
+        ("iphone", None, None, "iphone cannot be measured from here"),
+        ("raspberry-pi-5", None, "adb", "is measured over ssh, and what answers over adb is another device"),
+        ("android-flagship", None, "ssh", "is measured over adb"),
     ],
 )
-def test_a_target_about_something_else(target, device, local, message):
+def test_a_target_about_something_else(target, device, over, message):
     with pytest.raises(TargetError, match=message) as caught:
-        held_to(target, None, device, local=local)
+        held_to(target, None, device, over=over)
     assert caught.value.hint
 
 
@@ -132,8 +136,9 @@ def test_the_command_says_and_ends_so(capsys, tiny, runner, slo, line, code, sai
     assert "--seconds" not in err
 
 
-def test_a_wrong_target_is_said_before_anything_is_measured(capsys, phone, tiny, runner):
-    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--target", "cpu"]
+@pytest.mark.parametrize("target", ["cpu", "iphone", "raspberry-pi-5"])
+def test_a_wrong_target_is_said_before_anything_is_measured(capsys, phone, tiny, runner, target):
+    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--target", target]
     assert main([str(word) for word in words]) == 14
     assert phone.calls() == []
     assert "hint:" in capsys.readouterr().err
