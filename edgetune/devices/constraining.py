@@ -1,7 +1,8 @@
 """Running an artifact on this host within the cores and the memory that a device's app would have.
 
 It answers one question honestly: is the memory enough? The speed is this host's: neither the clock nor the memory's
-bandwidth can be taken away by software, and the report says so.
+bandwidth is limited, and the report says so. (Linux can throttle the bandwidth of some servers, with resctrl; it
+needs root and such a processor, and is not done.)
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[MemoryVerdict, str]
 
 
 def _not_limited(device: Device, cores: int, limit: MemoryLimit) -> Iterator[str]:
-    yield f"memory bandwidth: software cannot take it away; the device has {device.bandwidth_gb_s:g} GB/s in theory"
+    yield f"memory bandwidth: this is not done here; the device has {device.bandwidth_gb_s:g} GB/s in theory"
     yield f"clock and kind of the cores: the device has {device.soc}"
     if cores < device.threads:
         yield f"cores: this host gives {cores}, the device would use {device.threads}"
