@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgetune.bench.objective import Objective
+from edgetune.bench.objective import Objective, Verdict
 from edgetune.devices.device import Device, find_device
 from edgetune.devices.llama_bench import speeds
 from edgetune.devices.report import DeviceReport
@@ -25,11 +25,14 @@ class HeldTo:
     Attributes:
         name: of the target, the file, or both; None: nothing is asked.
         device: as named on the command line, else the target's.
+        threads, context: the target's, to measure with unless the command line says otherwise.
     """
 
     name: str | None
     objectives: tuple[Objective, ...]
     device: Device | None
+    threads: int | None = None
+    context: int | None = None
 
 
 def held_to(target: str | None, slo: Path | None, device: str | None, *, over: Over | None = None) -> HeldTo:
@@ -52,7 +55,9 @@ def held_to(target: str | None, slo: Path | None, device: str | None, *, over: O
         _require_about(found, known, over)
     objectives = (*(found.held_to if found else ()), *(read_objectives(slo) if slo else ()))
     words = " and ".join(filter(None, [found.name if found else None, slo.name if slo else None]))
-    return HeldTo(words or None, objectives, known)
+    if found is None:
+        return HeldTo(words or None, objectives, known)
+    return HeldTo(words, objectives, known, found.threads, found.context)
 
 
 def _require_about(target: Target, device: Device | None, over: Over | None) -> None:
@@ -91,7 +96,32 @@ def hold(report: DeviceReport, wanted: HeldTo) -> DeviceReport:
         verdict if verdict.objective.metric in answers else verdict.model_copy(update={"reason": otherwise})
         for verdict in judge(wanted.objectives, answers)
     ]
-    return report.model_copy(update={"target": wanted.name, "verdicts": tuple(verdicts)})
+    full = tuple(_with_its_context(verdict, _tokens(report), wanted.context) for verdict in verdicts)
+    return report.model_copy(update={"target": wanted.name, "verdicts": full})
+
+
+def _with_its_context(verdict: Verdict, tokens: int, asked: int | None) -> Verdict:
+    """No memory budget is met with a shorter context than asked for; one that is missed then is missed all the more."""
+    if asked is None or tokens >= asked or verdict.objective.metric != "peak_rss" or verdict.outcome != "met":
+        return verdict
+    reason = f"measured with {tokens} tokens of context, the target asks for {asked}"
+    return Verdict(
+        objective=verdict.objective, outcome="not judged", value=None, samples=verdict.samples, reason=reason
+    )
+
+
+def _tokens(report: DeviceReport) -> int:
+    """Tokens of context that the memory was measured with. llama.cpp makes its whole cache when it opens a model."""
+    if report.measured:
+        return _longest(report.measured)
+    found = report.constrained
+    assert found, "projections are held to nothing"
+    done = sum(test.prompt_tokens + test.new_tokens for test in found.tests)
+    return max(done, found.context or 0) if report.subject.file.endswith(".gguf") else done
+
+
+def _longest(found: MeasuredRun) -> int:
+    return max((test.prompt_tokens + test.new_tokens + test.depth for test in found.tests), default=0)
 
 
 def require_kept(report: DeviceReport) -> None:
@@ -131,7 +161,6 @@ def _of_the_runner(found: MeasuredRun) -> dict[str, Measured]:
         for name in (f"{test.name}@depth={test.depth}", test.name, f"{test.name}_tps"):
             answers.setdefault(name, one)
     if found.watch.peak_rss is not None:
-        longest = max((test.prompt_tokens + test.new_tokens + test.depth for test in found.tests), default=0)
-        how = f"llama-bench with {longest} tokens of context at most"
+        how = f"llama-bench with {_longest(found)} tokens of context at most"
         answers["peak_rss"] = Measured("MB", how, values=[found.watch.peak_rss / 1e6], samples=1)
     return answers

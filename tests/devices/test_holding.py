@@ -66,12 +66,19 @@ def test_a_tail_needs_its_samples(measured, slo):
     assert found["decode"].reason == "3 samples; p95 needs 59"
 
 
-def constrained(tiny, peak):
+def constrained(tiny, peak, context=2048):
     plain = project_all(tiny, [find_device("raspberry-pi-5")], [0])
     limits = Limits(cores=(0,), memory_bytes=10**8, memory_by="rlimit", not_limited=())
     verdict = "fits" if peak else "out of memory"
     found = Constrained(
-        limits=limits, verdict=verdict, reason="", tests=(), peak_rss=peak, anonymous=None, read_bytes=None
+        limits=limits,
+        verdict=verdict,
+        reason="",
+        context=context,
+        tests=(),
+        peak_rss=peak,
+        anonymous=None,
+        read_bytes=None,
     )
     return plain.model_copy(update={"how": "constrained host", "projected": (), "constrained": found})
 
@@ -88,6 +95,44 @@ def test_this_host_s_speed_is_no_device_s(tiny):
     assert "its speed is this host's" in found["decode"].reason
     found = verdicts(constrained(tiny, None), wanted)
     assert (found["peak_rss"].outcome, found["peak_rss"].reason) == ("not judged", "no figure: out of memory")
+
+
+def test_no_budget_is_met_with_a_shorter_context_than_asked_for(tiny, measured):
+    wanted = held_to("raspberry-pi-5", None, None)
+    assert (wanted.threads, wanted.context) == (2, 2048)
+    for report, tokens in ((measured, 128), (constrained(tiny, 10**8, 512), 512), (constrained(tiny, 10**8, None), 0)):
+        found = verdicts(report, wanted)["peak_rss"]
+        assert (found.outcome, found.value) == ("not judged", None)
+        assert found.reason == f"measured with {tokens} tokens of context, the target asks for 2048"
+    assert verdicts(constrained(tiny, 10**11, 512), wanted)["peak_rss"].outcome == "missed"
+    deep = measured.measured.tests[1].model_copy(update={"depth": 2048})
+    filled = measured.model_copy(update={"measured": measured.measured.model_copy(update={"tests": (deep,)})})
+    assert verdicts(filled, wanted)["peak_rss"].outcome == "met"
+
+
+def test_onnx_fills_a_cache_only_with_what_was_asked(tiny):
+    report = constrained(tiny, 10**8)
+    other = report.model_copy(update={"subject": report.subject.model_copy(update={"file": "model.onnx"})})
+    assert verdicts(other, held_to("raspberry-pi-5", None, None))["peak_rss"].outcome == "not judged"
+
+
+def test_a_target_s_threads_are_the_runner_s(phone, tiny, runner, tmp_path):
+    target = tmp_path / "mine.yaml"
+    target.write_text("{name: mine, description: x, kind: mobile, transport: adb, threads: 3}")
+    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--target", target]
+    assert main([str(word) for word in words]) == 0
+    assert " -t 3 " in (tmp_path / "runner.log").read_text()
+    assert main([str(word) for word in [*words, "--threads", "2"]]) == 0
+    assert " -t 2 " in (tmp_path / "runner.log").read_text()
+
+
+def test_a_target_s_threads_and_context_are_the_constrained_run_s(tiny, tmp_path):
+    target = tmp_path / "mine.yaml"
+    target.write_text("{name: mine, description: x, kind: mobile, transport: adb, threads: 1, context: 256}")
+    words = ["device", "constrain", tiny.path, "--device", "poco-f5", "--memory", "1000", "--target", target]
+    assert main([str(word) for word in [*words, "--output", tmp_path / "r.json"]]) == 0
+    found = DeviceReport.read(tmp_path / "r.json").constrained
+    assert (found.context, len(found.limits.cores)) == (256, 1)
 
 
 def test_nothing_asked_nothing_changed(measured):
