@@ -53,6 +53,11 @@ def held_to(target: str | None, slo: Path | None, device: str | None, *, over: O
     known = find_device(name) if name else None
     if found is not None:
         _require_about(found, known, over)
+    if known is not None and known.system == "ios" and over is not None:
+        raise TargetError(
+            f"{known.name} cannot be measured from here: what answers over {over} is another device",
+            hint=f"edgetune device project ARTIFACT --device {known.name}",
+        )
     objectives = (*(found.held_to if found else ()), *(read_objectives(slo) if slo else ()))
     words = " and ".join(filter(None, [found.name if found else None, slo.name if slo else None]))
     if found is None:

@@ -153,6 +153,7 @@ def test_verdicts_survive_storage(measured, slo, tmp_path):
         ("raspberry-pi-5", "poco-f5", "ssh", "about the device raspberry-pi-5, not about poco-f5"),
         ("raspberry-pi-6", None, "ssh", "no target called 'raspberry-pi-6'"),
         ("iphone", None, "adb", "iphone cannot be measured from here"),
+        (None, "iphone-17-pro", "adb", "iphone-17-pro cannot be measured from here"),
         ("iphone", None, None, "iphone cannot be measured from here"),
         ("raspberry-pi-5", None, "adb", "is measured over ssh, and what answers over adb is another device"),
         ("android-flagship", None, "ssh", "is measured over adb"),
@@ -179,6 +180,16 @@ def test_the_command_says_and_ends_so(capsys, tiny, runner, slo, line, code, sai
     assert "held to slo.yaml" in out
     assert said in out
     assert "--seconds" not in err
+
+
+def test_what_is_hinted_at_for_an_iphone_works(capsys, tiny):
+    with pytest.raises(TargetError) as caught:
+        held_to("iphone", None, None, over="adb")
+    assert caught.value.hint == "edgetune device project ARTIFACT --device iphone-17-pro"
+    assert main(["device", "project", str(tiny.path), "--device", "iphone-17-pro"]) == 0
+    out = capsys.readouterr().out
+    assert "kind: projected" in out
+    assert "one published measurement of this class: the interval is assumed" in out
 
 
 @pytest.mark.parametrize("target", ["cpu", "iphone", "raspberry-pi-5"])
