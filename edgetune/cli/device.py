@@ -119,7 +119,7 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
 
     load = Load(how["prompt"], how["new_tokens"], how["depth"] or (0,), how["repetitions"])
     wanted = held_to(how["target"], how["slo"], how["name"], over=how["over"])
-    plan = Plan(how["runner"], load, how["threads"] or wanted.threads, how["timeout"])
+    plan = Plan(how["runner"], load, how["threads"] or wanted.threads, how["timeout"], how["target"] is not None)
     chosen = require_artifact(subject, artifact)
     transport = open_transport(how["over"], how["serial"], how["host"], how["ssh_config"])
     _show(hold(measure(chosen, transport, plan, wanted.device), wanted), chosen, output, as_json)

@@ -47,6 +47,8 @@ class Device(BaseModel):
     """Indices of the fast cores, as ``taskset`` counts them; empty: found on the device by their highest frequency."""
     threads: Annotated[int, Field(ge=1)]
     """For decoding: those of published measurements, else as many as big cores."""
+    reports: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """What it says of its SoC (``ro.soc.model``) or model: one of these is in it; empty: not known, so not checked."""
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

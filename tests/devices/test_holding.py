@@ -7,6 +7,7 @@ import pytest
 from edgetune.cli import main
 from edgetune.devices.device import find_device
 from edgetune.devices.holding import held_to, hold
+from edgetune.devices.identity import doubts
 from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.projecting import project_all
 from edgetune.devices.report import Constrained, DeviceReport, Limits
@@ -114,6 +115,30 @@ def test_onnx_fills_a_cache_only_with_what_was_asked(tiny):
     report = constrained(tiny, 10**8)
     other = report.model_copy(update={"subject": report.subject.model_copy(update={"file": "model.onnx"})})
     assert verdicts(other, held_to("raspberry-pi-5", None, None))["peak_rss"].outcome == "not judged"
+
+
+def test_a_phone_is_not_another_phone(capsys, phone, tiny, runner):
+    """What answers is a Galaxy S22."""
+    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--device", "poco-f5"]
+    assert main([str(word) for word in [*words, "--target", "android-mid-range"]]) == 14
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "what answers is not poco-f5: it says 'SM-S901B, SM8450', without SM7475" in " ".join(err.split())
+    assert not any("push" in call for call in phone.calls())
+    assert main([str(word) for word in words]) == 0
+    assert "warning: it is not poco-f5: it says 'SM-S901B, SM8450'" in capsys.readouterr().out
+    assert main([str(word) for word in [*words[:-1], "galaxy-s22"]]) == 0
+    assert "galaxy-s22" not in capsys.readouterr().out, "nothing to warn about"
+
+
+def test_what_cannot_be_checked_is_said(measured):
+    state = measured.measured.before.model_copy(update={"soc": None, "model": "Raspberry Pi 400 Rev 1.0"})
+    assert doubts(None, state, held=True) == ()
+    assert doubts(find_device("raspberry-pi-4"), state, held=True) == ()
+    (said,) = doubts(find_device("orion-o6"), state, held=True)
+    assert said == "whether it is orion-o6 was not checked: what such a device says of itself is not known"
+    (said,) = doubts(find_device("raspberry-pi-4"), state.model_copy(update={"model": None}), held=True)
+    assert "it says neither its model nor its SoC" in said
 
 
 def test_a_target_s_threads_are_the_runner_s(phone, tiny, runner, tmp_path):
