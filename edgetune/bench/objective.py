@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 #: ``share`` is of metrics that are a share themselves, such as deadline_miss.
 Statistic = Literal["median", "p50", "p90", "p95", "p99", "max", "share"]
@@ -20,9 +20,9 @@ class Objective(BaseModel):
     """Name of a figure, such as ttft, itl, first_clause, frame, decode or peak_rss: docs/reference/metrics.md."""
     statistic: Statistic = "median"
     """Of the metric's samples. p90, p95 and p99 need 29, 59 and 299 of them."""
-    at_most: float | None = None
+    at_most: float | None = Field(default=None, ge=0)
     """The statistic may not be larger."""
-    at_least: float | None = None
+    at_least: float | None = Field(default=None, ge=0)
     """The statistic may not be smaller."""
     unit: str | None = None
     """Of the limit: ms, s, MB, GB, tokens/s, requests/s, frames/s or share; default: the metric's own."""

@@ -94,7 +94,7 @@ def list_devices(*, as_json: bool) -> None:
     metavar="NAME|FILE",
     help="Which it is: its big cores and threads. Default: the target's, else detected.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Default: the device's, else its big cores.")
+@click.option("--threads", type=click.IntRange(1), help="Default: the target's, else the device's, else its big cores.")
 @click.option("--prompt", type=click.IntRange(1), default=128, show_default=True, help="Tokens of the prefill test.")
 @click.option("--new-tokens", type=click.IntRange(1), default=64, show_default=True, help="Tokens of the decode test.")
 @click.option(
@@ -118,8 +118,8 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
     from edgetune.runtimes.choosing import require_artifact
 
     load = Load(how["prompt"], how["new_tokens"], how["depth"] or (0,), how["repetitions"])
-    plan = Plan(how["runner"], load, how["threads"], how["timeout"])
-    wanted = held_to(how["target"], how["slo"], how["name"], local=how["over"] == "local")
+    wanted = held_to(how["target"], how["slo"], how["name"], over=how["over"])
+    plan = Plan(how["runner"], load, how["threads"] or wanted.threads, how["timeout"], how["target"] is not None)
     chosen = require_artifact(subject, artifact)
     transport = open_transport(how["over"], how["serial"], how["host"], how["ssh_config"])
     _show(hold(measure(chosen, transport, plan, wanted.device), wanted), chosen, output, as_json)
@@ -129,7 +129,7 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
 @_subject
 @click.option("--device", "name", required=True, metavar="NAME|FILE", help="Whose cores and memory.")
 @click.option("--memory", "memory_mb", type=click.FloatRange(1), help="MB. Default: what an app may use there.")
-@click.option("--context", type=click.IntRange(1), help="Tokens. Default: the runtime's.")
+@click.option("--context", type=click.IntRange(1), help="Tokens. Default: the target's, else the runtime's.")
 @click.option("--timeout", type=click.FloatRange(1), default=600.0, show_default=True, help="Most seconds to run.")
 @_objectives
 @_output
@@ -145,8 +145,8 @@ def constrain(subject: Path, *, artifact: str | None, as_json: bool, output: Pat
     from edgetune.runtimes.choosing import require_artifact
 
     memory = int(how["memory_mb"] * 1e6) if how["memory_mb"] else None
-    within = Within(memory, how["context"], timeout=how["timeout"])
     wanted = held_to(how["target"], how["slo"], how["name"])
+    within = Within(memory, how["context"] or wanted.context, wanted.threads, timeout=how["timeout"])
     chosen = require_artifact(subject, artifact)
     _show(hold(constrain(chosen, find_device(how["name"]), within), wanted), chosen, output, as_json)
 

@@ -17,7 +17,9 @@ _CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 @click.option("--artifact", metavar="NAME", help="With a run: which export. Default: the largest.")
 @click.option("--context", type=click.IntRange(1), default=4096, show_default=True, help="Tokens: prompt and answer.")
 @click.option("--device", "names", multiple=True, metavar="NAME|FILE", help="Repeat it for several. Default: all.")
-@click.option("--memory", "memory_mb", type=click.FloatRange(0, min_open=True), help="A budget in MB, not a device's.")
+@click.option(
+    "--memory", "memory_mb", type=click.FloatRange(0, min_open=True), help="A budget in MB, in place of --device."
+)
 @click.option("--kv-cache", type=click.Choice(_CACHE_TYPES), help="Type of the cache. Default: the runtime's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def fit(
@@ -36,10 +38,10 @@ def fit(
     printed with its reason. The exit code is 0 whether it fits or not.
     """
     from edgetune.devices.footprint import read_footprint
-    from edgetune.devices.opening import chosen_devices, fit_all
+    from edgetune.devices.opening import fit_all
     from edgetune.devices.text import fits_json, fits_text
     from edgetune.runtimes.choosing import require_artifact
 
     model = read_footprint(require_artifact(subject, artifact))
-    fits = fit_all(model, chosen_devices(names), context, kv_cache, memory_mb)
+    fits = fit_all(model, names, context, kv_cache, memory_mb)
     console.data(fits_json(model, fits) if as_json else fits_text(model, fits, kv_cache or model.cache_type))

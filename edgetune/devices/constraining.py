@@ -1,7 +1,8 @@
 """Running an artifact on this host within the cores and the memory that a device's app would have.
 
 It answers one question honestly: is the memory enough? The speed is this host's: neither the clock nor the memory's
-bandwidth can be taken away by software, and the report says so.
+bandwidth is limited, and the report says so. (Linux can throttle the bandwidth of some servers, with resctrl; it
+needs root and such a processor, and is not done.)
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ class Within:
     Attributes:
         memory: bytes; default: what an app may use on the device.
         context: tokens; default: the runtime's.
+        threads: as many cores are given; default: the device's.
         load: what is timed, at depth 0.
         timeout: most seconds.
     """
 
     memory: int | None = None
     context: int | None = None
+    threads: int | None = None
     load: Load = field(default_factory=lambda: Load(128, 32, (0,), 3))
     timeout: float = 600.0
 
@@ -76,7 +79,8 @@ def constrain(artifact: Artifact, device: Device, within: Within) -> DeviceRepor
     about, weights = subject_of(opened, read_footprint(opened)), artifact_subject(opened).weights
     size = within.memory or app_memory(device).bytes
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    cores = usable[: device.threads]
+    wanted = within.threads or device.threads
+    cores = usable[:wanted]
     job = {
         "artifact": str(artifact.path),
         "threads": len(cores),
@@ -104,10 +108,11 @@ def constrain(artifact: Artifact, device: Device, within: Within) -> DeviceRepor
                 cores=tuple(cores),
                 memory_bytes=size,
                 memory_by=limit.by,
-                not_limited=tuple(_not_limited(device, len(cores), limit)),
+                not_limited=tuple(_not_limited(device, wanted, len(cores), limit)),
             ),
             verdict=verdict,
             reason=reason,
+            context=within.context,
             tests=tests,
             peak_rss=found.answer.get("peak_rss"),
             anonymous=found.answer.get("anonymous"),
@@ -166,10 +171,10 @@ def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[MemoryVerdict, str]
     return "fits", f"ran within {megabytes} ({limit.by}), this package's own Python process included"
 
 
-def _not_limited(device: Device, cores: int, limit: MemoryLimit) -> Iterator[str]:
-    yield f"memory bandwidth: software cannot take it away; the device has {device.bandwidth_gb_s:g} GB/s in theory"
+def _not_limited(device: Device, wanted: int, cores: int, limit: MemoryLimit) -> Iterator[str]:
+    yield f"memory bandwidth: this is not done here; the device has {device.bandwidth_gb_s:g} GB/s in theory"
     yield f"clock and kind of the cores: the device has {device.soc}"
-    if cores < device.threads:
-        yield f"cores: this host gives {cores}, the device would use {device.threads}"
+    if cores < wanted:
+        yield f"cores: this host gives {cores}, the device would use {wanted}"
     if limit.by == "rlimit":
         yield "memory of mapped files: a resource limit counts what the process allocates, not the pages of its files"

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgetune.errors import EdgetuneError
+from edgetune.yamlfile import read_yaml
 
 SHIPPED = "devices.yaml"
 DeviceClass = Literal[
@@ -46,6 +47,8 @@ class Device(BaseModel):
     """Indices of the fast cores, as ``taskset`` counts them; empty: found on the device by their highest frequency."""
     threads: Annotated[int, Field(ge=1)]
     """For decoding: those of published measurements, else as many as big cores."""
+    reports: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """What it says of its SoC (``ro.soc.model``) or model: one of these is in it; empty: not known, so not checked."""
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -93,13 +96,15 @@ def find_device(name: str) -> Device:
 
 
 def _read(path: Path) -> Device:
+    values = read_yaml(path, "device", EdgetuneError, hint="edgetune device list")
+    shown = "edgetune device list --json shows the fields"
+    if not isinstance(values, dict):
+        raise EdgetuneError(f"{path} does not describe a device: it holds no keys such as name and soc", hint=shown)
     try:
-        return Device.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise EdgetuneError(f"cannot read {path}: {error.strerror}", hint="edgetune device list") from error
-    except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
-        found = error.errors() if isinstance(error, ValidationError) else ()
-        problems = [f"{'.'.join(map(str, one['loc'])) or 'device'}: {one['msg']}" for one in found] or [str(error)]
-        raise EdgetuneError(
-            f"{path} does not describe a device", hint="edgetune device list --json shows the fields", problems=problems
-        ) from error
+        return Device.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, one['loc'])) or 'device'}: {one['msg'].removeprefix('Value error, ')}"
+            for one in error.errors()
+        ]
+        raise EdgetuneError(f"{path} does not describe a device", hint=shown, problems=problems) from error

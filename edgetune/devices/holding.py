@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgetune.bench.objective import Objective
+from edgetune.bench.objective import Objective, Verdict
 from edgetune.devices.device import Device, find_device
 from edgetune.devices.llama_bench import speeds
 from edgetune.devices.report import DeviceReport
 from edgetune.devices.report import Measured as MeasuredRun
+from edgetune.devices.transport import Over
 from edgetune.errors import TargetError
 from edgetune.targets.finding import find_target
 from edgetune.targets.judging import Measured, judge, require_met
@@ -24,21 +25,24 @@ class HeldTo:
     Attributes:
         name: of the target, the file, or both; None: nothing is asked.
         device: as named on the command line, else the target's.
+        threads, context: the target's, to measure with unless the command line says otherwise.
     """
 
     name: str | None
     objectives: tuple[Objective, ...]
     device: Device | None
+    threads: int | None = None
+    context: int | None = None
 
 
-def held_to(target: str | None, slo: Path | None, device: str | None, *, local: bool = False) -> HeldTo:
+def held_to(target: str | None, slo: Path | None, device: str | None, *, over: Over | None = None) -> HeldTo:
     """What a device shall be held to, checked before anything is measured.
 
     Args:
         target: name or file of a target.
         slo: file with a list of objectives.
         device: name or file of the device.
-        local: this host is measured as it is, and no device.
+        over: the way to what is measured, ``local`` for this host as it is; None: this host, constrained.
 
     Raises:
         TargetError: unknown target, invalid file, or a target that is about something else.
@@ -48,22 +52,38 @@ def held_to(target: str | None, slo: Path | None, device: str | None, *, local: 
     name = device or (found.device if found else None)
     known = find_device(name) if name else None
     if found is not None:
-        _require_about(found, known, local=local)
+        _require_about(found, known, over)
+    if known is not None and known.system == "ios" and over is not None:
+        raise TargetError(
+            f"{known.name} cannot be measured from here: what answers over {over} is another device",
+            hint=f"edgetune device project ARTIFACT --device {known.name}",
+        )
     objectives = (*(found.held_to if found else ()), *(read_objectives(slo) if slo else ()))
     words = " and ".join(filter(None, [found.name if found else None, slo.name if slo else None]))
-    return HeldTo(words or None, objectives, known)
+    if found is None:
+        return HeldTo(words or None, objectives, known)
+    return HeldTo(words, objectives, known, found.threads, found.context)
 
 
-def _require_about(target: Target, device: Device | None, *, local: bool) -> None:
-    if target.kind != "mobile" and not local:
+def _require_about(target: Target, device: Device | None, over: Over | None) -> None:
+    if target.kind != "mobile":
+        if over == "local":
+            return
         raise TargetError(
             f"{target.name} is about the machine that edgetune bench runs on, not about a device",
             hint="give one of kind mobile (edgetune targets list), or --slo FILE",
         )
-    if target.kind == "mobile" and local:
+    projected = f"edgetune device project ARTIFACT{f' --device {target.device}' if target.device else ''}"
+    if target.transport == "none":
+        raise TargetError(f"{target.name} cannot be measured from here, so nothing is held to it", hint=projected)
+    if over == "local":
         raise TargetError(
-            f"{target.name} is a device, and what this machine measures says nothing about it",
-            hint=f"edgetune device project ARTIFACT{f' --device {target.device}' if target.device else ''}",
+            f"{target.name} is a device, and what this machine measures says nothing about it", hint=projected
+        )
+    if over is not None and over != target.transport:
+        raise TargetError(
+            f"{target.name} is measured over {target.transport}, and what answers over {over} is another device",
+            hint=f"--over {target.transport}, or --slo FILE without a target",
         )
     if target.device and device and device.name != target.device:
         raise TargetError(
@@ -81,7 +101,32 @@ def hold(report: DeviceReport, wanted: HeldTo) -> DeviceReport:
         verdict if verdict.objective.metric in answers else verdict.model_copy(update={"reason": otherwise})
         for verdict in judge(wanted.objectives, answers)
     ]
-    return report.model_copy(update={"target": wanted.name, "verdicts": tuple(verdicts)})
+    full = tuple(_with_its_context(verdict, _tokens(report), wanted.context) for verdict in verdicts)
+    return report.model_copy(update={"target": wanted.name, "verdicts": full})
+
+
+def _with_its_context(verdict: Verdict, tokens: int, asked: int | None) -> Verdict:
+    """No memory budget is met with a shorter context than asked for; one that is missed then is missed all the more."""
+    if asked is None or tokens >= asked or verdict.objective.metric != "peak_rss" or verdict.outcome != "met":
+        return verdict
+    reason = f"measured with {tokens} tokens of context, the target asks for {asked}"
+    return Verdict(
+        objective=verdict.objective, outcome="not judged", value=None, samples=verdict.samples, reason=reason
+    )
+
+
+def _tokens(report: DeviceReport) -> int:
+    """Tokens of context that the memory was measured with. llama.cpp makes its whole cache when it opens a model."""
+    if report.measured:
+        return _longest(report.measured)
+    found = report.constrained
+    assert found, "projections are held to nothing"
+    done = sum(test.prompt_tokens + test.new_tokens for test in found.tests)
+    return max(done, found.context or 0) if report.subject.file.endswith(".gguf") else done
+
+
+def _longest(found: MeasuredRun) -> int:
+    return max((test.prompt_tokens + test.new_tokens + test.depth for test in found.tests), default=0)
 
 
 def require_kept(report: DeviceReport) -> None:
@@ -121,7 +166,6 @@ def _of_the_runner(found: MeasuredRun) -> dict[str, Measured]:
         for name in (f"{test.name}@depth={test.depth}", test.name, f"{test.name}_tps"):
             answers.setdefault(name, one)
     if found.watch.peak_rss is not None:
-        longest = max((test.prompt_tokens + test.new_tokens + test.depth for test in found.tests), default=0)
-        how = f"llama-bench with {longest} tokens of context at most"
+        how = f"llama-bench with {_longest(found)} tokens of context at most"
         answers["peak_rss"] = Measured("MB", how, values=[found.watch.peak_rss / 1e6], samples=1)
     return answers

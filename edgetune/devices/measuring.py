@@ -12,6 +12,7 @@ from edgetune.bench.statistics import NOISY, median
 from edgetune.devices import llama_bench
 from edgetune.devices.device import Device
 from edgetune.devices.footprint import Footprint, read_footprint
+from edgetune.devices.identity import doubts
 from edgetune.devices.llama_bench import Load
 from edgetune.devices.probing import big_cores, probe
 from edgetune.devices.report import DeviceReport, DeviceState, Measured, Subject, Timing
@@ -34,12 +35,14 @@ class Plan:
         load: what is timed.
         threads: default: the device's, else as many as big cores.
         timeout: most seconds for the runner.
+        held: to a target: what answers must be the device, as far as that can be checked.
     """
 
     runner: Path
     load: Load = field(default_factory=Load)
     threads: int | None = None
     timeout: float = 900.0
+    held: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -52,6 +55,7 @@ def measure(artifact: Artifact, transport: Transport, plan: Plan, device: Device
 
     Raises:
         ArtifactError: not one whole GGUF model.
+        TargetError: what answers is another device than the one held to a target.
         DeviceError: the device failed, was unplugged, or the runner did not run; the device is left as it was.
     """
     _require_gguf(artifact)
@@ -59,6 +63,7 @@ def measure(artifact: Artifact, transport: Transport, plan: Plan, device: Device
         raise DeviceError(f"no runner at {plan.runner}", hint="give the path of a llama-bench with --runner")
     about = subject_of(artifact, read_footprint(artifact))
     before = probe(transport)
+    unsure = doubts(device, before, held=plan.held)
     threads, mask = _cores(before, plan, device)
     files = [*plan.files, artifact.main_file]
     require_space(transport, files)
@@ -92,7 +97,7 @@ def measure(artifact: Artifact, transport: Transport, plan: Plan, device: Device
         devices=(device,) if device else (),
         measured=found,
         figures=tuple(llama_bench.figures(tests)),
-        warnings=tuple(_warnings(found)),
+        warnings=(*unsure, *_warnings(found)),
     )
 
 

@@ -9,7 +9,7 @@ from edgetune.devices.device import Device, find_device, shipped_devices
 from edgetune.devices.footprint import Footprint
 from edgetune.devices.memory_fit import Fit, fit, fit_within
 from edgetune.devices.transport import LocalTransport, Over, Transport
-from edgetune.errors import DeviceError
+from edgetune.errors import DeviceError, EdgetuneError
 
 
 def open_transport(over: Over, serial: str | None, host: str | None, config: Path | None) -> Transport:
@@ -47,9 +47,18 @@ def chosen_devices(names: Sequence[str]) -> tuple[Device, ...]:
 
 
 def fit_all(
-    model: Footprint, devices: Sequence[Device], context: int, cache_type: str | None, memory_mb: float | None
+    model: Footprint, names: Sequence[str], context: int, cache_type: str | None, memory_mb: float | None
 ) -> list[Fit]:
-    """Does it fit: within a budget where one is given, else on each device."""
-    if memory_mb is not None:
-        return [fit_within(model, "given", int(memory_mb * 1e6), "given with --memory", context, cache_type)]
-    return [fit(model, device, context, cache_type) for device in devices]
+    """Does it fit: within a budget where one is given, else on each device named, else on all that ship.
+
+    Raises:
+        EdgetuneError: there is no such device, or a device and a budget are given.
+    """
+    if memory_mb is None:
+        return [fit(model, device, context, cache_type) for device in chosen_devices(names)]
+    if names:
+        raise EdgetuneError(
+            "--memory is a budget in place of a device's, so it does not go with --device",
+            hint="edgetune fit ARTIFACT --memory MB, or edgetune fit ARTIFACT --device NAME",
+        )
+    return [fit_within(model, "given", int(memory_mb * 1e6), "given with --memory", context, cache_type)]

@@ -134,6 +134,8 @@ class Constrained(_Part):
     limits: Limits
     verdict: MemoryVerdict
     reason: str
+    context: int | None = None
+    """Tokens that it was opened for; None: the runtime's own choice."""
     tests: tuple[Timing, ...]
     peak_rss: int | None
     anonymous: int | None

@@ -9,7 +9,7 @@ from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import choose_subjects
 from edgetune.errors import TargetError
-from edgetune.realtime.measuring import hold
+from edgetune.realtime.measuring import hold, needed_seconds
 from edgetune.realtime.wanted import Wanted
 from edgetune.targets.judging import require_met
 
@@ -38,4 +38,8 @@ def bench_held(words: Words, wanted: Wanted, seconds: float) -> list[BenchReport
 def require_all_met(reports: Sequence[BenchReport]) -> None:
     """End with exit code 9 or 15 at the first report with an objective that is not met; see :func:`require_met`."""
     for report in reports:
-        require_met(report.verdicts, report.subject.name)
+        seconds = needed_seconds(report.realtime) if report.realtime is not None else None
+        if seconds is None:
+            require_met(report.verdicts, report.subject.name)
+        else:
+            require_met(report.verdicts, report.subject.name, otherwise=f"about --seconds {seconds} would be enough")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgetune.bench.schema import BenchReport
 from edgetune.bench.subjects import Measured
 from edgetune.realtime.clause import CLAUSE_DEFINITION
 from edgetune.realtime.figures import DEFINITIONS, figure_of, measured_of_section
+from edgetune.realtime.plan import FIRST_SHARE
 from edgetune.realtime.wanted import Wanted
 from edgetune.targets.judging import judge, measured_in
 
@@ -132,6 +134,24 @@ def warnings(section: RealtimeSection) -> tuple[str, ...]:
     if empty:
         notes.append(f"{empty} of {len(section.judged.requests)} answers were empty and are in no latency figure")
     return tuple(notes)
+
+
+def needed_seconds(section: RealtimeSection) -> int | None:
+    """Seconds with which what is judged would not have been cut off, a fifth to spare, by how long answers took.
+
+    None: it was not cut off, or nothing was answered.
+    """
+    judged = section.judged
+    if judged.stopped is None or not judged.requests:
+        return None
+    first = section.loops[0].planned * _pace(section.loops[0])
+    needed = first / FIRST_SHARE if judged.rate is None else first + judged.planned * _pace(judged)
+    return math.ceil(1.2 * needed / 10) * 10
+
+
+def _pace(loop: RealtimeLoop) -> float:
+    """Seconds from one answer's end to the next one's."""
+    return max((one.scheduled_s + one.finished_s for one in loop.requests), default=0.0) / max(1, len(loop.requests))
 
 
 def _run(job: dict[str, Any], name: str) -> tuple[Sequence[RealtimeLoop], RateSearch | None]:

@@ -15,6 +15,14 @@ from edgetune.yamlfile import read_yaml
 
 Read = TypeVar("Read")
 
+_OBJECTIVE = "{metric: ttft, statistic: p95, at_most: 300, unit: ms}"
+#: What pydantic calls a value of another kind → what it should have been, as people write YAML.
+_KINDS = {
+    "tuple_type": f"must be a list, such as: - {_OBJECTIVE}",
+    "model_type": f"must be one with keys, such as: {_OBJECTIVE}",
+    "dict_type": "must have keys, such as: {ttft: where its number comes from}",
+}
+
 
 def read_target(path: Path) -> Target:
     """A target from its file.
@@ -23,6 +31,11 @@ def read_target(path: Path) -> Target:
         TargetError: it cannot be read, or is no target; each problem is listed.
     """
     values = read_yaml(path, "target", TargetError, hint="edgetune targets list")
+    if not isinstance(values, dict):
+        raise TargetError(
+            f"{path} holds {_kind(values)}, not a target: keys such as name, description and kind",
+            hint="edgetune targets show voice-assistant --json shows one; a list of objectives goes with --slo",
+        )
     target = _validated(TypeAdapter(Target), values, path, "target", Target)
     if target.name != path.stem:
         raise TargetError(
@@ -38,11 +51,11 @@ def read_objectives(path: Path) -> tuple[Objective, ...]:
         TargetError: it cannot be read, or is no such list.
     """
     values = read_yaml(path, "list of objectives", TargetError, hint="give a YAML file with a list of objectives")
-    objectives = _validated(TypeAdapter(tuple[Objective, ...]), values, path, "list of objectives", Objective)
+    if values is not None and not isinstance(values, list):
+        raise TargetError(f"{path} holds {_kind(values)}, not a list of objectives", hint=f"one is: - {_OBJECTIVE}")
+    objectives = _validated(TypeAdapter(tuple[Objective, ...]), values or [], path, "list of objectives", Objective)
     if not objectives:
-        raise TargetError(
-            f"{path} holds no objective", hint="one is: - {metric: ttft, statistic: p95, at_most: 300, unit: ms}"
-        )
+        raise TargetError(f"{path} holds no objective", hint=f"one is: - {_OBJECTIVE}")
     return objectives
 
 
@@ -59,6 +72,13 @@ def _validated(adapter: TypeAdapter[Read], values: Any, path: Path, what: str, m
         ) from error
 
 
+def _kind(values: Any) -> str:
+    """What a file holds, in words."""
+    if values is None:
+        return "nothing"
+    return "keys" if isinstance(values, dict) else "a list" if isinstance(values, list) else f"only {values!r}"
+
+
 def _explain(finding: Any, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in finding["loc"])
     if finding["type"] == "extra_forbidden":
@@ -67,6 +87,8 @@ def _explain(finding: Any, model: type[BaseModel]) -> str:
         return f"{key}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
     if finding["type"] == "missing":
         return f"{key}: required, but missing"
+    if finding["type"] in _KINDS:
+        return f"{key or 'the file'}: {_KINDS[finding['type']]}"
     message = finding["msg"].removeprefix("Value error, ")
     if finding["type"] == "value_error":
         return f"{key}: {message}" if key else message

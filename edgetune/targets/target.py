@@ -27,7 +27,7 @@ class Target(BaseModel):
     device: str | None = None
     """mobile: name of the device, as `edgetune.devices` knows it."""
     transport: Literal["host", "adb", "ssh", "none"] = "host"
-    """How it is measured; none: it cannot be from here, so every figure is projected."""
+    """How it is measured; none: it cannot be from here; `edgetune device project` projects decode speed."""
     threads: int | None = Field(default=None, ge=1)
     """Of the runtime; default: the physical cores this process may use."""
     memory_budget_mb: float | None = Field(default=None, gt=0)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from edgetune.targets.finding import Found, readable_targets
 from edgetune.targets.target import Target
 
-_HOW = {"host": "on this machine", "adb": "over adb", "ssh": "over ssh", "none": "not measurable: projected only"}
+_HOW = {
+    "host": "on this machine",
+    "adb": "over adb",
+    "ssh": "over ssh",
+    "none": "not measurable from here; device project projects decode speed",
+}
 
 
 def list_text() -> str:

@@ -90,6 +90,30 @@ def test_fit_answers_for_each_device(capsys, tiny):
     assert [(row["fits"], row["longest"]) for row in answer["fits"]] == [(False, 0)]
 
 
+def test_a_budget_takes_no_device(capsys, tiny):
+    code, out, err = run(capsys, "fit", tiny.path, "--device", "raspberry-pi-4", "--memory", 400)
+    assert (code, out) == (1, "")
+    assert "does not go with --device" in err
+    assert "hint:" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", ":1:8: not valid YAML"),
+        ("- a list", "does not describe a device: it holds no keys"),
+        ("name: mine", "does not describe a device"),
+    ],
+)
+def test_a_device_file_that_is_wrong_says_where(capsys, tiny, tmp_path, text, message):
+    (tmp_path / "mine.yaml").write_text(text)
+    code, _, err = run(capsys, "device", "project", tiny.path, "--device", tmp_path / "mine.yaml")
+    assert code == 1
+    said = " ".join(err.split())
+    assert message in said.replace("mine.yaml :", "mine.yaml:")
+    assert "while parsing" not in said
+
+
 def test_measured_on_this_host(capsys, tiny, runner):
     code, out, err = run(capsys, "device", "measure", tiny.path, "--over", "local", "--runner", runner, "--threads", 1)
     assert code == 0, err

@@ -7,6 +7,7 @@ import pytest
 from edgetune.cli import main
 from edgetune.devices.device import find_device
 from edgetune.devices.holding import held_to, hold
+from edgetune.devices.identity import doubts
 from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.projecting import project_all
 from edgetune.devices.report import Constrained, DeviceReport, Limits
@@ -66,12 +67,19 @@ def test_a_tail_needs_its_samples(measured, slo):
     assert found["decode"].reason == "3 samples; p95 needs 59"
 
 
-def constrained(tiny, peak):
+def constrained(tiny, peak, context=2048):
     plain = project_all(tiny, [find_device("raspberry-pi-5")], [0])
     limits = Limits(cores=(0,), memory_bytes=10**8, memory_by="rlimit", not_limited=())
     verdict = "fits" if peak else "out of memory"
     found = Constrained(
-        limits=limits, verdict=verdict, reason="", tests=(), peak_rss=peak, anonymous=None, read_bytes=None
+        limits=limits,
+        verdict=verdict,
+        reason="",
+        context=context,
+        tests=(),
+        peak_rss=peak,
+        anonymous=None,
+        read_bytes=None,
     )
     return plain.model_copy(update={"how": "constrained host", "projected": (), "constrained": found})
 
@@ -90,6 +98,68 @@ def test_this_host_s_speed_is_no_device_s(tiny):
     assert (found["peak_rss"].outcome, found["peak_rss"].reason) == ("not judged", "no figure: out of memory")
 
 
+def test_no_budget_is_met_with_a_shorter_context_than_asked_for(tiny, measured):
+    wanted = held_to("raspberry-pi-5", None, None)
+    assert (wanted.threads, wanted.context) == (2, 2048)
+    for report, tokens in ((measured, 128), (constrained(tiny, 10**8, 512), 512), (constrained(tiny, 10**8, None), 0)):
+        found = verdicts(report, wanted)["peak_rss"]
+        assert (found.outcome, found.value) == ("not judged", None)
+        assert found.reason == f"measured with {tokens} tokens of context, the target asks for 2048"
+    assert verdicts(constrained(tiny, 10**11, 512), wanted)["peak_rss"].outcome == "missed"
+    deep = measured.measured.tests[1].model_copy(update={"depth": 2048})
+    filled = measured.model_copy(update={"measured": measured.measured.model_copy(update={"tests": (deep,)})})
+    assert verdicts(filled, wanted)["peak_rss"].outcome == "met"
+
+
+def test_onnx_fills_a_cache_only_with_what_was_asked(tiny):
+    report = constrained(tiny, 10**8)
+    other = report.model_copy(update={"subject": report.subject.model_copy(update={"file": "model.onnx"})})
+    assert verdicts(other, held_to("raspberry-pi-5", None, None))["peak_rss"].outcome == "not judged"
+
+
+def test_a_phone_is_not_another_phone(capsys, phone, tiny, runner):
+    """What answers is a Galaxy S22."""
+    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--device", "poco-f5"]
+    assert main([str(word) for word in [*words, "--target", "android-mid-range"]]) == 14
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "what answers is not poco-f5: it says 'SM-S901B, SM8450', without SM7475" in " ".join(err.split())
+    assert not any("push" in call for call in phone.calls())
+    assert main([str(word) for word in words]) == 0
+    assert "warning: it is not poco-f5: it says 'SM-S901B, SM8450'" in capsys.readouterr().out
+    assert main([str(word) for word in [*words[:-1], "galaxy-s22"]]) == 0
+    assert "galaxy-s22" not in capsys.readouterr().out, "nothing to warn about"
+
+
+def test_what_cannot_be_checked_is_said(measured):
+    state = measured.measured.before.model_copy(update={"soc": None, "model": "Raspberry Pi 400 Rev 1.0"})
+    assert doubts(None, state, held=True) == ()
+    assert doubts(find_device("raspberry-pi-4"), state, held=True) == ()
+    (said,) = doubts(find_device("orion-o6"), state, held=True)
+    assert said == "whether it is orion-o6 was not checked: what such a device says of itself is not known"
+    (said,) = doubts(find_device("raspberry-pi-4"), state.model_copy(update={"model": None}), held=True)
+    assert "it says neither its model nor its SoC" in said
+
+
+def test_a_target_s_threads_are_the_runner_s(phone, tiny, runner, tmp_path):
+    target = tmp_path / "mine.yaml"
+    target.write_text("{name: mine, description: x, kind: mobile, transport: adb, threads: 3}")
+    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--target", target]
+    assert main([str(word) for word in words]) == 0
+    assert " -t 3 " in (tmp_path / "runner.log").read_text()
+    assert main([str(word) for word in [*words, "--threads", "2"]]) == 0
+    assert " -t 2 " in (tmp_path / "runner.log").read_text()
+
+
+def test_a_target_s_threads_and_context_are_the_constrained_run_s(tiny, tmp_path):
+    target = tmp_path / "mine.yaml"
+    target.write_text("{name: mine, description: x, kind: mobile, transport: adb, threads: 1, context: 256}")
+    words = ["device", "constrain", tiny.path, "--device", "poco-f5", "--memory", "1000", "--target", target]
+    assert main([str(word) for word in [*words, "--output", tmp_path / "r.json"]]) == 0
+    found = DeviceReport.read(tmp_path / "r.json").constrained
+    assert (found.context, len(found.limits.cores)) == (256, 1)
+
+
 def test_nothing_asked_nothing_changed(measured):
     assert hold(measured, held_to(None, None, None)) is measured
 
@@ -101,17 +171,22 @@ def test_verdicts_survive_storage(measured, slo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "device", "local", "message"),
+    ("target", "device", "over", "message"),
     [
-        ("voice-assistant", None, False, "is about the machine that edgetune bench runs on"),
-        ("raspberry-pi-5", None, True, "what this machine measures says nothing about it"),
-        ("raspberry-pi-5", "poco-f5", False, "about the device raspberry-pi-5, not about poco-f5"),
-        ("raspberry-pi-6", None, False, "no target called 'raspberry-pi-6'"),
+        ("voice-assistant", None, "adb", "is about the machine that edgetune bench runs on"),
+        ("raspberry-pi-5", None, "local", "what this machine measures says nothing about it"),
+        ("raspberry-pi-5", "poco-f5", "ssh", "about the device raspberry-pi-5, not about poco-f5"),
+        ("raspberry-pi-6", None, "ssh", "no target called 'raspberry-pi-6'"),
+        ("iphone", None, "adb", "iphone cannot be measured from here"),
+        (None, "iphone-17-pro", "adb", "iphone-17-pro cannot be measured from here"),
+        ("iphone", None, None, "iphone cannot be measured from here"),
+        ("raspberry-pi-5", None, "adb", "is measured over ssh, and what answers over adb is another device"),
+        ("android-flagship", None, "ssh", "is measured over adb"),
     ],
 )
-def test_a_target_about_something_else(target, device, local, message):
+def test_a_target_about_something_else(target, device, over, message):
     with pytest.raises(TargetError, match=message) as caught:
-        held_to(target, None, device, local=local)
+        held_to(target, None, device, over=over)
     assert caught.value.hint
 
 
@@ -132,8 +207,19 @@ def test_the_command_says_and_ends_so(capsys, tiny, runner, slo, line, code, sai
     assert "--seconds" not in err
 
 
-def test_a_wrong_target_is_said_before_anything_is_measured(capsys, phone, tiny, runner):
-    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--target", "cpu"]
+def test_what_is_hinted_at_for_an_iphone_works(capsys, tiny):
+    with pytest.raises(TargetError) as caught:
+        held_to("iphone", None, None, over="adb")
+    assert caught.value.hint == "edgetune device project ARTIFACT --device iphone-17-pro"
+    assert main(["device", "project", str(tiny.path), "--device", "iphone-17-pro"]) == 0
+    out = capsys.readouterr().out
+    assert "kind: projected" in out
+    assert "one published measurement of this class: the interval is assumed" in out
+
+
+@pytest.mark.parametrize("target", ["cpu", "iphone", "raspberry-pi-5"])
+def test_a_wrong_target_is_said_before_anything_is_measured(capsys, phone, tiny, runner, target):
+    words = ["device", "measure", tiny.path, "--over", "adb", "--runner", runner, "--target", target]
     assert main([str(word) for word in words]) == 14
     assert phone.calls() == []
     assert "hint:" in capsys.readouterr().err

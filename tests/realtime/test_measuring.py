@@ -155,6 +155,30 @@ def test_a_loop_that_was_cut_off_is_not_judged(tiny, slo, monkeypatch):
         require_met(held.verdicts, "tiny")
 
 
+def section(*loops):
+    return RealtimeSection(clause_definition="x", prompts=1, prompt_source="x", new_tokens=1, loops=loops)
+
+
+def test_the_seconds_that_are_needed():
+    """By how long answers took: 299 of 3 s in half of the time, or before a loop at a rate; a fifth to spare."""
+    answers = [request(3.0, scheduled_s=3.0 * index) for index in range(30)]
+    cut = loop(*answers, planned=299, stopped="time was up after 30 requests")
+    assert measuring.needed_seconds(section(cut)) == 2160
+    late = [request(3.0, scheduled_s=4.0 * index + 1) for index in range(30)]
+    opened = loop(*late, scenario="open loop", rate=0.25, planned=299, stopped="time was up after 30 requests")
+    assert measuring.needed_seconds(section(cut, opened)) == 2520
+    assert measuring.needed_seconds(section(loop(*answers))) is None
+    assert measuring.needed_seconds(section(loop(planned=299, stopped="time was up after 0 requests"))) is None
+
+
+def test_the_seconds_that_are_needed_are_said(bench, slo, monkeypatch):
+    cut = loop(request(3.0), planned=299, stopped="time was up after 1 requests")
+    monkeypatch.setattr(measuring, "_run", lambda *_: ((cut,), None))
+    code, _, _, err = bench("--slo", slo("metric: e2e, statistic: p99, at_most: 9, unit: s"))
+    assert code == 15
+    assert "about --seconds 2160 would be enough" in " ".join(err.split())
+
+
 def test_a_busy_machine_is_said():
     section = RealtimeSection(
         clause_definition="x", prompts=1, prompt_source="x", new_tokens=1,

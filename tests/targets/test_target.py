@@ -87,6 +87,10 @@ def test_an_unknown_name_brings_the_nearest():
             {"objectives": [{"metric": "ttft", "at_most": 1, "statistic": "p97"}]},
             "objectives.0.statistic: Input should",
         ),
+        ({"objectives": "ttft"}, "objectives: must be a list, such as: - {metric: ttft,"),
+        ({"objectives": ["ttft"]}, "objectives.0: must be one with keys, such as: {metric: ttft,"),
+        ({"objectives": [{"metric": "ttft", "at_most": -1}]}, "at_most: Input should be greater than or equal to 0"),
+        ({"sources": ["me"]}, "sources: must have keys"),
         ({"kind": "mobile"}, "a mobile target needs transport"),
         ({"device": "poco-f5"}, "device and transport are for kind mobile"),
         ({"scenario": "frames"}, "needs a rate"),
@@ -100,6 +104,22 @@ def test_files_that_are_wrong_say_what(tmp_path, changes, problem):
     assert any(problem in found for found in caught.value.problems), caught.value.problems
 
 
+@pytest.mark.parametrize(("text", "held"), [("", "nothing"), ("- {metric: ttft}", "a list"), ("7", "only 7")])
+def test_a_file_that_is_no_target_at_all(tmp_path, text, held):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(TargetError, match=f"holds {held}, not a target"):
+        read_target(tmp_path / "mine.yaml")
+
+
+def test_an_slo_file_of_another_kind_brings_an_example_and_no_python(tmp_path):
+    (tmp_path / "slo.yaml").write_text("- ttft\n")
+    with pytest.raises(TargetError) as caught:
+        read_objectives(tmp_path / "slo.yaml")
+    assert list(caught.value.problems) == [
+        "0: must be one with keys, such as: {metric: ttft, statistic: p95, at_most: 300, unit: ms}"
+    ]
+
+
 def test_a_file_called_otherwise_than_its_target(tmp_path):
     with pytest.raises(TargetError, match="holds a target called 'mine'"):
         read_target(put(tmp_path, "yours"))
@@ -110,7 +130,11 @@ def test_a_file_called_otherwise_than_its_target(tmp_path):
     [
         ("[]", "holds no objective"),
         ("- {metric: ttft}", "1 problem"),
-        ("metric: ttft", "not a valid list"),
+        ("", "holds no objective"),
+        ("metric: ttft", "holds keys, not a list of objectives"),
+        ("ttft", "holds only 'ttft', not a list of objectives"),
+        ("- ttft", "1 problem"),
+        ("- {metric: ttft, at_most: -1}", "1 problem"),
         ("- {metric", ":1:10: not valid YAML"),
         ("- {metric: ttft, at_most: 1, when: now}", "1 problem"),
     ],
