@@ -18,7 +18,20 @@ def to_text(report: BenchReport) -> str:
         parts += ["", *_curve(report, axis)]
     parts += ["", _memory(report), *verdict_lines(report)]
     parts += [f"warning: {warning}" for warning in report.warnings]
+    parts += [f"took {_duration(report.seconds)}"] if report.seconds is not None else []
     return "\n".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    """Minutes and seconds; of less than ten seconds the tenths.
+
+    >>> [_duration(seconds) for seconds in (7.24, 59.6, 171.3)]
+    ['7.2 s', '1 min 0 s', '2 min 51 s']
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _head(report: BenchReport) -> str:

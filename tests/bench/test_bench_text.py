@@ -24,3 +24,10 @@ def test_without_intervals_it_says_why():
     few = plain.model_copy(update={"figures": (plain.figures[0].model_copy(update={"reasons": reasons}),)})
     assert "no intervals: 1 round; an interval needs 3" in to_text(few)
     assert "[" not in to_text(few)
+
+
+def test_how_long_it_took_is_said_where_the_report_knows():
+    plain = report({"decode": [90.0]})
+    assert plain.seconds is None
+    assert "took" not in to_text(plain)
+    assert to_text(plain.model_copy(update={"seconds": 171.3})).endswith("took 2 min 51 s")
