@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from edgetune.bench.definitions import is_compared
@@ -77,21 +76,6 @@ class Comparison:
     def worse(self, tolerance: float = 0.0) -> list[Difference]:
         """Figures that got worse, by more than a share of the old ones."""
         return [one for one in self.differences if one.verdict == "worse" and abs(one.ratio.value - 1) > tolerance]
-
-
-def read_report(path: Path) -> BenchReport:
-    """A stored report.
-
-    Raises:
-        EdgetuneError: there is none, or it is damaged or of another version.
-    """
-    report = BenchReport.read(path)
-    if report is None:
-        raise EdgetuneError(
-            f"{path} is no benchmark report of schema version {BenchReport.model_fields['schema_version'].default}",
-            hint="edgetune bench ARTIFACT --output FILE measures again",
-        )
-    return report
 
 
 def compare(old: BenchReport, new: BenchReport) -> Comparison:
