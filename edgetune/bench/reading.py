@@ -79,6 +79,8 @@ def _require_kind(path: Path, record: dict[str, Any]) -> None:
             f"{path} has schema version {version}, written by a newer edgetune; this one reads {_VERSION}",
             hint="a newer edgetune reads it; or measure again: edgetune bench ARTIFACT --output FILE",
         )
+    if not isinstance(version, int):
+        raise EdgetuneError(f"{path} is a damaged benchmark report: it has no schema version", hint=_AGAIN)
     raise EdgetuneError(
         f"{path} has schema version {version}, written by an older edgetune; this one reads {_VERSION}", hint=_AGAIN
     )

@@ -27,7 +27,7 @@ def changed(**fields):
         ('{\n"kind": "edgetune-bench",\n', "is damaged JSON at line 3"),
         ('{"kind": "edgetune-bench", "schema_version": 1}', "schema version 1, written by an older edgetune"),
         ('{"kind": "edgetune-bench", "schema_version": 3}', "schema version 3, written by a newer edgetune"),
-        ('{"kind": "edgetune-bench"}', "schema version None, written by an older"),
+        ('{"kind": "edgetune-bench"}', "it has no schema version"),
         ('{"kind": "edgetune-verification", "schema_version": 1}', "it says that it is 'edgetune-verification'"),
         ("{}", "it does not say what it is"),
         ("3", "is JSON, but no benchmark report"),
