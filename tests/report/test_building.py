@@ -25,7 +25,17 @@ def section(report, name):
 
 def test_all_sections_in_order(report):
     assert ids(report) == ALL
-    assert report.missing == ()
+    assert [one.command for one in report.missing] == [
+        (
+            "edgetune bench RUN/exports/q8_0 --target voice-assistant "
+            "--output RUN/bench/smart-home-q8_0-voice-assistant.json"
+        ),
+        (
+            "edgetune bench RUN/exports/q8_0 --decode-threads 2,1,4 --prefill-threads 2,1,4 "
+            "--output RUN/bench/smart-home-q8_0-threads.json"
+        ),
+        "edgetune device project RUN/exports/q8_0 --device raspberry-pi-5",
+    ]
     assert report.warnings == ()
 
 
@@ -133,10 +143,10 @@ def test_commands_exist(tmp_path, report):
     run = write_report_run(tmp_path / "run", (made,), rows=60)
     for name in ("base", "tuned"):
         run.evaluation_file(name).unlink()
-    commands = [one.command for one in build(run.folder).missing]
+    commands = [one.command for one in build(run.folder).missing] + [one.command for one in report.missing]
     run.update_manifest(state="training")
     commands += [one.command for one in build(run.folder).missing]
-    assert len(commands) == 7
+    assert len(commands) == 10
     for command in commands:
         documents.check_command(command.split()[1:])
 
