@@ -19,6 +19,10 @@ RISK = 0.05
 #: counts the false alarms that it leads to. Runs of one session are paired and need no such allowance.
 DRIFT = 0.006
 
+#: Figures that are warned of where their interval reaches further than WIDE, or than the tolerance that is asked for.
+FELT = ("decode", "ttft")
+WIDE = 0.05
+
 Verdict = Literal["better", "worse", "same"]
 #: What must be equal before figures can be compared.
 _MACHINE = ("cpu", "architecture", "cpu_features", "usable_cpus", "cgroup_cpus", "cgroup_memory_bytes", "governor")
@@ -52,6 +56,16 @@ class Difference:
     ratio: Ratio
     verdict: Verdict
 
+    @property
+    def hidden(self) -> float:
+        """The largest share by which they can differ without being told apart: how far the interval is from 1."""
+        return max(self.ratio.high - 1, 1 - self.ratio.low, 0.0)
+
+    @property
+    def width(self) -> float:
+        """Half the interval, as a share of the ratio: how finely this figure was measured."""
+        return (self.ratio.high - self.ratio.low) / 2 / self.ratio.value
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -76,6 +90,11 @@ class Comparison:
     def worse(self, tolerance: float = 0.0) -> list[Difference]:
         """Figures that got worse, by more than a share of the old ones."""
         return [one for one in self.differences if one.verdict == "worse" and abs(one.ratio.value - 1) > tolerance]
+
+    def coarse(self, tolerance: float = 0.0) -> list[Difference]:
+        """Of what users feel most, the figures with an interval too wide to show a difference of this share."""
+        limit = tolerance or WIDE
+        return [one for one in self.differences if one.name in FELT and one.width > limit]
 
 
 def compare(old: BenchReport, new: BenchReport) -> Comparison:

@@ -30,5 +30,5 @@ def compare(old: Path, new: Path, tolerance: float, as_json: bool) -> None:
     from edgetune.bench.reading import read_report
 
     found = compared(read_report(old), read_report(new))
-    console.data(comparison_json(found) if as_json else comparison_text(found))
+    console.data(comparison_json(found, tolerance) if as_json else comparison_text(found, tolerance))
     require_no_worse(found, tolerance)
