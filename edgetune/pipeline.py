@@ -25,6 +25,7 @@ from edgetune.exporting import recipe_parts
 from edgetune.exporting_parts import plan_parts
 from edgetune.exporting_text import plans_text
 from edgetune.realtime.measuring import hold
+from edgetune.realtime.planned import require_planned
 from edgetune.realtime.wanted import Wanted, wanted_by_recipe
 from edgetune.recipe import BenchSettings, Resolved
 from edgetune.report.writing import write_report
@@ -117,6 +118,7 @@ def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False)
 
 def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineResult:
     wanted = wanted_by_recipe(resolved)  # what is wrong with it is said before training
+    require_planned(wanted, _plan(resolved.recipe.bench, wanted))
     run = training.train(resolved, folder, allow_scripts=allow_scripts)
     recipe = run.recipe
     parts = recipe_parts(run)
@@ -137,7 +139,7 @@ def _bench(run: Run, artifact: Artifact, settings: BenchSettings, wanted: Wanted
     stored = run.folder / "bench" / f"{artifact.name}.json"
     known = BenchReport.read(stored)
     subject = artifact_subject(artifact)
-    plan = wanted.filled_in(Plan(prompts=settings.prompts, threads=settings.threads))
+    plan = _plan(settings, wanted)
     if known is None or not _is_of(known, subject, plan):
         (known,) = bench_subjects([subject], plan)
     elif wanted.is_answered_by(known):
@@ -145,6 +147,10 @@ def _bench(run: Run, artifact: Artifact, settings: BenchSettings, wanted: Wanted
     report = hold(known, subject, wanted, plan)
     report.write(stored)
     return report
+
+
+def _plan(settings: BenchSettings, wanted: Wanted) -> Plan:
+    return wanted.filled_in(Plan(prompts=settings.prompts, threads=settings.threads))
 
 
 def _is_of(report: BenchReport, subject: Measured, plan: Plan) -> bool:

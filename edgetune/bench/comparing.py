@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from edgetune.bench.definitions import is_compared
@@ -19,6 +18,10 @@ RISK = 0.05
 #: host did. Assumed, not measured: no machine's drift is known here, and a restless one has more. benchmarks/trust
 #: counts the false alarms that it leads to. Runs of one session are paired and need no such allowance.
 DRIFT = 0.006
+
+#: Figures that are warned of where their interval reaches further than WIDE, or than the tolerance that is asked for.
+FELT = ("decode", "ttft")
+WIDE = 0.05
 
 Verdict = Literal["better", "worse", "same"]
 #: What must be equal before figures can be compared.
@@ -53,6 +56,16 @@ class Difference:
     ratio: Ratio
     verdict: Verdict
 
+    @property
+    def hidden(self) -> float:
+        """The largest share by which they can differ without being told apart: how far the interval is from 1."""
+        return max(self.ratio.high - 1, 1 - self.ratio.low, 0.0)
+
+    @property
+    def width(self) -> float:
+        """Half the interval, as a share of the ratio: how finely this figure was measured."""
+        return (self.ratio.high - self.ratio.low) / 2 / self.ratio.value
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -78,20 +91,10 @@ class Comparison:
         """Figures that got worse, by more than a share of the old ones."""
         return [one for one in self.differences if one.verdict == "worse" and abs(one.ratio.value - 1) > tolerance]
 
-
-def read_report(path: Path) -> BenchReport:
-    """A stored report.
-
-    Raises:
-        EdgetuneError: there is none, or it is damaged or of another version.
-    """
-    report = BenchReport.read(path)
-    if report is None:
-        raise EdgetuneError(
-            f"{path} is no benchmark report of schema version {BenchReport.model_fields['schema_version'].default}",
-            hint="edgetune bench ARTIFACT --output FILE measures again",
-        )
-    return report
+    def coarse(self, tolerance: float = 0.0) -> list[Difference]:
+        """Of what users feel most, the figures with an interval too wide to show a difference of this share."""
+        limit = tolerance or WIDE
+        return [one for one in self.differences if one.name in FELT and one.width > limit]
 
 
 def compare(old: BenchReport, new: BenchReport) -> Comparison:

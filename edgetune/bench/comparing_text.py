@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
-from edgetune.bench.comparing import DRIFT, RISK, Comparison, Difference
+from edgetune.bench.comparing import DRIFT, RISK, WIDE, Comparison, Difference
 
 
-def comparison_text(found: Comparison) -> str:
+def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
     """The comparison as plain text."""
     lines = [f"{found.old} → {found.new}", f"{'':<28}{'old':>12}{'new':>12}  new / old"]
     lines += [_line(one) for one in found.differences]
@@ -20,18 +21,37 @@ def comparison_text(found: Comparison) -> str:
         lines.append(
             f"assumed, not measured: a run as a whole moves by {DRIFT:.1%} (a standard deviation) between two times"
         )
+    lines += [f"warning: {warning}" for warning in _warnings(found, tolerance)]
     return "\n".join(lines)
 
 
-def comparison_json(found: Comparison) -> str:
+def comparison_json(found: Comparison, tolerance: float = 0.0) -> str:
     """The comparison as JSON."""
-    return json.dumps(asdict(found), indent=2)
+    differences = [{**asdict(one), "hidden": one.hidden} for one in found.differences]
+    warnings = list(_warnings(found, tolerance))
+    return json.dumps({**asdict(found), "differences": differences, "warnings": warnings}, indent=2)
+
+
+def _warnings(found: Comparison, tolerance: float) -> Iterator[str]:
+    """That a difference which somebody would mind could not have been seen."""
+    for one in found.coarse(tolerance):
+        yield (
+            f"{one.name} is known to ±{one.width:.1%} only, and {tolerance or WIDE:.1%} would matter: "
+            "more --rounds, or edgetune bench OLD NEW, which measures in turns"
+        )
+
+
+def _verdict(one: Difference) -> str:
+    if one.verdict != "same":
+        return one.verdict
+    if one.hidden == 0:
+        return "the same in every round"
+    return f"not told apart (differences up to ±{one.hidden:.1%} could hide)"
 
 
 def _line(one: Difference) -> str:
     size = f"{one.ratio.value:.3f} [{one.ratio.low:.3f}, {one.ratio.high:.3f}]"
-    verdict = "no real difference" if one.verdict == "same" else one.verdict
-    return f"{one.name:<28}{_short(one.old):>12}{_short(one.new):>12}  {size} {verdict}, {one.unit}"
+    return f"{one.name:<28}{_short(one.old):>12}{_short(one.new):>12}  {size} {_verdict(one)}, {one.unit}"
 
 
 def _short(value: float) -> str:

@@ -148,6 +148,9 @@ class BenchReport(Part):
     schema_version: Literal[2] = 2
     created: str
     """UTC, ISO 8601."""
+    seconds: float | None = None
+    """How long it took, from the first start to the last: of all artifacts of the session together, without requests
+    against a clock. null: an older report, which does not say."""
     scenario: Literal["single stream"] = "single stream"
     """Closed loop: the next request is scheduled when the last answer has ended."""
     subject: Subject

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -72,13 +73,14 @@ def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport
     asked = prompts_for(subjects[0].path, plan.prompts)
     machine = environment("")
     company = Company()
+    begun = monotonic()
     jobs = [_Job(subject, plan, asked) for subject in subjects]
     total = sum(job.steps for job in jobs)
     with console.progress(f"Measuring {', '.join(one.name for one in subjects)}", total=total, unit="steps") as bar:
         _all_rounds(jobs, plan, bar.advance)
     machine = machine.model_copy(update={"steal_share": company.steal(), "others_share": company.share()})
-    session = uuid4().hex
-    return [job.report(machine, session) for job in jobs]
+    session, seconds = uuid4().hex, round(monotonic() - begun, 1)
+    return [job.report(machine, session, seconds) for job in jobs]
 
 
 def _all_rounds(jobs: Sequence[_Job], plan: Plan, on_step: Step) -> None:
@@ -177,7 +179,7 @@ class _Job:
             else:
                 self.found.sustained = Sustained.model_validate({**report, "tokens": counts})
 
-    def report(self, machine: Environment, session: str) -> BenchReport:
+    def report(self, machine: Environment, session: str, seconds: float) -> BenchReport:
         """The report, with all that is derived."""
         settings = self._settings(session)
         machine = machine.model_copy(update={"features": self.told.features if self.told else ""})
@@ -185,6 +187,7 @@ class _Job:
         loads = Loads(warm=tuple(self.found.warm), cold=tuple(self.found.cold), cold_reason=self.found.cold_reason)
         return BenchReport(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=seconds,
             subject=self.subject.subject,
             settings=settings,
             environment=machine,

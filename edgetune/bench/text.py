@@ -18,7 +18,20 @@ def to_text(report: BenchReport) -> str:
         parts += ["", *_curve(report, axis)]
     parts += ["", _memory(report), *verdict_lines(report)]
     parts += [f"warning: {warning}" for warning in report.warnings]
+    parts += [f"took {_duration(report.seconds)}"] if report.seconds is not None else []
     return "\n".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    """Minutes and seconds; of less than ten seconds the tenths.
+
+    >>> [_duration(seconds) for seconds in (7.24, 59.6, 171.3)]
+    ['7.2 s', '1 min 0 s', '2 min 51 s']
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _head(report: BenchReport) -> str:
@@ -56,9 +69,9 @@ def _opening(settings: Settings) -> str:
 def _rows(figures: Sequence[Figure]) -> list[str]:
     rows = []
     for figure in figures:
-        rows.append(f"{figure.name:<18}{_value(figure):>24}  {figure.definition}")
+        rows.append(f"{figure.name:<18}{_value(figure):>24}{_interval(figure):>18}  {figure.definition}")
         if figure.percentiles:
-            rows.append(f"{'':<18}{'':>24}  {_tail(figure)}")
+            rows.append(f"{'':<18}{'':>24}{'':>18}  {_tail(figure)}")
     return rows
 
 
@@ -72,15 +85,27 @@ def _curve(report: BenchReport, axis: str) -> list[str]:
     metrics = list(dict.fromkeys(f.metric for f in report.figures if (place := f.place) and place[0] == axis))
     columns = [dict(report.curve(metric, axis)) for metric in metrics]
     units = {metric: next(iter(column.values())).unit for metric, column in zip(metrics, columns, strict=True)}
-    rows = [f"{axis:<18}" + "".join(f"{f'{metric}, {units[metric]}':>24}" for metric in metrics)]
+    rows = [f"{axis:<18}" + "".join(f"{f'{metric}, {units[metric]}':>36}" for metric in metrics)]
     for value in columns[0]:
-        cells = [_short(column[value].median) + _deviation(column[value]) for column in columns]
-        rows.append(f"{value:<18}" + "".join(f"{cell:>24}" for cell in cells))
+        cells = [_cell(column[value]) for column in columns]
+        rows.append(f"{value:<18}" + "".join(f"{cell:>36}" for cell in cells))
     first = next(iter(columns[0]))
     rows += [f"  {metric}: {column[first].definition}" for metric, column in zip(metrics, columns, strict=True)]
     if len(columns[0]) > 1 and axis == "depth":
         rows.append("  and so on for the other depths")
     return rows
+
+
+def _cell(figure: Figure) -> str:
+    return " ".join(filter(None, [_short(figure.median) + _deviation(figure), _interval(figure)]))
+
+
+def _interval(figure: Figure) -> str:
+    """The bootstrap interval of the median; empty where there are too few rounds for one."""
+    if figure.interval is None:
+        return ""
+    low, high = figure.interval
+    return f"[{_short(low)}, {_short(high)}]"
 
 
 def _deviation(figure: Figure) -> str:
@@ -123,9 +148,17 @@ def _count(number: int, noun: str, nouns: str = "") -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {nouns or f'{noun}s'}"
 
 
+def _intervals(figures: Sequence[Figure]) -> str:
+    """What the brackets are, or why there are none."""
+    if any(figure.interval for figure in figures):
+        return "[ ] is the 95 % interval of the median: a bootstrap that draws whole rounds again"
+    reasons = dict.fromkeys(reason for figure in figures if (reason := figure.reasons.get("interval")))
+    return f"no intervals: {next(iter(reasons), 'none was stored')}"
+
+
 def _memory(report: BenchReport) -> str:
     alone = median([sample.python_only for sample in report.memory]) / 1e6 if report.memory else None
-    lines = ["± is the median absolute deviation; figures are medians"]
+    lines = ["± is the median absolute deviation; figures are medians", _intervals(report.figures)]
     if alone is not None:
         lines.append(f"Python without the model: {alone:.0f} MB of peak_rss")
     if report.memory and report.memory[0].reasons:

@@ -25,9 +25,10 @@ def compare(old: Path, new: Path, tolerance: float, as_json: bool) -> None:
     processor, other threads, prompts or definitions) are refused. Exit code 9 if anything got worse.
     """
     from edgetune.bench.comparing import compare as compared
-    from edgetune.bench.comparing import read_report, require_no_worse
+    from edgetune.bench.comparing import require_no_worse
     from edgetune.bench.comparing_text import comparison_json, comparison_text
+    from edgetune.bench.reading import read_report
 
     found = compared(read_report(old), read_report(new))
-    console.data(comparison_json(found) if as_json else comparison_text(found))
+    console.data(comparison_json(found, tolerance) if as_json else comparison_text(found, tolerance))
     require_no_worse(found, tolerance)

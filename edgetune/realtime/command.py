@@ -10,6 +10,7 @@ from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import choose_subjects
 from edgetune.errors import TargetError
 from edgetune.realtime.measuring import hold, needed_seconds
+from edgetune.realtime.planned import require_planned
 from edgetune.realtime.wanted import Wanted
 from edgetune.targets.judging import require_met
 
@@ -26,6 +27,7 @@ def bench_held(words: Words, wanted: Wanted, seconds: float) -> list[BenchReport
         EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`.
     """
     plan = wanted.filled_in(words.plan())
+    require_planned(wanted, plan)
     chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
     if wanted.name and (others := [subject.name for subject in chosen if subject.classifies]):
         raise TargetError(f"{', '.join(others)} classifies: targets and objectives are for models that generate")

@@ -24,6 +24,9 @@ from edgetune.targets.units import factor
 FEWEST = 30
 #: Metrics that only requests at a rate of their own have.
 OF_RATE = ("offered_rate",)
+#: Metrics of the benchmark alone with many samples a round: medians of rounds are kept, and no largest sample.
+MANY_A_ROUND = ("itl_raw", "overhead_per_token")
+_WITHOUT_MAX = {DEFINITIONS[name].text for name in MANY_A_ROUND}
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _definition(metric: str) -> Definition | None:
 
 
 def _or_max(known: Definition) -> str:
-    return " or max" if known.better == "lower" else ""
+    return " or max" if known.better == "lower" and known.text not in _WITHOUT_MAX else ""
 
 
 def _with_unit(objective: Objective) -> Objective:
@@ -177,6 +180,8 @@ def _problems(objective: Objective, *, rate: float | None) -> Iterator[str]:
         yield f"a benchmark gives no {objective.statistic} of {metric}: use median" + _or_max(known)
     if objective.statistic == "max" and known.better == "higher":
         yield f"more {metric} is better, so its largest one says nothing: use median"
+    if objective.statistic == "max" and metric in MANY_A_ROUND:
+        yield f"a benchmark keeps no max of {metric}, which has many samples a round: use median"
     if metric in OF_RATE and rate is None:
         yield "measured in an open loop: give --rate"
     if metric == "highest_rate" and rate is not None:

@@ -50,7 +50,7 @@ def report_of(evidence: Evidence) -> Report:
         recommendation=recommendation,
         overview=overview(evidence, quality, recommendation),
         sections=sections,
-        missing=missing(evidence),
+        missing=missing(evidence, recommendation.artifact),
         warnings=evidence.remarks,
     )
 

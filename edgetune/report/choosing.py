@@ -76,7 +76,10 @@ def choose(evidence: Evidence, quality: Quality) -> Recommendation:
             candidates.append(_candidate(one))
     gain = quality.gain(chosen)
     parts = [f"meets {' and '.join(targets)}" if targets else ""]
-    parts += [f"{percent(gain.value)} of the gain" if gain.value is not None else "", megabytes(chosen.size_bytes)]
+    parts += [
+        f"{percent(gain.value)} of the gain ({gain.rows} rows)" if gain.value is not None else "",
+        megabytes(chosen.size_bytes),
+    ]
     return Recommendation(
         decision="ship",
         artifact=chosen.label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,9 @@ from edgetune.bench.schema import BenchReport, Figure
 from edgetune.bench.statistics import median, percentile
 from edgetune.errors import CheckFailed, NotJudged
 from edgetune.targets.units import factor
+
+#: The reason that :func:`~edgetune.bench.statistics.percentile` gives.
+_TOO_FEW = re.compile(r"\d+ samples; p[\d.]+ needs \d+")
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,14 @@ def _of_figure(figure: Figure, scenario: str) -> Measured:
 def require_met(
     verdicts: Sequence[Verdict],
     what: str,
-    otherwise: str = "measure longer with --seconds, or use a statistic that needs fewer samples",
+    otherwise: str | None = None,
 ) -> None:
     """End with exit code 9 where an objective is missed, 15 where one cannot be judged.
 
     Args:
         verdicts: of one thing.
         what: it is.
-        otherwise: hint where some could not be judged.
+        otherwise: hint where some could not be judged; default: by the reasons.
 
     Raises:
         CheckFailed: naming each objective that is missed, and by how much.
@@ -131,9 +135,18 @@ def require_met(
     if unjudged:
         raise NotJudged(
             f"{len(unjudged)} of {len(verdicts)} objectives of {what} cannot be judged",
-            hint=otherwise,
+            hint=otherwise or _hint(verdicts),
             problems=unjudged,
         )
+
+
+def _hint(verdicts: Sequence[Verdict]) -> str:
+    """What would help: more samples help only where they are too few."""
+    if any(one.reason and _TOO_FEW.search(one.reason) for one in verdicts if one.outcome == "not judged"):
+        return "measure longer with --seconds, or use a statistic that needs fewer samples"
+    if any(one.objective.metric == "retention" for one in verdicts if one.outcome == "not judged"):
+        return "decode longer: --sustained 5"
+    return "each says why; longer measuring does not help: hold it to what can be measured, with --slo FILE"
 
 
 def require_one_met(artifacts: Mapping[str, Sequence[Verdict]]) -> None:

@@ -78,6 +78,9 @@ def test_a_benchmark_from_start_to_report(artifact, tmp_path):
     report.write(tmp_path / "report.json")
     assert BenchReport.model_validate_json((tmp_path / "report.json").read_bytes()) == report
     text = to_text(report)
+    assert report.seconds is not None
+    assert report.seconds > 0
+    assert text.splitlines()[-1].startswith("took ")
     for figure in report.figures:
         assert figure.metric in text
         assert figure.definition in text or figure.place == ("depth", "16"), "told once, for the first depth"

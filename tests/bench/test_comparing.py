@@ -7,8 +7,8 @@ import pytest
 from benchreports import NAMES, report
 from clockwork import loop, request
 
-from edgetune.bench.comparing import DRIFT, compare, read_report
-from edgetune.bench.comparing_text import comparison_text
+from edgetune.bench.comparing import DRIFT, compare
+from edgetune.bench.comparing_text import comparison_json, comparison_text
 from edgetune.cli import main
 from edgetune.errors import EdgetuneError
 from edgetune.realtime.figures import figure_of, measured_of
@@ -124,8 +124,29 @@ def test_the_command_ends_with_nine_when_something_got_worse(tmp_path, capsys):
     assert main([words[0], *words[:0:-1]]) == 0, "the other way round it got better"
 
 
-def test_a_report_of_another_version_is_refused(tmp_path):
-    path = tmp_path / "one.json"
-    path.write_text('{"kind": "edgetune-bench", "schema_version": 1}')
-    with pytest.raises(EdgetuneError, match="schema version 2"):
-        read_report(path)
+def test_what_is_not_told_apart_says_what_could_hide():
+    wild = compare(report({"decode": [80, 100, 125]}), report({"decode": [83, 99, 120]}))
+    one = wild.differences[0]
+    assert one.verdict == "same"
+    assert one.hidden == pytest.approx(max(one.ratio.high - 1, 1 - one.ratio.low))
+    assert f"not told apart (differences up to ±{one.hidden:.1%} could hide)" in comparison_text(wild)
+    assert "no real difference" not in comparison_text(wild)
+    stored = json.loads(comparison_json(wild))
+    assert stored["differences"][0]["hidden"] == one.hidden
+    assert "decode is known to" in stored["warnings"][0]
+
+
+def test_equal_runs_are_said_to_be_equal():
+    rounds = {"decode": [100, 101, 99], "ttft": [50, 51, 49]}
+    text = comparison_text(compare(report(rounds, session="s"), report(rounds, session="s")))
+    assert text.count("the same in every round") == 2
+    assert "warning" not in text
+
+
+def test_a_wide_interval_is_warned_of_where_it_matters():
+    rounds = {"decode": [98, 100, 102, 99, 101], "e2e": [50, 100, 200, 70, 150]}
+    found = compare(report(rounds), report(rounds))
+    assert 0.01 < found.differences[0].width < 0.05
+    assert found.coarse() == [], "e2e is not what is warned of"
+    assert [one.name for one in found.coarse(0.01)] == ["decode"]
+    assert "warning: decode" in comparison_text(found, 0.01)

@@ -83,7 +83,8 @@ def test_an_objective_that_is_missed_is_named_with_exit_code_9(bench, slo):
 
 def test_an_objective_that_cannot_be_judged_has_an_exit_code_of_its_own(bench, slo):
     file = slo("metric: retention, at_least: 0.9, unit: share")
-    code, report, _, err = bench("--slo", file)
+    assert bench("--slo", file)[0] == 14, "refused, as nothing is sustained"
+    code, report, _, err = bench("--slo", file, "--sustained", "0.02")
     assert code == 15
     assert report.realtime is None, "no objective needs a loop"
     assert "cannot be judged" in err

@@ -105,6 +105,8 @@ def test_devices_are_not_judged_by_this_machine():
         ("metric: peak_rss, statistic: p95, at_most: 1", "gives no p95 of peak_rss: use median or max"),
         ("metric: decode, statistic: p90, at_least: 1", "gives no p90 of decode: use median"),
         ("metric: decode@depth=512, statistic: p90, at_least: 1", "gives no p90 of decode@depth=512"),
+        ("metric: overhead_per_token, statistic: max, at_most: 5", "keeps no max of overhead_per_token"),
+        ("metric: itl_raw, statistic: p95, at_most: 5", "gives no p95 of itl_raw: use median"),
         ("metric: decode, statistic: max, at_least: 1", "more decode is better"),
         ("metric: frame, statistic: p95, at_most: 33", "no benchmark measures it"),
         ("metric: offered_rate, at_least: 1", "give --rate"),

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from reportruns import FOUR, Made, write_report_run
+from reportruns import FOUR, Made, write_evaluation, write_report_run
 
 from edgetune.errors import EdgetuneError
 from edgetune.report.building import build
@@ -25,7 +25,17 @@ def section(report, name):
 
 def test_all_sections_in_order(report):
     assert ids(report) == ALL
-    assert report.missing == ()
+    assert [one.command for one in report.missing] == [
+        (
+            "edgetune bench RUN/exports/q8_0 --target voice-assistant "
+            "--output RUN/bench/smart-home-q8_0-voice-assistant.json"
+        ),
+        (
+            "edgetune bench RUN/exports/q8_0 --decode-threads 2,1,4 --prefill-threads 2,1,4 "
+            "--output RUN/bench/smart-home-q8_0-threads.json"
+        ),
+        "edgetune device project RUN/exports/q8_0 --device raspberry-pi-5",
+    ]
     assert report.warnings == ()
 
 
@@ -85,6 +95,22 @@ def test_one_artifact_has_no_front(tmp_path):
     assert any("second precision" in one.what for one in report.missing)
 
 
+def test_one_evaluated_of_several_is_not_called_the_only_one(tmp_path):
+    made = (*FOUR[1:2], Made("q4_k_m", 105, 0.9, evaluated=False), Made("q2_k", 80, 0.5, evaluated=False))
+    report = build(write_report_run(tmp_path / "run", made, rows=60).folder)
+    assert section(report, "tradeoffs").lead.startswith("Only q8_0 is evaluated, of 3 artifacts")
+
+
+def test_notes_on_intervals_say_whose_they_are(tmp_path):
+    run = write_report_run(tmp_path / "run", FOUR[1:2], rows=60)
+    write_evaluation(run, "base", 0.02, 40, tokens=64)
+    notes = [note for note in section(build(run.folder), "task").notes if "95 % intervals" in note]
+    assert [note.partition(", a bootstrap")[0] for note in notes] == [
+        "[ ] are 95 % intervals. untuned base, tuned, torch, q8_0: on the 40 rows that all have",
+        "[ ] are 95 % intervals. tuned, torch, q8_0: on all its 60 rows",
+    ]
+
+
 def test_what_is_absent_is_left_out_and_named(tmp_path):
     made = (Made("q8_0", 145, 0.9, verified=None, threads=None, evaluated=False), FOUR[0])
     run = write_report_run(tmp_path / "run", made, rows=60)
@@ -117,10 +143,10 @@ def test_commands_exist(tmp_path, report):
     run = write_report_run(tmp_path / "run", (made,), rows=60)
     for name in ("base", "tuned"):
         run.evaluation_file(name).unlink()
-    commands = [one.command for one in build(run.folder).missing]
+    commands = [one.command for one in build(run.folder).missing] + [one.command for one in report.missing]
     run.update_manifest(state="training")
     commands += [one.command for one in build(run.folder).missing]
-    assert len(commands) == 7
+    assert len(commands) == 10
     for command in commands:
         documents.check_command(command.split()[1:])
 

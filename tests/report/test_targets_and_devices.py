@@ -273,3 +273,22 @@ def test_a_damaged_device_report_is_told(with_devices):
     warnings = build(with_devices.folder).warnings
     path.unlink()
     assert warnings == ("devices/other.json is left out: it is damaged or no device report",)
+
+
+def test_what_was_asked_once_is_not_missing_any_more(evidence):
+    def what(found):
+        return {one.command.partition(" RUN")[0]: one.what for one in report_of(found).missing}
+
+    assert set(what(evidence)) == {"edgetune bench", "edgetune device project"}
+    told = [one.what for one in report_of(changed(evidence, q8_0=lambda b: (held(b[0], verdict()),))).missing]
+    assert not any("held to a target" in one for one in told)
+    told = [one.what for one in report_of(changed(evidence, q8_0=lambda b: (swept(b[0]),))).missing]
+    assert not any("threads" in one for one in told)
+    assert any("held to a target" in one for one in told)
+
+
+def test_a_device_report_is_no_missing_one(tmp_path):
+    run = write_report_run(tmp_path / "run", FOUR[:2], rows=60)
+    assert any("device" in one.command for one in build(run.folder).missing)
+    write_device_reports(run, "q8_0")
+    assert not any("device" in one.command for one in build(run.folder).missing)

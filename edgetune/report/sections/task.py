@@ -23,7 +23,7 @@ def task_section(evidence: Evidence, quality: Quality) -> Section | None:
     tables += [table for table in (gains, _moves(evidence, quality.metric)) if table]
     definitions = {score.name: score.definition for one in everyone for score in one.scores}
     definitions["gain kept"] = "(artifact - base) / (tuned - base) of the metric, on the rows that all three have"
-    notes = [f"[ ] are 95 % intervals: {text}." for text in dict.fromkeys(intervals_text(one) for one in everyone)]
+    notes = _interval_notes(quality)
     notes += [f"{name}: {note}." for name, one in quality.evaluations.items() for note in one.notes]
     return Section(
         id="task",
@@ -34,6 +34,17 @@ def task_section(evidence: Evidence, quality: Quality) -> Section | None:
         notes=tuple(notes),
         definitions=tuple(Definition(word=word, text=text) for word, text in definitions.items()),
     )
+
+
+def _interval_notes(quality: Quality) -> list[str]:
+    """How the intervals were made, each note with the models and rows that it is about."""
+    found: dict[str, list[str]] = {}
+    for name, one in quality.on_common.items():
+        found.setdefault(f"on the {one.n} rows that all have, {intervals_text(one)}", []).append(name)
+    for name, one in quality.evaluations.items():
+        if one.n != len(quality.common_rows):
+            found.setdefault(f"on all its {one.n} rows, {intervals_text(one)}", []).append(name)
+    return [f"[ ] are 95 % intervals. {', '.join(names)}: {how}." for how, names in found.items()]
 
 
 def _lead(quality: Quality) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgetune.report.benchmark import find_figure
@@ -60,7 +61,7 @@ def tradeoffs_section(evidence: Evidence, quality: Quality) -> Section | None:
     return Section(
         id="tradeoffs",
         title="Quality, size, latency, memory",
-        lead=_lead(front, whole, axes),
+        lead=_lead(front, whole, axes, evidence),
         charts=tuple(_chart(axis, whole, beaten, quality, evidence) for axis in axes) if len(whole) > 1 else (),
         notes=tuple(f"{note}." for note in notes),
         definitions=(*definitions, *_figure_definitions(whole)),
@@ -82,13 +83,22 @@ def _point(one: Shipped, axes: list[_Axis], quality: Quality) -> Point:
     return Point(one.label, costs | {"quality": score.value if quality.lower_is_better else -score.value})
 
 
-def _lead(front: list[str], whole: list[Shipped], axes: list[_Axis]) -> str:
+def _lead(front: list[str], whole: list[Shipped], axes: list[_Axis], evidence: Evidence) -> str:
     ways = ", ".join(["quality", *(axis.name for axis in axes)])
     if len(whole) == 1:
-        return f"There is one artifact, {whole[0].label}, so there is nothing to choose from yet."
+        return _lead_of_one(whole[0], evidence.shipped)
     if not front:
         return "No artifact is verified, so none is on the front."
     return f"On the front of {ways}: {', '.join(front)} ({len(front)} of {len(whole)}; filled marks)."
+
+
+def _lead_of_one(one: Shipped, shipped: Sequence[Shipped]) -> str:
+    """Why there is no front: nothing else is exported, or nothing else is known well enough."""
+    if len(shipped) == 1:
+        return f"There is one artifact, {one.label}, so there is nothing to choose from yet."
+    if sum(other.evaluation is not None for other in shipped) == 1:
+        return f"Only {one.label} is evaluated, of {len(shipped)} artifacts: the others have no place here yet."
+    return f"Only {one.label} is evaluated and measured alike, of {len(shipped)} artifacts; the notes say why."
 
 
 def _chart(
