@@ -20,6 +20,7 @@ def test_the_base_beneath_an_adapter_is_read_at_a_start_too(tmp_path, monkeypatc
     manifest = RunManifest(
         state="trained", edgetune="0", created="2026-01-01T00:00:00Z", seed=1, trained_against=against, base_sha256="b"
     )
+    (run.folder / "recipe.yaml").write_text("name: tiny\nmodel: {source: base}\ndata: {train: rows.jsonl}\n")
     (run.folder / "manifest.json").write_text(manifest.model_dump_json())
     monkeypatch.setattr(tuned, "trained_base", lambda _: SimpleNamespace(folder=base))
     found = tuned_subject(run)

@@ -155,9 +155,9 @@ def test_every_flag_and_variable_is_its_own():
     assert len({variable(key) for key in keys}) == len(keys)
 
 
-def test_every_setting_but_the_structured_one_has_an_option():
+def test_every_setting_but_the_structured_ones_has_an_option():
     offered = {option.opts[0] for option in recipe_options()}
-    assert {flag(key) for key, _ in leaf_fields()} - offered == {"--data-prepare"}
+    assert {flag(key) for key, _ in leaf_fields()} - offered == {"--data-prepare", "--data-replay"}
 
 
 def test_every_option_has_help():

@@ -17,10 +17,10 @@ from edgetune.verification.choosing import verifier_of
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Fifty steps: enough to be far above chance, and half a minute on two cores."""
+    """Enough steps to be far above chance, and a minute or two on two cores."""
     changes = {
-        "train.max_steps": 50,
-        "train.evaluate_every": 50,
+        "train.max_steps": 150,
+        "train.evaluate_every": 150,
         "train.evaluate_rows": 100,
         "train.device": "cpu",
         "data.heldout_limit": 300,

@@ -339,7 +339,7 @@ def test_the_clocks_limit_counts_as_the_end(tmp_path):
         saved = {"best_loss": 1.0, "best_step": 2, "elapsed": 5.0, "worse": 0, "evaluated_step": 3} | changes
         return SimpleNamespace(stateful_callbacks={"Keeper": {"attributes": saved}}, global_step=3, max_steps=9)
 
-    parts = SimpleNamespace(clock=Clock(60.0), best_loss=None, best_step=None)
+    parts = SimpleNamespace(clock=Clock(60.0), best_loss=None, best_step=None, best_lost=False)
     watch = Watch(parts, None, None, 2, 1)
     assert not ended(state(), watch)
     assert (parts.best_loss, parts.best_step) == (1.0, 2)
