@@ -86,12 +86,13 @@ def _curve(report: BenchReport, axis: str) -> list[str]:
     columns = [dict(report.curve(metric, axis)) for metric in metrics]
     units = {metric: next(iter(column.values())).unit for metric, column in zip(metrics, columns, strict=True)}
     rows = [f"{axis:<18}" + "".join(f"{f'{metric}, {units[metric]}':>36}" for metric in metrics)]
-    for value in columns[0]:
-        cells = [_cell(column[value]) for column in columns]
+    values = list(dict.fromkeys(value for column in columns for value in column))
+    for value in values:
+        cells = [_cell(column[value]) if value in column else "" for column in columns]
         rows.append(f"{value:<18}" + "".join(f"{cell:>36}" for cell in cells))
-    first = next(iter(columns[0]))
-    rows += [f"  {metric}: {column[first].definition}" for metric, column in zip(metrics, columns, strict=True)]
-    if len(columns[0]) > 1 and axis == "depth":
+    first = [next(iter(column.values())) for column in columns]
+    rows += [f"  {metric}: {figure.definition}" for metric, figure in zip(metrics, first, strict=True)]
+    if len(values) > 1 and axis == "depth":
         rows.append("  and so on for the other depths")
     return rows
 
