@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgetune"
-#: What everything stands on. These modules know of nothing but each other.
+#: What everything stands on. These modules and packages know of nothing but each other.
 CORE = {"artifact", "console", "errors", "exporters", "extras", "files", "readback", "recipe", "run", "yamlfile"}
 #: What an exporter may see of edgetune.
 EXPORTERS_SEE = CORE | {"adapters", "differences", "memory", "models", "runtimes"}
@@ -51,7 +51,13 @@ def rooms(file: Path) -> set[str]:
 
 
 def room_names() -> list[str]:
-    return sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file())
+    folders = {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()}
+    return sorted(folders - CORE)
+
+
+def files_of(name: str) -> list[Path]:
+    """Those of a module or package of edgetune."""
+    return [*PACKAGE.glob(f"{name}.py"), *(PACKAGE / name).rglob("*.py")]
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -60,7 +66,8 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", sorted(CORE))
 def test_core_stands_alone(name):
-    assert rooms(PACKAGE / f"{name}.py") - {"__version__"} <= CORE
+    assert files_of(name)
+    assert set().union(*map(rooms, files_of(name))) - {"__version__"} <= CORE
 
 
 def test_nobody_imports_the_command_line():
@@ -72,7 +79,7 @@ def test_nobody_imports_the_command_line():
 
 def test_nothing_goes_in_circles():
     """Rooms, and the modules that walk through rooms, can be put in an order: each needs only earlier ones."""
-    parts = {room: list((PACKAGE / room).rglob("*.py")) for room in room_names()}
+    parts = {room: files_of(room) for room in room_names()}
     parts |= {file.stem: [file] for file in PACKAGE.glob("*.py") if file.stem not in CORE | {"__init__", "__main__"}}
     uses = {part: set().union(*map(rooms, files)) & set(parts) - {part} for part, files in parts.items()}
     while free := {part for part, needed in uses.items() if not needed & set(uses)}:
@@ -147,7 +154,7 @@ def test_every_entry_point_loads_and_has_its_name(point):
 
 
 def light_modules():
-    folders = [PACKAGE / "runtimes", PACKAGE / "cli", PACKAGE / "bench", PACKAGE / "report"]
+    folders = [PACKAGE / name for name in ("runtimes", "cli", "bench", "report", "recipe")]
     files = [file for folder in folders for file in folder.rglob("*.py")] + list(PACKAGE.glob("*.py"))
     names = [file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for file in files]
     return sorted(name.removesuffix(".__init__") for name in names)
