@@ -43,21 +43,21 @@ def measure(job: Mapping[str, Any], module: str | None = None) -> Iterator[dict[
             for line in child.stdout:
                 report = json.loads(line)
                 if report.get("kind") == "error":
-                    raise _revive(report)
+                    raise revive(report)
                 yield report
             if child.wait() != 0:
                 complaints.seek(0)
-                raise _died(child.returncode, complaints.read().decode("utf-8", errors="replace"))
+                raise died(child.returncode, complaints.read().decode("utf-8", errors="replace"))
         except BrokenPipeError as error:  # it died before it read its job
             complaints.seek(0)
-            raise _died(child.wait(), complaints.read().decode("utf-8", errors="replace")) from error
+            raise died(child.wait(), complaints.read().decode("utf-8", errors="replace")) from error
         finally:
             child.kill()
             child.wait()
             child.stdout.close()
 
 
-def _revive(report: Mapping[str, Any]) -> EdgetuneError:
+def revive(report: Mapping[str, Any]) -> EdgetuneError:
     """The error that was raised in the other process; its message is whole, so no subclass may compose another."""
     kind = getattr(errors, report["error"], EdgetuneError)
     error: EdgetuneError = kind.__new__(kind)
@@ -65,10 +65,11 @@ def _revive(report: Mapping[str, Any]) -> EdgetuneError:
     return error
 
 
-def _died(code: int, complaints: str) -> EdgetuneError:
+def died(code: int, complaints: str, what: str = "the measured process") -> EdgetuneError:
+    """The error that says how a process ended which should not have, with the last lines that it wrote."""
     cause = f"signal {-code}" if code < 0 else f"exit code {code}"
     return EdgetuneError(
-        f"the measured process died ({cause})",
+        f"{what} died ({cause})",
         hint="signal 9 means that the system ran out of memory" if code == -9 else "edgetune doctor",
         problems=complaints.strip().splitlines()[-5:],
     )

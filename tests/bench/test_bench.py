@@ -185,7 +185,7 @@ def test_errors_of_the_measured_process_keep_class_message_and_hint(artifact, tm
         list(processes.measure(job(artifact, artifact=str(tmp_path / "none.gguf"))))
     assert caught.value.hint
     missing = {"error": "MissingExtra", "message": "x needs y", "hint": "pip install z", "problems": []}
-    revived = processes._revive(missing)
+    revived = processes.revive(missing)
     assert isinstance(revived, MissingExtra)
     assert (revived.message, revived.hint, revived.exit_code) == ("x needs y", "pip install z", 11)
 
