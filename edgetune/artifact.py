@@ -10,21 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field
 
 from edgetune import files
 from edgetune.errors import ArtifactError
 from edgetune.recipe import TaskKind
+from edgetune.stored import Stored, read_stored, write_stored
 
 MANIFEST = "manifest.json"
 #: Before the names of files of the base that an adapter runs on.
 BENEATH = "base: "
 
 
-class ArtifactManifest(BaseModel):
+class ArtifactManifest(Stored):
     """What an artifact is, as stored in ``manifest.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["edgetune-artifact"] = "edgetune-artifact"
     schema_version: Literal[1] = 1
@@ -57,7 +56,7 @@ class ArtifactManifest(BaseModel):
     """Type name → number of tensors, as written."""
     fallbacks: dict[str, str]
     """Tensor → the type it got instead of the one asked for, with the reason."""
-    missing: dict[str, float] = {}
+    missing: dict[str, float] = Field(default={})
     """Of an adapter: weight → ‖missing‖ / ‖change‖ where its format can only approximate the change."""
     sha256: dict[str, str]
     """Hash of each file, relative path → hex."""
@@ -184,7 +183,8 @@ def read_artifact(path: Path) -> Artifact:
         if path.is_file() and path.suffix == ".gguf":
             return Artifact(path, None)
         raise ArtifactError(f"{path} is not an artifact: no {MANIFEST}", hint="give an export folder or a .gguf file")
-    manifest = _read(manifest_file)
+    what = "an artifact manifest"
+    manifest = read_stored(manifest_file, ArtifactManifest, what, hint="export again", error=ArtifactError)
     if path.is_file() and path.name not in (MANIFEST, manifest.main_file):
         return Artifact(path, None)
     return Artifact(folder, manifest)
@@ -192,7 +192,7 @@ def read_artifact(path: Path) -> Artifact:
 
 def write_manifest(folder: Path, manifest: ArtifactManifest) -> Artifact:
     """Store the manifest in an artifact folder."""
-    files.write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    write_stored(folder / MANIFEST, manifest)
     return Artifact(folder, manifest)
 
 
@@ -201,15 +201,6 @@ def is_artifact(path: Path) -> bool:
     if path.is_file():
         return path.suffix == ".gguf"
     return (path / MANIFEST).is_file() and b'"edgetune-artifact"' in (path / MANIFEST).read_bytes()
-
-
-def _read(manifest_file: Path) -> ArtifactManifest:
-    try:
-        return ArtifactManifest.model_validate_json(manifest_file.read_bytes())
-    except ValidationError as error:
-        raise ArtifactError(
-            f"{manifest_file} is not an artifact manifest: {error.errors()[0]['msg']}", hint="export again"
-        ) from error
 
 
 def _check_files(folder: Path, manifest: ArtifactManifest, check_hashes: bool) -> None:

@@ -30,11 +30,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from edgetune import files
 from edgetune.errors import EdgetuneError, InUse, RecipeError
 from edgetune.recipe import Recipe, Resolved, to_yaml, validate
+from edgetune.stored import Stored, write_stored
 
 #: What rows are for. Only a run whose recipe gives some has rows to replay or for validation.
 ROWS = ("train", "replay", "validation", "heldout")
@@ -45,10 +46,8 @@ State = Literal["created", "prepared", "training", "trained"]
 TrainedAgainst = Literal["base", "nf4"]
 
 
-class RunManifest(BaseModel):
+class RunManifest(Stored):
     """What a run is made of, as stored in ``manifest.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
     state: State = "created"
@@ -56,7 +55,7 @@ class RunManifest(BaseModel):
     created: str
     """UTC, ISO 8601."""
     seed: int
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default={})
     """Installed versions of the packages that touch the numbers."""
     base_source: str = ""
     """As written in the recipe; a path made absolute."""
@@ -68,11 +67,11 @@ class RunManifest(BaseModel):
     """Of its config.json; empty in runs from before it was recorded."""
     base_origin: str = ""
     """In words: for instance that the base is a reconstruction of a Q4_1 GGUF."""
-    sources_sha256: dict[str, str] = {}
+    sources_sha256: dict[str, str] = Field(default={})
     """Of each file that the recipe names, when the run was prepared; empty in runs from before it was recorded."""
     script_wrote: tuple[str, ...] = ()
     """Of the keys above and those that came later: what the data script itself wrote; ending in ``/``, a folder."""
-    data_sha256: dict[str, str] = {}
+    data_sha256: dict[str, str] = Field(default={})
     """train, heldout, replay and so on, as used."""
     tokenizer_sha256: str = ""
     chat_template_sha256: str = ""
@@ -84,11 +83,11 @@ class RunManifest(BaseModel):
     quantised_modules: tuple[str, ...] = ()
     """With trained_against nf4: names of the linear layers that were quantised."""
     method: str = ""
-    choices: dict[str, str] = {}
+    choices: dict[str, str] = Field(default={})
     """Automatic choices (device, dtype, packing, …) with their reasons."""
-    result_sha256: dict[str, str] = {}
+    result_sha256: dict[str, str] = Field(default={})
     """Hash of each file of the result, as training wrote it; empty in runs from before it was recorded."""
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = Field(default={})
     """Figures of the training: steps, seconds, best evaluation loss, tokens a second, peak memory in bytes."""
 
 
@@ -205,7 +204,7 @@ class Run:
     def update_manifest(self, **changes: Any) -> RunManifest:
         """Replace fields of the manifest, atomically."""
         manifest = RunManifest.model_validate(self.manifest.model_dump() | changes)
-        files.write_text(self.folder / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+        write_stored(self.folder / "manifest.json", manifest)
         return manifest
 
     def require_trained(self) -> RunManifest:

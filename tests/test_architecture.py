@@ -14,7 +14,19 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "edgetune"
 #: What everything stands on. These modules and packages know of nothing but each other.
-CORE = {"artifact", "console", "errors", "exporters", "extras", "files", "readback", "recipe", "run", "yamlfile"}
+CORE = {
+    "artifact",
+    "console",
+    "errors",
+    "exporters",
+    "extras",
+    "files",
+    "readback",
+    "recipe",
+    "run",
+    "stored",
+    "yamlfile",
+}
 #: What an exporter may see of edgetune.
 EXPORTERS_SEE = CORE | {"adapters", "differences", "memory", "models", "runtimes"}
 HEAVY = (

@@ -6,18 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from edgetune import files
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.intervals import Ratio
 from edgetune.evaluation.metrics import Score
-
-
-class Stored(BaseModel):
-    """Frozen; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from edgetune.stored import Stored, read_stored
 
 
 class Basis(Stored):
@@ -110,14 +103,7 @@ def load(path: Path) -> Evaluation:
     Raises:
         EdgetuneError: there is none, or it is damaged.
     """
-    try:
-        return Evaluation.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise EdgetuneError(f"cannot read {path}: {error.strerror}", hint="edgetune eval RUN writes it") from error
-    except ValidationError as error:
-        raise EdgetuneError(
-            f"{path} is not an evaluation: {error.errors()[0]['msg']}", hint=f"delete {path} and evaluate again"
-        ) from error
+    return read_stored(path, Evaluation, "an evaluation", hint="edgetune eval RUN writes it")
 
 
 def load_if_covers(path: Path, basis: Basis) -> Evaluation | None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from edgetune import files
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.metrics import Score
-from edgetune.evaluation.record import Stored
+from edgetune.stored import Stored, read_stored
 
 #: Under this name the passages of plain text stand among the tasks.
 TEXT = "text"
@@ -111,17 +109,8 @@ def load(path: Path) -> GeneralEvaluation:
     Raises:
         EdgetuneError: there is none, or it is damaged.
     """
-    try:
-        return GeneralEvaluation.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise EdgetuneError(
-            f"cannot read {path}: {error.strerror}", hint="edgetune eval RUN --general writes it"
-        ) from error
-    except ValidationError as error:
-        raise EdgetuneError(
-            f"{path} is not an evaluation of general ability: {error.errors()[0]['msg']}",
-            hint=f"delete {path} and evaluate again",
-        ) from error
+    what = "an evaluation of general ability"
+    return read_stored(path, GeneralEvaluation, what, hint="edgetune eval RUN --general writes it")
 
 
 def load_if_covers(path: Path, basis: GeneralBasis) -> GeneralEvaluation | None:

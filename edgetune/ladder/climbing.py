@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from edgetune import __version__, console, files
+from edgetune import __version__, console
 from edgetune.artifact import Artifact
 from edgetune.bench.plan import Plan
 from edgetune.bench.single_stream import bench_artifact
@@ -19,15 +19,14 @@ from edgetune.errors import CheckFailed, ExportError
 from edgetune.exporters import ExportPlan, find_exporter
 from edgetune.exporting import Source
 from edgetune.exporting_parts import Part, merged_parts
-from edgetune.ladder.record import Ladder, Limits, Rung, Verdict
+from edgetune.ladder.record import FILE, Ladder, Limits, Rung, Verdict
 from edgetune.ladder.text import rung_line
 from edgetune.run import Run
+from edgetune.stored import write_stored
 from edgetune.verification.record import Depth, Verification
 from edgetune.verification.text import failure
 from edgetune.verification.verify import QUICK, Verifier
 
-#: The file in a run.
-FILE = "ladder.json"
 #: What is timed where there is a limit of speed.
 _SPEED = Plan(prompts=10, rounds=3, starts=0, memory_rounds=0, depths=())
 
@@ -127,7 +126,7 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         edgetune=__version__,
     )
-    files.write_text(run.folder / FILE, ladder.model_dump_json(indent=2) + "\n")
+    write_stored(run.folder / FILE, ladder)
     return ladder
 
 

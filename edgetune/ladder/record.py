@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from edgetune.evaluation.record import Stored
+from edgetune.stored import Stored
 
+#: The file in a run.
+FILE = "ladder.json"
 #: ships: chosen; the others say why not; not tried: a smaller one shipped, or one of the same tensors did not.
 Verdict = Literal["ships", "too large", "not verified", "too little left", "task not judged", "too slow", "not tried"]
 

@@ -32,6 +32,7 @@ from edgetune.merging.forms import merged_opening, unmerged_opening
 from edgetune.merging.record import FILE, Form, FormName, MergeRecord, load
 from edgetune.merging.rounding import measure_rounding
 from edgetune.run import Run, TrainedAgainst, is_run
+from edgetune.stored import write_stored
 
 Into = Literal["auto", "base", "nf4"]
 #: Tokenizer and settings of a model, generously, in bytes.
@@ -86,7 +87,7 @@ def merge(run: Run, wanted: Wanted | None = None) -> MergeRecord:
     record = _record(work, unmerged, merged, verdict, start)
     if work.output is not None:
         _write(work, record, work.output)
-    files.write_text(run.merge_file, record.model_dump_json(indent=2) + "\n")
+    write_stored(run.merge_file, record)
     return record
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from edgetune.evaluation.compare import Difference
 from edgetune.evaluation.metrics import Score
-from edgetune.evaluation.record import Stored
 from edgetune.run import TrainedAgainst
+from edgetune.stored import Stored, read_if_sound
 
 #: The record beside a merged model. (A run has it as ``merge.json``.)
 FILE = "edgetune_merge.json"
@@ -91,7 +91,4 @@ class MergeRecord(Stored):
 
 def load(path: Path) -> MergeRecord | None:
     """The record in a file; None: there is none, or it is damaged."""
-    try:
-        return MergeRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
+    return read_if_sound(path, MergeRecord)

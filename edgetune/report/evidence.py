@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from edgetune import console
 from edgetune.artifact import Artifact, ArtifactManifest, is_artifact, read_artifact
 from edgetune.bench.schema import BenchReport
@@ -20,12 +18,14 @@ from edgetune.devices.report import DeviceReport
 from edgetune.errors import ArtifactError, EdgetuneError
 from edgetune.evaluation.record import Evaluation, load
 from edgetune.evaluation.subjects import artifact_opening, tuned_opening
+from edgetune.ladder.record import FILE as LADDER_FILE
 from edgetune.ladder.record import Ladder
 from edgetune.merging import record as merges
 from edgetune.recipe import Recipe
 from edgetune.report.benchmark import Benchmark
 from edgetune.run import Run, RunManifest, open_run
 from edgetune.runtimes.pairing import on_base
+from edgetune.stored import read_if_sound
 from edgetune.training import metrics_file
 from edgetune.verification import record as verifications
 from edgetune.verification.record import Verification
@@ -181,14 +181,11 @@ class _Reader:
         )
 
     def ladder(self) -> Ladder | None:
-        path = self.run.folder / "ladder.json"
-        try:
-            return Ladder.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError):
-            self.remarks.append("ladder.json is left out: it is damaged or of another version")
-            return None
+        path = self.run.folder / LADDER_FILE
+        found = read_if_sound(path, Ladder)
+        if found is None and path.is_file():
+            self.remarks.append(f"{path.name} is left out: it is damaged or of another version")
+        return found
 
     def merge(self) -> merges.MergeRecord | None:
         found = merges.load(self.run.merge_file)

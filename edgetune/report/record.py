@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from edgetune.evaluation.record import Stored
+from edgetune.stored import Stored
 
 #: ship: evidence says yes; do not ship: it says no; not yet: evidence is missing.
 Decision = Literal["ship", "do not ship", "not yet"]

@@ -12,6 +12,7 @@ from edgetune.report.drawing import as_png
 from edgetune.report.html import to_html
 from edgetune.report.markdown import to_markdown
 from edgetune.report.record import Report
+from edgetune.stored import read_if_sound
 
 #: In the folder of the report.
 PAGE, RECORD, CHARTS = "report.html", "report.json", "charts"
@@ -90,7 +91,5 @@ def _write_charts(report: Report, target: Path) -> None:
 
 def _former_charts(target: Path) -> set[str]:
     """Ids of the charts of the report that lies there; none if it is damaged or another version's."""
-    try:
-        return {chart.id for chart in Report.model_validate_json((target / RECORD).read_bytes()).charts}
-    except (OSError, ValueError):
-        return set()
+    former = read_if_sound(target / RECORD, Report)
+    return {chart.id for chart in former.charts} if former else set()

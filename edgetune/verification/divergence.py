@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetune.evaluation.record import Stored
+from edgetune.stored import Stored
 
 #: How much likelier than the next a token must be to count as a clear favourite, in nats.
 LEAD = 0.5

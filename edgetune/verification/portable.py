@@ -21,7 +21,8 @@ from edgetune.data.conversation import Conversation, Kind
 from edgetune.errors import ArtifactError
 from edgetune.evaluation.loss import answer_positions
 from edgetune.evaluation.questions import Question, Scored
-from edgetune.evaluation.record import Answer, Stored
+from edgetune.evaluation.record import Answer
+from edgetune.stored import Stored
 from edgetune.verification.divergence import Distributions
 from edgetune.verification.limits import Limits
 from edgetune.verification.reference import Reference, ReferenceRow

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from edgetune import files
 from edgetune.artifact import BENEATH, Artifact
-from edgetune.evaluation.record import Stored
+from edgetune.stored import Stored, read_if_sound, write_stored
 
 #: The file beside an artifact's manifest.
 FILE = "verify.json"
@@ -83,7 +82,7 @@ class Verification(Stored):
 
 def store(folder: Path, verification: Verification) -> None:
     """Write ``verify.json`` into an artifact folder."""
-    files.write_text(folder / FILE, verification.model_dump_json(indent=2) + "\n")
+    write_stored(folder / FILE, verification)
 
 
 def load(artifact: Artifact) -> Verification | None:
@@ -100,9 +99,8 @@ def _of_these(artifact: Artifact) -> Verification | None:
     """The verification of the artifact's own files, whatever base was beneath them."""
     if artifact.manifest is None:
         return None
-    try:
-        found = Verification.model_validate_json((artifact.path / FILE).read_bytes())
-    except (OSError, ValidationError):
+    found = read_if_sound(artifact.path / FILE, Verification)
+    if found is None:
         return None
     own = {name: digest for name, digest in found.sha256.items() if not name.startswith(BENEATH)}
     return found if own == artifact.manifest.sha256 else None

@@ -24,8 +24,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgetune.evaluation.record import Stored
 from edgetune.readback import TensorPair, Values
+from edgetune.stored import Stored
 
 #: Of a tensor, those that are rounded again.
 ROWS = 16

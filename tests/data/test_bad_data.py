@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rowfiles import write
 
 from edgetune.data.reading import load_rows
 from edgetune.errors import DataError, ResourceError
@@ -11,12 +12,6 @@ USER = {"role": "user", "content": "hi"}
 ANSWER = {"role": "assistant", "content": "hello"}
 GOOD = {"messages": [USER, ANSWER]}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-
-
-def write(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def lines(*rows):

@@ -161,3 +161,10 @@ def test_nothing_held_out_is_refused_with_what_to_do():
     with pytest.raises(DataError, match=r"data\.heldout_share is 0") as caught:
         split(ROWS, 0.0, 17)
     assert "--data-heldout" in caught.value.hint
+
+
+def test_the_same_row_written_in_two_ways_is_the_same_row(tmp_path):
+    chat = Conversation(({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}), "chat")
+    plain = replace(chat, kind="completion", where="plain")
+    (leak,) = find_leaks([chat], [plain])
+    assert (leak.kind, leak.train, leak.heldout) == ("row", "chat", "plain")

@@ -84,7 +84,7 @@ def test_stored_evaluations_come_back_equal_and_only_for_the_same_basis(tmp_path
     assert load_if_covers(path, kept.basis) is None
     with pytest.raises(EdgetuneError, match="is not an evaluation") as caught:
         load(path)
-    assert "delete" in caught.value.hint
+    assert caught.value.hint == "edgetune eval RUN writes it"
     with pytest.raises(EdgetuneError, match="cannot read"):
         load(tmp_path / "none.json")
 

@@ -9,8 +9,8 @@ from edgetune.errors import CheckFailed, ExportError
 from edgetune.exporters import find_exporter
 from edgetune.exporting import export, find_source
 from edgetune.ladder import climbing
-from edgetune.ladder.climbing import FILE, climb, limits_of, require_shipped
-from edgetune.ladder.record import Ladder, Limits
+from edgetune.ladder.climbing import climb, limits_of, require_shipped
+from edgetune.ladder.record import FILE, Ladder, Limits
 from edgetune.ladder.text import to_text
 from edgetune.verification.record import Check, Depth, Verification
 

@@ -11,8 +11,13 @@ from edgetune.realtime.wanted import Wanted
 from edgetune.targets.judging import require_met
 
 
-def wanted(metric):
-    return Wanted("mine", None, (Objective(metric=metric, at_least=1),))
+def problems(metric, plan):
+    """Of an objective on one metric."""
+    try:
+        require_planned(Wanted("mine", None, (Objective(metric=metric, at_least=1),)), plan)
+    except TargetError as error:
+        return error.problems
+    return ()
 
 
 @pytest.mark.parametrize(
@@ -28,26 +33,33 @@ def wanted(metric):
     ],
 )
 def test_what_is_not_planned_is_refused(metric, problem):
-    with pytest.raises(TargetError) as caught:
-        require_planned(wanted(metric), Plan(depths=(0, 512), batches=(64,), kv_types=("f16", "q8_0")))
-    assert problem in caught.value.problems[0]
+    (found,) = problems(metric, Plan(depths=(0, 512), batches=(64,), kv_types=("f16", "q8_0")))
+    assert problem in found
 
 
-def test_what_is_planned_is_not():
-    plan = Plan(depths=(512,), kv_types=("f16", "q8_0"), sustained=1)
-    for metric in ("retention", "decode@depth=512", "memory_kv@kv_type=q8_0", "ttft"):
-        require_planned(wanted(metric), plan)
+@pytest.mark.parametrize(
+    ("metric", "options"),
+    [
+        ("retention", {"sustained": 1}),
+        ("decode_sustained", {"sustained": 1}),
+        ("decode@depth=512", {"depths": (512,)}),
+        ("memory_kv@kv_type=q8_0", {"kv_types": ("f16", "q8_0")}),
+    ],
+)
+def test_its_option_plans_it(metric, options):
+    assert len(problems(metric, Plan(depths=()))) == 1
+    assert problems(metric, Plan(**{"depths": (), **options})) == ()
+
+
+def test_what_every_plan_measures_needs_no_option():
+    assert problems("ttft", Plan(depths=())) == ()
 
 
 @pytest.mark.parametrize("missing", [None, "no readable counter"])
 def test_energy_only_where_it_can_be_read(monkeypatch, missing):
     monkeypatch.setattr(planned, "EnergyMeter", lambda: type("Meter", (), {"missing": missing}))
-    if missing is None:
-        require_planned(wanted("energy_per_token"), Plan())
-        return
-    with pytest.raises(TargetError) as caught:
-        require_planned(wanted("energy_per_token"), Plan())
-    assert "no readable counter" in caught.value.problems[0]
+    said = () if missing is None else (f"energy cannot be read on this machine: {missing}",)
+    assert tuple(text.split(": ", 1)[1] for text in problems("energy_per_token", Plan())) == said
 
 
 @pytest.mark.parametrize(
