@@ -1,0 +1,67 @@
+"""From a recipe to a suggestion, stored."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetune import __version__, files
+from edgetune.changed_recipe import require_free, write_changed
+from edgetune.recipe import Resolved
+from edgetune.sensitivity import ROWS
+from edgetune.sensitivity.choosing import choose
+from edgetune.sensitivity.measuring import measure
+from edgetune.sensitivity.record import Suggestion
+from edgetune.sources import default_folder
+
+#: Where suggestions are stored.
+ROOT = Path("suggestions")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for.
+
+    Attributes:
+        rows: training rows to take gradients over.
+        output: a recipe to write with the proposed settings.
+        force: replace it.
+        allow_scripts: as in training.
+    """
+
+    rows: int = ROWS
+    output: Path | None = None
+    force: bool = False
+    allow_scripts: bool = False
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """A suggestion and the file that holds it."""
+
+    suggestion: Suggestion
+    file: Path
+
+
+def suggest(resolved: Resolved, wanted: Wanted) -> Suggested:
+    """Measure which layers a recipe's rows pull at, and propose modules and rank of an adapter.
+
+    Raises:
+        RecipeError: the output exists, or the method trains no adapter.
+        DataError, ModelError, ResourceError: as in training.
+    """
+    require_free(wanted.output, force=wanted.force)
+    sensitivity = measure(resolved, wanted.rows, allow_scripts=wanted.allow_scripts)
+    suggestion = Suggestion(
+        sensitivity=sensitivity,
+        changes=choose(sensitivity.layers, resolved.recipe.method),
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        edgetune=__version__,
+    )
+    folder = default_folder(resolved, ROOT)
+    file = folder.with_name(f"{folder.name}.json")
+    files.write_text(file, suggestion.model_dump_json(indent=1) + "\n")
+    if wanted.output is not None:
+        write_changed(resolved, suggestion.changes, wanted.output, written_by=f"edgetune suggest {resolved.path.name}")
+    return Suggested(suggestion, file)
