@@ -106,7 +106,7 @@ def _groups(rows: Sequence[Encoded], wanted: int, seed: int) -> list[Sequence[En
         )
     order = random.Random(seed).sample(range(len(rows)), len(rows))  # noqa: S311  # not a secret
     alike = sorted(order, key=lambda place: rows[place].labels)
-    chosen = [alike[k * len(rows) // (size * GROUPS)] for k in range(size * GROUPS)]
+    chosen = [alike[(order[0] + k * len(rows) // (size * GROUPS)) % len(rows)] for k in range(size * GROUPS)]
     return [[rows[place] for place in chosen[k::GROUPS]] for k in range(GROUPS)]
 
 
@@ -155,6 +155,10 @@ def _find(
 def _layers(layers: Mapping[str, torch.nn.Linear], draws: Sequence[Mapping[str, Found]]) -> tuple[LayerGradients, ...]:
     done = []
     for name, layer in layers.items():
+        norm = float(layer.weight.detach().float().norm())
+        if not norm:
+            console.note(f"{name} holds nothing but zeros: no gradient is large or small beside them; left out")
+            continue
         place, found = _IN_BLOCK.fullmatch(name), averaged([draw[name] for draw in draws])
         done.append(
             LayerGradients(
@@ -163,7 +167,7 @@ def _layers(layers: Mapping[str, torch.nn.Linear], draws: Sequence[Mapping[str, 
                 kind=place[2] if place else name,
                 outputs=layer.out_features,
                 inputs=layer.in_features,
-                weight_norm=float(layer.weight.detach().float().norm()),
+                weight_norm=norm,
                 products=found.products,
                 kept=found.kept,
             )

@@ -22,12 +22,12 @@ def layer(
         block: it lies in.
         kind: the rest of the name.
         squared: the product of any two groups of rows.
-        noise: how far single products lie from that, by turns above and below.
+        noise: how far products with the first group lie above that, and those without it below.
         rank: of the gradient, each direction as strong as the others.
         size: outputs and inputs.
     """
     products = tuple(
-        tuple(9.0 if i == j else squared + noise * (1 if (i + j) % 2 else -1) for j in range(4)) for i in range(4)
+        tuple(9.0 if i == j else squared + noise * (1 if 0 in (i, j) else -1) for j in range(4)) for i in range(4)
     )
     across = sum(products[i][j] for i in (0, 1) for j in (2, 3)) / 4
     kept = tuple(across * min(one, rank) / rank for one in RANKS)

@@ -66,16 +66,16 @@ def test_directions_of_one_half_are_judged_by_the_other():
 
 
 def test_what_the_halves_have_in_common_counts_and_noise_does_not():
-    """A gradient of rank 1 under noise ten times as strong: nearly all of what counts is in two directions."""
+    """A gradient of rank 1 under much noise: nearly all of what counts is in two directions."""
     generator = np.random.default_rng(1)
     signal = np.outer(generator.normal(size=200), generator.normal(size=200)) * 2
-    made = [torch.tensor(signal + 20 * generator.normal(size=(200, 200)), dtype=torch.float32) for _ in range(4)]
+    made = [torch.tensor(signal + 5 * generator.normal(size=(200, 200)), dtype=torch.float32) for _ in range(4)]
     found = reduce(made)
     across = np.mean([found.products[i][j] for i in range(4) for j in range(4) if i != j])
     alone = np.mean([found.products[i][i] for i in range(4)])
-    assert alone > 20 * (signal**2).sum()
-    assert across == pytest.approx((signal**2).sum(), rel=0.15)
-    assert found.kept[0][RANKS.index(2)] == pytest.approx((signal**2).sum(), rel=0.25)
+    assert alone > 5 * (signal**2).sum()
+    assert across == pytest.approx((signal**2).sum(), rel=0.1)
+    assert found.kept[0][RANKS.index(2)] == pytest.approx((signal**2).sum(), rel=0.15)
 
 
 def test_the_seed_of_everything_else_is_not_moved():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import tinyclassifier
 import tinytraining
@@ -64,6 +66,19 @@ def test_the_same_recipe_gives_the_same_figures_in_batches_of_any_size(recipe, f
 def test_another_seed_takes_other_rows(found, tmp_path, base):
     other = tinytraining.write_recipe(tmp_path, base, train={"seed": 3})
     assert figures(measure(other, 16)) != figures(found)
+
+
+def test_a_layer_of_zeros_is_left_out(tmp_path, base, capsys):
+    from safetensors.torch import load_file, save_file
+
+    file = tmp_path / "model" / "model.safetensors"
+    shutil.copytree(base, file.parent)
+    tensors = load_file(file)
+    tensors["model.layers.1.mlp.up_proj.weight"].zero_()
+    save_file(tensors, file, {"format": "pt"})
+    found = measure(tinytraining.write_recipe(tmp_path / "recipe", file.parent), 16)
+    assert len(found.layers) == 13
+    assert "mlp.up_proj holds nothing but zeros" in capsys.readouterr().err
 
 
 def test_fewer_rows_than_asked_for_are_all_used(recipe):
