@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgetune.data.advice import Advice
 from edgetune.recipe import MethodSettings
-from edgetune.sensitivity.figures import Share, adapter_size, by_block, by_kind, kept, shares, total
+from edgetune.sensitivity.figures import Share, adapter_size, by_block, by_kind, in_blocks, kept, shares, total
 from edgetune.sensitivity.record import RANKS, LayerGradients
 
 #: What a smaller adapter, or a smaller rank, must keep.
@@ -22,10 +22,12 @@ def choose(layers: Sequence[LayerGradients], method: MethodSettings) -> tuple[Ad
         layers: as measured.
         method: as in the recipe: an alpha that it names keeps its ratio to the rank.
     """
-    if not total(layers).low > 0:
+    inside = in_blocks(layers)
+    if not total(inside).low > 0:
         return ()
-    chosen, why = _targets(layers)
-    return Advice("method.target_modules", names_of(chosen, layers), why), *_rank(chosen, method)
+    chosen, why = _targets(inside)
+    adapted = [layer for layer in layers if layer in chosen or layer not in inside]
+    return Advice("method.target_modules", names_of(adapted, layers), why), *_rank(chosen, method)
 
 
 def _targets(layers: Sequence[LayerGradients]) -> tuple[Sequence[LayerGradients], str]:

@@ -16,8 +16,8 @@ from edgetune.sensitivity.record import RANKS, LayerGradients
 
 #: What :func:`shares` are shares of.
 DEFINITION = (
-    "share of the squared relative gradient norms, (‖G‖/‖W‖)², of all linear layers; G is the gradient of the loss at "
-    "the base's weights W (Auto-RGN: Lee and others, 2023, arXiv 2210.11466), its norm freed of noise by multiplying "
+    "share of the squared relative gradient norms, (‖G‖/‖W‖)², of the linear layers in blocks; G is the gradient of the loss "
+    "at the base's weights W (Auto-RGN: Lee and others, 2023, arXiv 2210.11466), its norm freed of noise by multiplying "
     "gradients of different rows"
 )
 KEPT_DEFINITION = (
@@ -62,6 +62,15 @@ def shares(layers: Sequence[LayerGradients], part: Callable[[LayerGradients], st
         Share(name, tuple(some), _jackknife(_share_of(some, layers), layers), adapter_size(some) / adapter)
         for name, some in parts.items()
     ]
+
+
+def in_blocks(layers: Sequence[LayerGradients]) -> list[LayerGradients]:
+    """Those that shares are of, and that can be left out of an adapter.
+
+    What lies outside of the blocks, such as a pooler, is next to the head, small, and pulled hardest of all: beside it
+    nothing else would be seen. It costs an adapter next to nothing, and stays in it.
+    """
+    return [layer for layer in layers if layer.block is not None] or list(layers)
 
 
 def by_kind(layer: LayerGradients) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgetune.sensitivity.figures import DEFINITION, KEPT_DEFINITION, Share, by_block, by_kind, kept, shares
+from edgetune.sensitivity.figures import DEFINITION, KEPT_DEFINITION, Share, by_block, by_kind, in_blocks, kept, shares
 from edgetune.sensitivity.record import RANKS, LayerGradients, Sensitivity, Suggestion
 
 NOTHING = (
@@ -24,8 +24,9 @@ def to_text(suggestion: Suggestion) -> str:
     found = suggestion.sensitivity
     if not suggestion.changes:
         return f"{_head(found)}\n\n{NOTHING}"
-    lines = [_head(found), "", *_table("kind", shares(found.layers, by_kind))]
-    lines += ["", *_table("block", shares(found.layers, by_block)), "", *_ranks(found.layers)]
+    layers = in_blocks(found.layers)
+    lines = [_head(found), "", *_table("kind", shares(layers, by_kind))]
+    lines += ["", *_table("block", shares(layers, by_block)), "", *_ranks(layers), *_outside(found.layers)]
     lines += ["", "[ ] are 95 % jackknife intervals over groups of rows", f"  share: {DEFINITION}"]
     lines += [f"  kept: {KEPT_DEFINITION}", "", GUESS, ""]
     lines += [f"{change.key} = {_value(change.value)}: {change.why}" for change in suggestion.changes]
@@ -54,6 +55,11 @@ def _ranks(layers: Sequence[LayerGradients]) -> Iterator[str]:
     for rank in RANKS:
         figure = kept(layers, rank)
         yield f"{rank:<4}  {figure.value:.3f} ({figure.low:.3f}, {figure.high:.3f})"
+
+
+def _outside(layers: Sequence[LayerGradients]) -> list[str]:
+    names = ", ".join(layer.name for layer in layers if layer not in in_blocks(layers))
+    return ["", f"Outside of the blocks, and always adapted: {names}"] if names else []
 
 
 def _value(value: object) -> str:

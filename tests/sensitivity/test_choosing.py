@@ -35,6 +35,13 @@ def test_the_rank_is_the_smallest_that_keeps_enough():
     assert values([layer(f"m.{n}.a", n, "a", rank=2) for n in range(4)])["method.rank"] == 2
 
 
+def test_what_lies_outside_of_the_blocks_stays_adapted_and_hides_nothing():
+    pooler = layer("pooler.dense", None, "pooler.dense", squared=1000.0)
+    found = values((*llama(4, b3=1.0), pooler))["method.target_modules"]
+    assert found == ("model.layers.3.self_attn.q_proj", "model.layers.3.mlp.up_proj", "pooler.dense")
+    assert values((*llama(4), pooler))["method.target_modules"] == "auto"
+
+
 def test_a_rank_beyond_those_proposed_is_said():
     found = choose([layer(f"m.{n}.a", n, "a", rank=100) for n in range(4)], MethodSettings())
     assert found[1].value == 64
