@@ -77,8 +77,8 @@ def _path_keys(section: type[Section], prefix: str = "") -> Iterator[str]:
 
 def _relocate(values: dict[str, Any], key: str, resolved: Resolved, output: Path) -> None:
     *sections, leaf = key.split(".")
-    inner: Any = functools.reduce(lambda found, name: (found or {}).get(name), sections, values)
-    if not inner or not inner.get(leaf):
+    inner: dict[str, Any] = functools.reduce(lambda found, name: found.get(name) or {}, sections, values)
+    if not inner.get(leaf):
         return
     path, split = locate(str(resolved.locate(inner[leaf])))
     if not inner[leaf].startswith(("hub:", "pkg:")) and path.exists():

@@ -94,7 +94,7 @@ def in_turns(sizes: Mapping[str, int], free: int) -> list[list[str]]:
     return turns
 
 
-def _of_group(work: Work, weights: Mapping[str, torch.nn.Parameter], batches: Sequence[Batch]) -> Batch:
+def _of_group(work: Work, weights: Mapping[str, torch.Tensor], batches: Sequence[Batch]) -> Batch:
     """Gradients of the loss per learnt token of one group, in float32."""
     import torch
 

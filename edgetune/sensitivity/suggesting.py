@@ -52,16 +52,22 @@ def suggest(resolved: Resolved, wanted: Wanted) -> Suggested:
         DataError, ModelError, ResourceError: as in training.
     """
     require_free(wanted.output, force=wanted.force)
-    sensitivity = measure(resolved, wanted.rows, allow_scripts=wanted.allow_scripts)
-    suggestion = Suggestion(
+    suggestion = make_suggestion(resolved, wanted.rows, allow_scripts=wanted.allow_scripts)
+    folder = default_folder(resolved, ROOT)
+    file = folder.with_name(f"{folder.name}.json")
+    files.write_text(file, suggestion.model_dump_json(indent=1) + "\n")
+    if wanted.output is not None:
+        written_by = f"edgetune suggest {resolved.path.name}"
+        write_changed(resolved, suggestion.changes, wanted.output, written_by=written_by)
+    return Suggested(suggestion, file)
+
+
+def make_suggestion(resolved: Resolved, rows: int, *, allow_scripts: bool = False) -> Suggestion:
+    """Measure and choose. Arguments and errors as in :func:`edgetune.sensitivity.measuring.measure`."""
+    sensitivity = measure(resolved, rows, allow_scripts=allow_scripts)
+    return Suggestion(
         sensitivity=sensitivity,
         changes=choose(sensitivity.layers, resolved.recipe.method),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         edgetune=__version__,
     )
-    folder = default_folder(resolved, ROOT)
-    file = folder.with_name(f"{folder.name}.json")
-    files.write_text(file, suggestion.model_dump_json(indent=1) + "\n")
-    if wanted.output is not None:
-        write_changed(resolved, suggestion.changes, wanted.output, written_by=f"edgetune suggest {resolved.path.name}")
-    return Suggested(suggestion, file)
