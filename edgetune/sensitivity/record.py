@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from edgetune.data.advice import Advice
-from edgetune.evaluation.record import Stored
+from edgetune.stored import Stored
 
 #: Ranks that can be proposed.
 RANKS = (2, 4, 8, 16, 32, 64)

@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgetune import __version__, files
+from edgetune import __version__
 from edgetune.changed_recipe import require_free, write_changed
 from edgetune.recipe import Resolved
 from edgetune.sensitivity import ROWS
@@ -14,6 +14,7 @@ from edgetune.sensitivity.choosing import choose
 from edgetune.sensitivity.measuring import measure
 from edgetune.sensitivity.record import Suggestion
 from edgetune.sources import default_folder
+from edgetune.stored import write_stored
 
 #: Where suggestions are stored.
 ROOT = Path("suggestions")
@@ -55,7 +56,7 @@ def suggest(resolved: Resolved, wanted: Wanted) -> Suggested:
     suggestion = make_suggestion(resolved, wanted.rows, allow_scripts=wanted.allow_scripts)
     folder = default_folder(resolved, ROOT)
     file = folder.with_name(f"{folder.name}.json")
-    files.write_text(file, suggestion.model_dump_json(indent=1) + "\n")
+    write_stored(file, suggestion)
     if wanted.output is not None:
         written_by = f"edgetune suggest {resolved.path.name}"
         write_changed(resolved, suggestion.changes, wanted.output, written_by=written_by)
