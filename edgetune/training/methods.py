@@ -102,7 +102,7 @@ def _task_type(model: PreTrainedModel) -> str:
 
 def _targets(model: PreTrainedModel, wanted: str | Sequence[str], new: Sequence[str]) -> str | list[str]:
     if isinstance(wanted, str) and new:
-        return [name for name in linear_layers(model) if not _within(name, new)]
+        return list(adaptable_layers(model, new))
     if isinstance(wanted, str):
         return "all-linear"  # PEFT's word for every linear layer but the output head
     return _require_modules(model, "target_modules", wanted)
@@ -136,6 +136,16 @@ def linear_layers(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
 
     head = _head(model)
     return {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+
+
+def adaptable_layers(model: PreTrainedModel, head: Sequence[str] = ()) -> dict[str, torch.nn.Linear]:
+    """The linear layers that ``method.target_modules: auto`` gives an adapter, by name.
+
+    Args:
+        model: the base.
+        head: modules that are trained whole, as in :func:`apply_method`.
+    """
+    return {name: layer for name, layer in linear_layers(model).items() if not _within(name, head)}
 
 
 def _head(model: PreTrainedModel) -> Any:
