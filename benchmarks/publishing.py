@@ -60,13 +60,19 @@ def smart_home_run() -> Path:
 
 def newest_smart_home_run() -> Path:
     """The newest run of the smart-home recipe, which is run if there is none."""
-    spec = importlib.util.spec_from_file_location("smart_home", REPOSITORY / "benchmarks" / "smart-home" / "run.py")
+    found: Path = benchmark("smart-home").newest_run()
+    return found
+
+
+def benchmark(name: str) -> Any:
+    """The script of another benchmark, as a module: their folders' names are no Python names."""
+    path = REPOSITORY / "benchmarks" / name / "run.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found: Path = module.newest_run()
-    return found
+    return module
 
 
 def now() -> str:

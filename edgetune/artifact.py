@@ -77,7 +77,7 @@ class ArtifactManifest(Stored):
     calibration_sha256: str | None = None
     """Of a classifier in static eight bits: hash of the training rows that the ranges of its activations are from."""
     quantiser: str | None = None
-    """What rounded the values, with its version."""
+    """The library that rounded the values: its version and its file."""
     importance_sha256: str | None = None
     """Hash of the file that said how strongly each input is used (llama.cpp's imatrix), where the types minded it."""
     adapter_base: str | None = None

@@ -68,6 +68,7 @@ class Diagnosis:
     Attributes:
         plugins: entry-point group → name → "ok", or why it does not load.
         cache_bytes: None when the cache folder does not exist yet.
+        notes: what could be better, in words.
         problems: what is broken, in words.
     """
 
@@ -78,6 +79,7 @@ class Diagnosis:
     plugins: dict[str, dict[str, str]]
     cache_folder: str
     cache_bytes: int | None
+    notes: tuple[str, ...]
     problems: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,8 +101,19 @@ def examine() -> Diagnosis:
         plugins=plugins,
         cache_folder=folder,
         cache_bytes=size,
+        notes=_attempt(_slow_llama, (), "llama_cpp", problems) if _has("llama_cpp") else (),
         problems=tuple(problems),
     )
+
+
+def _slow_llama() -> tuple[str, ...]:
+    """What is to be said of how llama.cpp was compiled."""
+    from edgetune.runtimes.llama_native import broken_amx
+
+    if not broken_amx():
+        return ()
+    note = "llama.cpp was compiled with AMX, which crashes when some compilers made it, so it stays unused"
+    return (f"{note}; docs/guide/install.md says how to compile it without",)
 
 
 def _attempt(look: Callable[[], T], otherwise: T, what: str, problems: list[str]) -> T:
@@ -212,6 +225,7 @@ def to_text(diagnosis: Diagnosis) -> str:
     for group, states in diagnosis.plugins.items():
         lines += ["", group.split(".")[1].capitalize()]
         lines += [f"  {name}: {state}" for name, state in states.items()] or ["  none"]
+    lines += [line for note in diagnosis.notes for line in ("", f"note: {note}")]
     return "\n".join(lines)
 
 

@@ -7,7 +7,6 @@ The untuned base answers every row too, and it seldom stops: that is most of the
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
 from pathlib import Path
@@ -37,7 +36,7 @@ DEPTH = Depth(rows=64, answers=None)
 
 def main() -> None:
     """Export, verify on all rows, store and publish."""
-    matrix = _matrix()
+    matrix = publishing.benchmark("verify")
     run = open_run(publishing.smart_home_run())
     machine = publishing.describe_machine(
         ("llama-cpp-python", "gguf", "onnxruntime", "onnxruntime-genai", "torch", "peft")
@@ -52,16 +51,6 @@ def main() -> None:
                 found["artifacts"].append(judged | matrix.verified(verifier, artifact))
     publishing.write_results(HERE / "results", found, machine["cpu"])
     publishing.put_into_readme(HERE / "README.md", page(found))
-
-
-def _matrix() -> Any:
-    """The script of benchmarks/verify, whose exports these are."""
-    spec = importlib.util.spec_from_file_location("verify_matrix", HERE.parent / "verify" / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def page(found: dict[str, Any]) -> str:

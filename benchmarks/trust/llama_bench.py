@@ -36,10 +36,20 @@ def built() -> Path:
             "-DLLAMA_CURL=OFF",
             "-DLLAMA_BUILD_TESTS=OFF",
             "-DLLAMA_BUILD_SERVER=OFF",
+            *_without_amx(),
         ]
         _run(["cmake", "-S", str(folder / "source"), "-B", str(folder / "out"), *options])
         _run(["cmake", "--build", str(folder / "out"), "--target", "llama-bench", "-j", "2"])
     return program
+
+
+def _without_amx() -> list[str]:
+    """As the Makefile compiles the library: see there."""
+    information = Path("/proc/cpuinfo")
+    if not information.is_file() or "amx_tile" not in information.read_text():
+        return []
+    flags = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+    return [f"-DCMAKE_{language}_FLAGS={flags}" for language in ("C", "CXX")]
 
 
 def rates(model: Path, *, threads: int, prefill: int, decode: int, depth: int) -> dict[str, float]:

@@ -84,6 +84,15 @@ def system_info() -> str:
     return text.decode("utf-8", errors="replace").strip()
 
 
+def broken_amx() -> bool:
+    """Whether llama.cpp was compiled for AMX, which ends some processes in a segmentation fault.
+
+    Compilers may leave the tile configuration unwritten that llama.cpp loads (its issue 20824 and pull request 26954);
+    nothing in the library tells whether this one did. Its matrices live in extra buffers, so without those it is idle.
+    """
+    return "AMX_INT8 = 1" in system_info()
+
+
 class Model:
     """A GGUF file loaded with mmap.
 
@@ -94,6 +103,7 @@ class Model:
     def __init__(self, path: Path) -> None:
         self._lib = library()
         parameters = self._lib.llama_model_default_params()
+        parameters.use_extra_bufts = not broken_amx()
         _log.clear()
         self.handle = self._lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.handle:

@@ -114,8 +114,7 @@ def latest(root: Path) -> Checkpoint | None:
 
 def has_result(root: Path, step: int) -> bool:
     """Whether the result of one step is there as it was written; the state of the training may be damaged."""
-    found = next((one for one in sealed_checkpoints(root) if one.step == step), None)
-    return found is not None and not any(name.startswith(RESULT_FILES) for name in changed_files(found.folder))
+    return _with_result(root, step) is not None
 
 
 def at_step(root: Path, step: int) -> Checkpoint:
@@ -124,12 +123,19 @@ def at_step(root: Path, step: int) -> Checkpoint:
     Raises:
         TrainingError: it is missing or damaged.
     """
-    if not has_result(root, step):
+    if (found := _with_result(root, step)) is None:
         raise TrainingError(
             f"the best checkpoint, of step {step}, is missing or damaged in {root}",
             hint="the same command goes on with the next best one",
         )
-    return next(one for one in sealed_checkpoints(root) if one.step == step)
+    return found
+
+
+def _with_result(root: Path, step: int) -> Checkpoint | None:
+    found = next((one for one in sealed_checkpoints(root) if one.step == step), None)
+    if found is None or any(name.startswith(RESULT_FILES) for name in changed_files(found.folder)):
+        return None
+    return found
 
 
 def rotate(root: Path, keep: int, best_step: int | None) -> None:

@@ -23,8 +23,6 @@ from edgetune.verification.reference import Reference
 _NOT_ITS_FAULT = (ResourceError, MissingExtra, InUse, Interrupted)
 #: What reading a damaged file ends in where no reader foresaw that damage; a bug in edgetune may look the same.
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-#: How the text of such a failure begins.
-_UNJUDGED = "could not be judged"
 #: Kinds of files that programs look for in a folder by themselves.
 _READ_BY_NAME = (".json", ".jinja", ".model", ".txt", ".onnx", ".onnx_data", ".onnx_adapter", ".gguf", ".py")
 _OWN = (MANIFEST, FILE, PORTABLE)
@@ -130,8 +128,9 @@ def phase(names: Sequence[str], work: Callable[[], list[Check]]) -> list[Check]:
         failed = Check(
             name=names[0],
             passed=False,
-            text=f"{_UNJUDGED}: {type(error).__name__}: {error}".splitlines()[0],
+            text=f"could not be judged: {type(error).__name__}: {error}".splitlines()[0],
             cause="the artifact is damaged; where a fresh export fails in the same way, it is a bug in edgetune",
+            unforeseen=True,
         )
     return [failed, *not_judged(names[1:], f"{names[0]} could not be")]
 
@@ -172,7 +171,7 @@ def withdraw(artifact: Artifact, verification: Verification) -> None:
     not be lost where it cannot be removed.
     """
     path = artifact.path / PORTABLE
-    if all(check.text.startswith(_UNJUDGED) for check in verification.failed):
+    if all(check.unforeseen for check in verification.failed):
         console.note(f"{path} stays: the artifact could not be judged")
         return
     try:

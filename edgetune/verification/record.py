@@ -31,6 +31,8 @@ class Check(Stored):
     """Every single finding."""
     cause: str | None = None
     """The likely cause of a failure, and what to do."""
+    unforeseen: bool = False
+    """It failed in a way that no reader foresaw, which may be a bug of edgetune's."""
 
 
 class Depth(Stored):

@@ -26,7 +26,7 @@ from edgetune_gguf.preparing import (
     tuned_weights,
     understand,
 )
-from edgetune_gguf.quantiser import default_threads, version
+from edgetune_gguf.quantiser import default_threads, identity
 from edgetune_gguf.reading_back import Rounding
 from edgetune_gguf.tensors import file_names, file_tensors
 from edgetune_gguf.writing import data_bytes, peak_bytes, write_gguf
@@ -135,7 +135,7 @@ def _rounding(model: TunedModel, manifest: ArtifactManifest | None) -> Rounding:
         return Rounding(known=False)
     weighted = manifest.importance_sha256 is not None
     importance = read_imatrix(model.importance).means if weighted and model.importance else None
-    return Rounding(manifest.quantiser == version(), weighted, importance)
+    return Rounding(manifest.quantiser is not None and manifest.quantiser == identity(), weighted, importance)
 
 
 def _plan(prepared: Prepared) -> ExportPlan:

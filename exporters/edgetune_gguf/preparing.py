@@ -25,7 +25,7 @@ from edgetune_gguf.architectures import (
 from edgetune_gguf.imatrix import Imatrix, add_imatrix, read_imatrix
 from edgetune_gguf.metadata import add_general
 from edgetune_gguf.mixture import UNWEIGHTED, Choice, Shape, choose_types, count_types, require_precision
-from edgetune_gguf.quantiser import version
+from edgetune_gguf.quantiser import identity
 from edgetune_gguf.tensors import FileTensor, file_tensors
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def build_manifest(prepared: Prepared, file: Path, stop_ids: tuple[int, ...], di
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         licence=model.licence,
         run=model.run,
-        quantiser=version(),
+        quantiser=identity(),
         importance_sha256=prepared.imatrix.sha256 if prepared.imatrix else None,
         adapter_base=None if model.adapter_folder or model.run else model.adapter_base,
     )

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetune import files
 from edgetune.errors import ExportError, MissingExtra
 from edgetune_gguf.mixture import row_bytes
 
@@ -168,9 +169,16 @@ def rounded_values(
     return restored
 
 
-def version() -> str:
-    """Of the quantiser: another one may search in another way, and round the same values differently."""
-    return f"llama-cpp-python {metadata.version('llama-cpp-python')}"
+@cache
+def identity() -> str | None:
+    """Of the quantiser: another version, or the same compiled for another processor, may round some values otherwise.
+
+    None where there is none.
+    """
+    try:
+        return f"llama-cpp-python {metadata.version('llama-cpp-python')}, {files.sha256_file(_library())[:12]}"
+    except (MissingExtra, ExportError, metadata.PackageNotFoundError):
+        return None
 
 
 def default_threads() -> int:

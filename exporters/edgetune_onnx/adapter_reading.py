@@ -59,13 +59,14 @@ def adapter_pairs(beneath: Prepared, artifact: Artifact, tuned: Mapping[str, Any
     adapter = read_adapter(artifact.main_file)
     base = GraphFile(artifact.beneath.main_file, beneath.head_rows)
     adapted = {name.removesuffix(A).removesuffix(B) + ".weight" for name in adapter.tensors}
-    for pair in tensor_pairs(base, beneath.weights, tuned, tied=beneath.tied):
+    rounding = beneath.rounding(artifact.beneath.manifest.quantiser if artifact.beneath.manifest else None)
+    for pair in tensor_pairs(base, beneath.weights, tuned, tied=beneath.tied, rounding=rounding):
         if pair.name not in adapted or pair.stored is None:
             yield pair
             continue
         adapted.discard(pair.name)
         missing = artifact.manifest.missing.get(pair.name, 0.0) + _ROUNDING
-        yield replace(pair, stored=_sum_of(pair.name, pair.stored, adapter), missing=missing)
+        yield replace(pair, stored=_sum_of(pair.name, pair.stored, adapter), missing=missing, rounded=None)
     for name in sorted(adapted):
         yield TensorPair(name, "", problem="the base has no such tensor, the adapter changes it")
 

@@ -40,7 +40,7 @@ def build(model: Path, folder: Path, precision: Precision, steps: int) -> Path:
     with console.progress(f"Building {precision.name}", steps, "steps") as bar:
         output = _Listener(bar.advance)
         try:
-            with _own_log(bar.advance), redirect_stdout(output), redirect_stderr(io.StringIO()):
+            with quantiser_log(bar.advance), redirect_stdout(output), redirect_stderr(io.StringIO()):
                 _run(str(model), str(folder), precision)
         except (EdgetuneError, OSError, MemoryError):
             raise
@@ -63,7 +63,7 @@ def _run(model: str, folder: str, precision: Precision) -> None:
 
 
 @contextmanager
-def _own_log(on_matrix: Callable[[], object]) -> Iterator[None]:
+def quantiser_log(on_matrix: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Take what is logged, and leave logging as it was: importing the quantiser configures the whole process's."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level

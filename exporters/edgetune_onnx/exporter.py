@@ -107,7 +107,8 @@ class OnnxExporter:
             return adapter_reading.adapter_pairs(prepare(model, _precision(artifact.beneath)), artifact, tuned)
         prepared = prepare(model, artifact.manifest.precision)
         file = reading_back.GraphFile(artifact.main_file, prepared.head_rows)
-        return reading_back.tensor_pairs(file, prepared.weights, tuned, tied=prepared.tied)
+        rounding = prepared.rounding(artifact.manifest.quantiser)
+        return reading_back.tensor_pairs(file, prepared.weights, tuned, tied=prepared.tied, rounding=rounding)
 
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
         """What configurations, tokenizer, graph and manifest say that is not so for the model."""

@@ -9,6 +9,7 @@ from edgetune import __version__, files
 from edgetune.artifact import ArtifactManifest
 from edgetune.exporters import public_name
 from edgetune.models import hash_template, load_tokenizer
+from edgetune_onnx import blocks
 from edgetune_onnx.prepared import Prepared
 
 
@@ -40,6 +41,7 @@ def build_manifest(prepared: Prepared, folder: Path, graph: str, format: str, ru
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         licence=model.licence,
         run=model.run,
+        quantiser=blocks.identity() if prepared.precision.bits else None,
         adapter_base=None if model.adapter_folder or model.run else model.adapter_base,
         adapter_inputs=prepared.places,
     )

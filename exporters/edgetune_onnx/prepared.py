@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from edgetune import __version__, extras
 from edgetune.adapters.merging import HEAD, MergedWeights
@@ -12,6 +13,8 @@ from edgetune.errors import ExportError
 from edgetune.exporters import TunedModel
 from edgetune.models import load_tokenizer, stop_ids
 from edgetune.models.text_config import ModelConfig, generation_stops, read_config
+from edgetune.readback import Values
+from edgetune_onnx import blocks
 from edgetune_onnx.families import require_family
 from edgetune_onnx.precision import Precision, parse_precision
 from edgetune_onnx.reading_back import model_tensors
@@ -69,15 +72,29 @@ class Prepared:
         """Of a tensor's values; None for floats."""
         return self.precision.matrix_bits(name, self.config.layers, tied=self.tied)
 
+    def rounding(self, quantiser: str | None) -> Callable[[str], Callable[[Values], Values] | None]:
+        """Of a tensor by name: rounds its rows again; None where it is a float, or where the libraries here are others.
+
+        Args:
+            quantiser: that rounded the file, as its manifest has it.
+        """
+        known = quantiser is not None and quantiser == blocks.identity()
+
+        def of(name: str) -> Callable[[Values], Values] | None:
+            bits = self.bits(name)
+            return partial(blocks.rounded_values, precision=self.precision, bits=bits) if known and bits else None
+
+        return of
+
     def stored_bytes(self, name: str) -> int:
         """Predicted size of a tensor in the graph."""
         shape, bits = self.weights.tensors[name].shape, self.bits(name)
         elements = self.weights.tensors[name].elements
         if bits is None:
             return elements * _ITEM_BYTES.get(self.precision.kind, 4)
-        blocks = shape[0] * -(-shape[1] // self.precision.block)
-        zero_points = blocks * bits // 8 if self.precision.method == "k_quant" else 0
-        return blocks * (self.precision.block * bits // 8 + 4) + zero_points
+        count = shape[0] * -(-shape[1] // self.precision.block)
+        zero_points = count * bits // 8 if self.precision.method == "k_quant" else 0
+        return count * (self.precision.block * bits // 8 + 4) + zero_points
 
     def _type(self, name: str) -> str:
         bits = self.bits(name)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights
 from edgetune.errors import ArtifactError
 from edgetune.readback import TensorPair, Trained, Values
+from edgetune_onnx.blocks import dequantise
 from edgetune_onnx.graph import HEAD_NODE, PACKED, TABLE_NODE
 from edgetune_onnx.places import place_inputs
 
@@ -167,28 +167,13 @@ class GraphFile:
         return Stored(packed.type, shape, lambda: packed.read()[rows], packed.initializers)
 
 
-def dequantise(tensors: Sequence[TensorProto], bits: int, columns: int) -> Values:
-    """Values of a MatMulNBits matrix: (code - zero point) · scale, block by block (ONNX Runtime's contrib operators).
-
-    Args:
-        tensors: codes (rows, blocks, bytes), scales (rows, blocks), and perhaps zero points, packed like codes.
-        bits: of a code; two codes of four share a byte, the lower half first.
-        columns: of the matrix; the last block is padded.
-    """
-    packed, scales, *zero_points = (_array(tensor) for tensor in tensors)
-    rows, blocks = packed.shape[:2]
-    codes = _unpack(packed.reshape(rows, -1), bits).reshape(rows, blocks, -1).astype(np.float32)
-    if zero_points:
-        zeros = _unpack(zero_points[0].reshape(rows, -1), bits)[:, :blocks, None].astype(np.float32)
-    else:
-        zeros = np.full((1, 1, 1), 1 << (bits - 1), np.float32)
-    values = (codes - zeros) * scales.reshape(rows, blocks, 1).astype(np.float32)
-    result: Values = values.reshape(rows, -1)[:, :columns]
-    return result
-
-
 def tensor_pairs(
-    file: GraphFile, weights: MergedWeights, tuned: Mapping[str, Any], *, tied: bool
+    file: GraphFile,
+    weights: MergedWeights,
+    tuned: Mapping[str, Any],
+    *,
+    tied: bool,
+    rounding: Callable[[str], Callable[[Values], Values] | None] = lambda _: None,
 ) -> Iterator[TensorPair]:
     """Every tensor that the graph has or should have.
 
@@ -197,12 +182,13 @@ def tensor_pairs(
         weights: of the model.
         tuned: the trained model's own tensors.
         tied: head and embedding are one tensor.
+        rounding: of a tensor by name: rounds its rows as the file's were; None where that cannot be repeated.
     """
     used: set[str] = set()
     for name in model_tensors(weights, tied=tied):
         found = file.tensor(name, tied=tied)
         used |= found.initializers if found else set()
-        yield _pair(name, found, weights, tuned)
+        yield replace(_pair(name, found, weights, tuned), rounded=rounding(name))
     if tied and not file.shares_table():
         yield TensorPair(
             EMBEDDING, "", problem="the embedding is not the head's table, where the model has one for both"
@@ -231,21 +217,8 @@ def _pair(name: str, found: Stored | None, weights: MergedWeights, tuned: Mappin
     return TensorPair(name, found.type, found.read, trained)
 
 
-def _unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Codes of each row, one a byte."""
-    if bits == 8:
-        return packed
-    result: NDArray[np.uint8] = np.stack([packed & 0x0F, packed >> 4], axis=-1).reshape(len(packed), -1)
-    return result
-
-
-def _array(tensor: TensorProto) -> NDArray[Any]:
+def _values(tensor: TensorProto) -> Values:
     from onnx import numpy_helper
 
-    array: NDArray[Any] = numpy_helper.to_array(tensor)
-    return array
-
-
-def _values(tensor: TensorProto) -> Values:
-    values: Values = _array(tensor).astype(np.float32)
+    values: Values = numpy_helper.to_array(tensor).astype(np.float32)
     return values

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from edgetune_onnx import blocks
 from faults import (
     drop_magnitudes,
     export_with,
@@ -41,7 +42,7 @@ def failed(run, artifact):
     return {check.name for check in found.failed}
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(20))
 def test_no_false_alarm(make, seed):
     method = ("lora", "qlora", "rslora", "dora")[seed % 4]
     verifier = Verifier(run := make(seed, method, tie_word_embeddings=seed % 2 == 0), quick=True)
@@ -50,6 +51,33 @@ def test_no_false_alarm(make, seed):
         # Four bits are too few for a network this small and random: only what bits cannot excuse is held against them.
         lossy = {"distributions", "endings"} if precision.startswith("int4") else set()
         assert {check.name for check in found.failed} <= lossy, (precision, found.failed)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8_k_quant", "int4", "int4_rtn", "int4_mixed"])
+@pytest.mark.parametrize("strength", [0.02, 0.002])
+def test_hardly_trained_and_trained_on(make, tmp_path, precision, strength):
+    """Where a fine-tune is far smaller than the rounding, its own graph is told from that of an older adapter."""
+    run = make(method="qlora", strength=strength)
+    artifact = export(run, "onnx", precision)
+    assert weights_of(run, artifact).passed
+    adapter = other_adapter(tuned_model(run), tmp_path / "bad", older)
+    found = weights_of(run, export_with(tuned_model(run), precision, artifact, adapter_folder=adapter))
+    assert found.passed is False
+    assert "of the trained weights" in " ".join(found.problems)
+
+
+def test_what_other_libraries_rounded_is_not_rounded_again(make, tmp_path, monkeypatch):
+    run = make(method="qlora", strength=0.002)
+    artifact = export(run, "onnx", "int4")
+    adapter = other_adapter(tuned_model(run), tmp_path / "bad", older)
+    planted = export_with(tuned_model(run), "int4", artifact, adapter_folder=adapter)
+    monkeypatch.setattr(blocks, "identity", lambda: "onnxruntime 1.0, onnxruntime-genai 0.1")
+    assert not any("makes of the trained weights" in problem for problem in weights_of(run, planted).problems)
+
+
+def weights_of(run, artifact):
+    (check,) = [c for c in Verifier(run, quick=True).verify(artifact).checks if c.name == "weights"]
+    return check
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4_rtn"])
