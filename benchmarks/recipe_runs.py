@@ -119,8 +119,10 @@ def machine_lines(found: dict[str, Any]) -> list[str]:
 
     training = found["training"]
     lines = [
-        f"Training: {training['seconds'] / 60:.1f} minutes, {training['steps']} steps, "
-        f"{training['tokens_per_s']:.0f} tokens/s, peak {training['peak_rss'] / 1e9:.1f} GB."
+        (
+            f"Training: {training['seconds'] / 60:.1f} minutes, {training['steps']} steps, "
+            f"{training['tokens_per_s']:.0f} tokens/s, peak {training['peak_rss'] / 1e9:.1f} GB."
+        )
     ]
     for name, report in found["bench"].items():
         figures = [f for f in report["figures"] if f["name"] in SHOWN and f["median"] is not None]

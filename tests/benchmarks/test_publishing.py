@@ -76,6 +76,8 @@ def evaluation(subject, rows, right):
 
 
 def test_an_artifact_of_more_rows_is_shown_on_the_rows_of_the_base_too():
-    found = script("recipe_runs.py").beside_the_base([evaluation("base", range(5), 0), evaluation("q8_0", range(20), 4)])
+    found = script("recipe_runs.py").beside_the_base(
+        [evaluation("base", range(5), 0), evaluation("q8_0", range(20), 4)]
+    )
     shown = {name: (e.n, e.score("exact_match").value) for name, e in found.items()}
     assert shown == {"base": (5, 0.0), "q8_0": (20, 0.2), "q8_0, the base's rows": (5, 0.8)}

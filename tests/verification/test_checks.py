@@ -115,7 +115,7 @@ def test_which_depth_covers_which():
 
 
 def texts(likeness: float, metrics=("rouge_l", "chrf")) -> Evaluation:
-    """Long answers, none equal to its reference: as alike as given, one row a little more and the next a little less."""
+    """Long answers, none equal to its reference: as alike as given, in turn a little more and a little less."""
     answers = tuple(
         Answer(
             row=n,
