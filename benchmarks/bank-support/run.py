@@ -70,10 +70,10 @@ def page(found: dict[str, Any]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As a code block, so that headings in it are not this page's.
+    r"""As a code block, so that headings in it are not this page's.
 
     >>> _quoted("## Fees")
-    '```text\\n## Fees\\n```'
+    '```text\n## Fees\n```'
     """
     short = text.strip() if len(text.strip()) <= QUOTED else f"{text.strip()[:QUOTED]}…"
     return f"```text\n{short.replace('```', '')}\n```"
