@@ -92,11 +92,11 @@ def texts(name, said):
 
 
 def test_texts_are_shown_beside_the_answers_of_the_base():
-    base, tuned = texts("base", "as an AI"), texts("tuned", "for you")
+    base, tuned = texts("base", "as AI"), texts("tuned", "for you")
     assert tuned.by_likeness
     text = to_text(Report((base, tuned), ()), misses=1, width=200)
     assert "the 1 of 2 answers of 'tuned' that are least like the reference" in text
-    assert "  base      as an AI\n  answered  for you" in text
+    assert "  base      as AI\n  answered  for you" in text
     assert "worst" not in text
 
 
