@@ -130,7 +130,9 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
 
     Raises:
         ModelError: the base cannot be found or read, or the settings are damaged or name none.
+        ExportError: it is of a model that does something else than generate.
     """
+    _require_generating(folder)
     source = base or named_base(folder)
     if base is not None:
         _tell_other_base(folder, base)
@@ -147,6 +149,18 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         base_source=source,
         base_sha256=found.sha256,
         licence=found.licence,
+    )
+
+
+def _require_generating(folder: Path) -> None:
+    """Refuse an adapter with a head of its own, such as a classifier's: no base has a place for it."""
+    settings = read_settings(folder)
+    if (kind := settings.get("task_type")) in (None, "CAUSAL_LM"):
+        return
+    head = ", ".join(settings.get("modules_to_save") or ()) or "none named"
+    raise ExportError(
+        f"{folder} is an adapter for {kind}, with a head ({head}) that a base which generates does not have",
+        hint="export the run that it is of; a classifier is trained with task.kind: text-classification",
     )
 
 

@@ -221,5 +221,8 @@ LOSS_DEFINITION = "mean -ln p over all answer tokens, the stop token included, i
 
 
 def chosen(names: Sequence[str]) -> tuple[Metric, ...]:
-    """The metrics for ``task.metrics``; exact match always comes first, since it decides what a miss is."""
-    return tuple(metric for name in dict.fromkeys(["exact_match", *names]) for metric in METRICS[name])
+    """The metrics for ``task.metrics``, in its order: what keeps to limits or is chosen by one goes by the first.
+
+    Exact match decides what a miss is, so where it is not named it comes last.
+    """
+    return tuple(metric for name in dict.fromkeys([*names, "exact_match"]) for metric in METRICS[name])

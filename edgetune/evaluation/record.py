@@ -83,6 +83,12 @@ class Evaluation(Stored):
         """Rows evaluated."""
         return len(self.answers)
 
+    @property
+    def by_likeness(self) -> bool:
+        """Whether answers are texts, more or less like the reference, and not right or wrong."""
+        named = set(self.basis.metrics)
+        return bool(named & {"rouge_l", "chrf"}) and not named & {"exact_match", "json"}
+
     def score(self, name: str) -> Score:
         """The figure called ``name``.
 

@@ -35,7 +35,7 @@ def to_text(report: Report, misses: int, width: int | None = None) -> str:
             console.print(differences_table(comparison))
         for line in _lines(report):
             console.print(line, markup=False, soft_wrap=True)
-        if report.evaluations and (shown := misses_text(report.evaluations[-1], misses)):
+        if report.evaluations and (shown := misses_text(report.evaluations[-1], misses, report.evaluations[0])):
             console.print(f"\n{shown}", markup=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
@@ -142,26 +142,40 @@ def _summary(comparison: Comparison) -> str:
     )
 
 
-def misses_text(evaluation: Evaluation, count: int) -> str:
-    """The worst misses of one evaluation."""
+def misses_text(evaluation: Evaluation, count: int, base: Evaluation | None = None) -> str:
+    """The worst misses of one evaluation.
+
+    Args:
+        evaluation: of which.
+        count: how many, at most.
+        base: whose answers to the same rows are shown beside.
+    """
     wrong = sum(answer.correct is False for answer in evaluation.answers)
     shown = worst(evaluation.answers, count)
     if not shown:
         return ""
-    lines = [f"the {len(shown)} worst of {wrong} misses of '{evaluation.subject}' (least agreement first, then loss)"]
+    what = f"the {len(shown)} worst of {wrong} misses of '{evaluation.subject}'"
+    if evaluation.by_likeness:
+        what = f"the {len(shown)} of {wrong} answers of '{evaluation.subject}' that are least like the reference"
+    lines = [f"{what} (least agreement first, then loss)"]
+    before = {answer.row: answer for answer in base.answers} if base and base is not evaluation else {}
     for answer in shown:
-        lines += ["", *_miss(answer)]
+        lines += ["", *_miss(answer, before.get(answer.row))]
     return "\n".join(lines)
 
 
-def _miss(answer: Answer) -> list[str]:
-    cut = ", cut off" if answer.finish == "length" else ""
+def _miss(answer: Answer, before: Answer | None) -> list[str]:
     return [
         f"row {answer.row + 1}",
         f"  prompt    {_short(answer.prompt, from_end=True)}",
         f"  expected  {_short(answer.reference)}",
-        f"  answered  {_short(answer.prediction)}{cut}",
+        *([f"  base      {_answered(before)}"] if before else []),
+        f"  answered  {_answered(answer)}",
     ]
+
+
+def _answered(answer: Answer) -> str:
+    return _short(answer.prediction) + (", cut off" if answer.finish == "length" else "")
 
 
 def _short(text: str, *, from_end: bool = False) -> str:

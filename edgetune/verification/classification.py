@@ -52,6 +52,16 @@ LIMITS = {
 }
 
 
+def limits_of(precision: str) -> Limits:
+    """The limits of a precision, in whatever file; of an unknown one, the widest.
+
+    >>> limits_of("int8_static_ort").name, limits_of("fp16").name
+    ('8 bits, activations calibrated', '16 bits')
+    """
+    known = [name for name in LIMITS if precision.startswith(name)]
+    return LIMITS[max(known, key=len)] if known else LIMITS["int8_static"]
+
+
 @runtime_checkable
 class ReadsFacts(Protocol):
     """An exporter that knows what its artifacts should say of themselves."""
@@ -110,7 +120,7 @@ class ClassifierVerifier:
         known = load(artifact) if whole.passed else None
         if known and not again and known.basis_sha256 == self._basis and known.depth.covers(self.depth):
             return known
-        limits = LIMITS.get(manifest.precision, LIMITS["int8_static"]).overridden(self.recipe.verify)
+        limits = limits_of(manifest.precision).overridden(self.recipe.verify)
         checks = [whole]
         if whole.passed:
             checks += phase(("metadata",), lambda: [self._metadata(artifact)])

@@ -24,7 +24,7 @@ _NOT_ITS_FAULT = (ResourceError, MissingExtra, InUse, Interrupted)
 #: What reading a damaged file ends in where no reader foresaw that damage; a bug in edgetune may look the same.
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 #: Kinds of files that programs look for in a folder by themselves.
-_READ_BY_NAME = (".json", ".jinja", ".model", ".txt", ".onnx", ".onnx_data", ".onnx_adapter", ".gguf", ".py")
+_READ_BY_NAME = (".json", ".jinja", ".model", ".txt", ".onnx", ".onnx_data", ".onnx_adapter", ".ort", ".gguf", ".py")
 _OWN = (MANIFEST, FILE, PORTABLE)
 
 

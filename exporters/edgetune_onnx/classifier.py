@@ -2,7 +2,7 @@
 
 ::
 
-    model.onnx            input_ids, attention_mask: (batch, sequence) → logits: (batch, classes)
+    model.onnx            input_ids, attention_mask: (batch, sequence) → logits: (batch, classes); or model.ort
     tokenizer.json        as trained with
     config.json           transformers' own, with id2label
     tokenizer_config.json
@@ -28,11 +28,13 @@ from edgetune.exporters import ExportPlan, TunedModel, public_name
 from edgetune.memory import require_memory
 from edgetune.models import count_parameters, load_config, load_tokenizer, tensor_shapes
 from edgetune.models.classifier import padding
-from edgetune_onnx import classifier_graph
+from edgetune_onnx import classifier_graph, ort_format
 from edgetune_onnx.classifier_graph import CALIBRATION_ROWS, GRAPH
 
-#: Best quality first.
-PRECISIONS = ("fp32", "fp16", "int8", "int8_static")
+#: Best quality first, then the same in ONNX Runtime's own format.
+PRECISIONS = tuple(
+    f"{numbers}{file}" for file in ("", ort_format.SUFFIX) for numbers in ("fp32", "fp16", "int8", "int8_static")
+)
 RUNTIME = "onnxruntime"
 #: Bytes of a weight of a product, and of one of a table of embeddings, which static eight bits leave as they are.
 _BYTES = {"fp32": (4, 4), "fp16": (2, 2), "int8": (1, 1), "int8_static": (1, 4)}
@@ -62,8 +64,8 @@ def plan(model: TunedModel, precision: str) -> ExportPlan:
     name = parse_precision(precision)
     if not model.labels:
         raise ExportError("the run does not name its classes", hint="train again")
-    if name == "int8_static" and model.calibration is None:
-        raise ExportError("int8_static needs training rows to calibrate with", hint="export fp32, fp16 or int8")
+    if "static" in name and model.calibration is None:
+        raise ExportError(f"{name} needs training rows to calibrate with", hint="export fp32, fp16 or int8")
     if not (model.tokenizer_folder / "tokenizer.json").is_file():
         raise ExportError("the tokenizer has no tokenizer.json, which the runtime reads", hint="use another base")
     parameters = count_parameters(model.base_folder)
@@ -90,7 +92,10 @@ def export(model: TunedModel, precision: str, folder: Path) -> Artifact:
     require_memory(planned.peak_memory_bytes, f"exporting {model.name}")
     with files.atomic_path(folder) as temporary, console.progress(f"Exporting {planned.precision}", unit="steps"):
         temporary.mkdir()
-        kinds = classifier_graph.write(model, planned.precision, temporary / GRAPH, facts(model))
+        numbers = ort_format.numbers_of(planned.precision)
+        kinds = classifier_graph.write(model, numbers, temporary / GRAPH, facts(model))
+        if ort_format.is_ort(planned.precision):
+            ort_format.convert(temporary / GRAPH)
         _write_surroundings(model, temporary)
         manifest = build_manifest(model, planned.precision, temporary, kinds)
         write_manifest(temporary, manifest)
@@ -139,13 +144,13 @@ def _write_surroundings(model: TunedModel, folder: Path) -> None:
 def build_manifest(model: TunedModel, precision: str, folder: Path, kinds: Mapping[str, int]) -> ArtifactManifest:
     """What a written folder is."""
     hashes = dict(files.sha256_files(folder))
-    calibrated = precision == "int8_static" and model.calibration is not None
+    calibrated = "static" in precision and model.calibration is not None
     return ArtifactManifest(
         name=f"{model.name}-{precision}",
         format="onnx",
         precision=precision,
         runtime=RUNTIME,
-        main_file=GRAPH,
+        main_file=ort_format.GRAPH if ort_format.is_ort(precision) else GRAPH,
         weights="merged" if model.adapter_folder else "whole",
         architecture=_architecture(load_config(model.base_folder)),
         base_source=public_name(model.base_source),
@@ -177,9 +182,10 @@ def metadata_problems(model: TunedModel, artifact: Artifact) -> list[str]:
     assert manifest is not None, "verified artifacts have one"
     wanted = {**facts(model)}
     del wanted["edgetune.version"]  # which edgetune wrote it is no fault of the file
-    found = classifier_graph.read_facts(artifact.main_file)
+    reading = ort_format if ort_format.is_ort(manifest.precision) else classifier_graph
+    found = reading.read_facts(artifact.main_file)
     problems = [
-        f"{GRAPH}: {key} is {found.get(key)!r}, trained with {value!r}"
+        f"{artifact.main_file.name}: {key} is {found.get(key)!r}, trained with {value!r}"
         for key, value in wanted.items()
         if found.get(key) != value
     ]
@@ -216,7 +222,7 @@ def _tokenizer_problems(model: TunedModel, artifact: Artifact) -> list[str]:
 
 
 def _weight_bytes(folder: Path, precision: str) -> int:
-    of_product, of_table = _BYTES[precision]
+    of_product, of_table = _BYTES[ort_format.numbers_of(precision)]
     stored = tensor_shapes(folder)
     tables = sum(one.elements for name, one in stored.items() if "embed" in name)
     return of_table * tables + of_product * (sum(one.elements for one in stored.values()) - tables)

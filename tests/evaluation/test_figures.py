@@ -83,3 +83,26 @@ def test_how_the_intervals_were_made_is_said():
     assert "a bootstrap over 2 groups of alike rows" in text
     assert "10 held-out rows in 2 groups" in score_lines("tuned", grouped)[0]
     assert replace(row(1), group="x").to_row()["group"] == "x"
+
+
+def texts(name, said):
+    basis = evaluation(name, (0,), 0).basis.model_copy(update={"metrics": ("rouge_l",), "rows": (0, 1)})
+    asked = {f"say {n}": said for n in range(2)}
+    return evaluate(Subject(name, FakeRuntime(asked)), [row(n) for n in range(2)], basis)
+
+
+def test_texts_are_shown_beside_the_answers_of_the_base():
+    base, tuned = texts("base", "as AI"), texts("tuned", "for you")
+    assert tuned.by_likeness
+    text = to_text(Report((base, tuned), ()), misses=1, width=200)
+    assert "the 1 of 2 answers of 'tuned' that are least like the reference" in text
+    assert "  base      as AI\n  answered  for you" in text
+    assert "worst" not in text
+
+
+def test_right_or_wrong_answers_are_misses():
+    found = evaluation("tuned", range(4), 2)
+    assert not found.by_likeness
+    text = to_text(Report((found,), ()), misses=1, width=200)
+    assert "the 1 worst of 2 misses of 'tuned'" in text
+    assert "  base  " not in text

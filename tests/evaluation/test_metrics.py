@@ -123,8 +123,17 @@ def test_every_score_carries_n_interval_and_definition():
             assert got.definition
 
 
-def test_chosen_puts_exact_match_first_and_once():
-    assert [metric.name for metric in chosen(["chrf", "exact_match"])] == ["exact_match", "chrf"]
+@pytest.mark.parametrize(
+    ("named", "metrics"),
+    [
+        (["chrf", "exact_match"], ["chrf", "exact_match"]),
+        (["exact_match", "chrf"], ["exact_match", "chrf"]),
+        (["rouge_l", "chrf"], ["rouge_l", "chrf", "exact_match"]),
+        ([], ["exact_match"]),
+    ],
+)
+def test_chosen_keeps_the_order_and_has_exact_match_once(named, metrics):
+    assert [metric.name for metric in chosen(named)] == metrics
 
 
 def test_no_rows_is_an_error():

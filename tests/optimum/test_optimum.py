@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 from edgetune_optimum import OptimumExporter
-from edgetune_optimum.environment import find_interpreter
+from optimumside import ask
 from realruns import QUESTIONS, smollm2_run
 from tinyexports import save_model, tuned
 
@@ -33,11 +30,7 @@ def in_optimum(artifact, prompts):
         "prompts": prompts,
         "new_tokens": NEW_TOKENS,
     }
-    command = [str(find_interpreter()), str(Path(__file__).with_name("answer.py"))]
-    settings = os.environ | {"PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False, env=settings)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = ask(Path(__file__).with_name("answer.py"), job)
     stops = set(artifact.manifest.stop_ids)
     return [tuple(token for token in answer if token not in stops) for answer in found]
 

@@ -112,3 +112,45 @@ def test_which_depth_covers_which():
     assert not Depth(rows=16, answers=24).covers(Depth(rows=64, answers=None))
     assert not Depth(rows=64, answers=10).covers(Depth(rows=16, answers=24))
     assert Depth(rows=16, answers=24).covers(Depth(rows=16, answers=24))
+
+
+def texts(likeness: float, metrics=("rouge_l", "chrf")) -> Evaluation:
+    """Long answers, none equal to its reference: as alike as given, in turn a little more and a little less."""
+    answers = tuple(
+        Answer(
+            row=n,
+            correct=False,
+            finish="stop",
+            tokens=100,
+            ratios={
+                "loss": (100.0, 100),
+                "rouge_l": (likeness + 0.02 * (-1) ** n, 1),
+                "chrf": (100 * likeness, 1),
+                "exact_match": (0.0, 1),
+            },
+        )
+        for n in range(ROWS)
+    )
+    found = evaluation(0)
+    basis = found.basis.model_copy(update={"metrics": metrics})
+    return found.model_copy(
+        update={"basis": basis, "answers": answers, "scores": scores_of(answers, chosen(basis.metrics))}
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "exported", "passed"),
+    [(0.2, 0.5, 0.5, True), (0.2, 0.5, 0.495, True), (0.2, 0.5, 0.4, False), (0.5, 0.2, 0.2, None)],
+)
+@pytest.mark.parametrize("metrics", [("rouge_l", "chrf"), ("chrf", "rouge_l")])
+def test_texts_are_judged_by_the_first_metric_that_the_recipe_names(base, tuned, exported, passed, metrics):
+    sides = [texts(likeness, metrics) for likeness in (base, tuned, exported)]
+    (found, _) = check_task(*sides, EIGHT)
+    assert found.passed is passed
+    assert metrics[0] in found.text
+    assert "exact_match" not in found.text
+
+
+def test_texts_judged_by_equality_alone_cannot_be():
+    sides = [texts(likeness, ("exact_match", "rouge_l")) for likeness in (0.2, 0.5, 0.2)]
+    assert check_task(*sides, EIGHT)[0].passed is None

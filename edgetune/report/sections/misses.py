@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edgetune.evaluation.record import Answer, Evaluation, worst
 from edgetune.report.cells import text_cell
 from edgetune.report.evidence import Evidence
@@ -11,6 +13,7 @@ from edgetune.report.record import Cell, Column, Section, Table
 SHOWN = 10
 #: Longest prompt or answer shown.
 LENGTH = 600
+_WRONG = "Wrong means: not equal to the reference, outer white space and <think> parts aside."
 
 
 def misses_section(evidence: Evidence, label: str | None) -> Section | None:
@@ -26,35 +29,53 @@ def misses_section(evidence: Evidence, label: str | None) -> Section | None:
     judged = [answer for answer in evaluation.answers if answer.correct is not None] if evaluation else []
     if evaluation is None or not judged:
         return None
-    return _section(name, evaluation, judged)
+    return _section(name, evaluation, judged, evidence.base)
 
 
-def _section(name: str, evaluation: Evaluation, judged: list[Answer]) -> Section:
+def _section(name: str, evaluation: Evaluation, judged: list[Answer], base: Evaluation | None) -> Section:
     wrong = sum(answer.correct is False for answer in judged)
     shown = worst(evaluation.answers, SHOWN)
-    many = f"the {len(shown)} worst are shown, least agreement first, then highest loss"
-    lead = f"{name} answers {wrong} of {len(judged)} held-out rows wrong"
-    columns = (Column(name="row"), *(Column(name=word, long=True) for word in ("prompt", "expected", "answered")))
+    before = {answer.row: answer for answer in base.answers} if base else {}
+    words = ("prompt", "expected", *(("the untuned base",) if before else ()), "answered")
+    title = "Answers least like the reference" if evaluation.by_likeness else "Worst misses"
     table = Table(
-        id="misses", caption=f"Worst misses of {name}", columns=columns, rows=tuple(_row(answer) for answer in shown)
+        id="misses",
+        caption=f"{title}: {name}",
+        columns=(Column(name="row"), *(Column(name=word, long=True) for word in words)),
+        rows=tuple(_row(answer, before) for answer in shown),
     )
     return Section(
         id="misses",
-        title="Worst misses",
-        lead=f"{lead}; {many}." if wrong else f"{name} answers all {len(judged)} held-out rows right.",
+        title=title,
+        lead=_lead(name, evaluation, wrong, len(judged), len(shown)),
         tables=(table,) if shown else (),
-        notes=("Wrong means: not equal to the reference, outer white space and <think> parts aside.",) if wrong else (),
+        notes=(_WRONG,) if wrong and not evaluation.by_likeness else (),
     )
 
 
-def _row(answer: Answer) -> tuple[Cell, ...]:
-    cut = " (cut off at the longest answer allowed)" if answer.finish == "length" else ""
+def _lead(name: str, evaluation: Evaluation, wrong: int, judged: int, shown: int) -> str:
+    if not wrong:
+        return f"{name} answers all {judged} held-out rows right."
+    if evaluation.by_likeness:
+        return f"Of {judged} held-out rows {shown} are shown, those least like the reference first."
+    many = f"the {shown} worst are shown, least agreement first, then highest loss"
+    return f"{name} answers {wrong} of {judged} held-out rows wrong; {many}."
+
+
+def _row(answer: Answer, before: Mapping[int, Answer]) -> tuple[Cell, ...]:
+    base = [text_cell(_answered(before[answer.row]) if answer.row in before else "not asked")] if before else []
     return (
         Cell(text=str(answer.row + 1), value=answer.row + 1),
         text_cell(_end(answer.prompt)),
         text_cell(_start(answer.reference)),
-        text_cell((_start(answer.prediction) or "(nothing)") + cut, "bad"),
+        *base,
+        text_cell(_answered(answer), "bad"),
     )
+
+
+def _answered(answer: Answer) -> str:
+    cut = " (cut off at the longest answer allowed)" if answer.finish == "length" else ""
+    return (_start(answer.prediction) or "(nothing)") + cut
 
 
 def _start(text: str) -> str:

@@ -1,0 +1,32 @@
+"""Runs in Optimum's environment: a classifier in Optimum's own class; texts in, classes and logits out, as JSON."""
+
+import json
+import sys
+
+import torch
+from optimum.onnxruntime import ORTModelForSequenceClassification
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+
+def read_texts(job, given):
+    """Model inputs of one text, by transformers' tokenizer."""
+    if job["tokenizer"] == "auto":
+        tokenizer = AutoTokenizer.from_pretrained(job["folder"])
+    else:
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{job['folder']}/tokenizer.json")
+    return tokenizer(given, truncation=True, max_length=job["max_tokens"], return_tensors="pt")
+
+
+#: Task → Optimum's class, and what makes its inputs of what is given.
+TASKS = {"text-classification": (ORTModelForSequenceClassification, read_texts)}
+
+job = json.load(sys.stdin)
+kind, read = TASKS[job["task"]]
+model = kind.from_pretrained(job["folder"], file_name=job["graph"])
+found = []
+for given in job["given"]:
+    inputs = read(job, given)
+    with torch.no_grad():
+        logits = model(**{name: inputs[name] for name in model.input_names if name in inputs}).logits[0]
+    found.append({"label": model.config.id2label[int(logits.argmax())], "logits": logits.tolist()})
+print(json.dumps({"labels": [model.config.id2label[n] for n in range(len(model.config.id2label))], "found": found}))
