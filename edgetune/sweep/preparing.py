@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Shared:
         base_sha256: of the base.
         data_sha256: of the rows to train on and of those that choose.
         validation: which rows choose, in words.
+        recipe_sha256: of the recipe and the limits, without paths.
     """
 
     resolved: Resolved
@@ -46,13 +48,7 @@ class Shared:
     base_sha256: str
     data_sha256: Mapping[str, str]
     validation: str
-
-    @property
-    def recipe_sha256(self) -> str:
-        """Of the settings that are the same in all trials and on all machines."""
-        kept = self.resolved.recipe.model_dump(mode="json", exclude={"data", "method", "model", "exports"})
-        del kept["train"]["learning_rate"]
-        return files.sha256_text(repr(kept))
+    recipe_sha256: str
 
 
 def prepare(resolved: Resolved, folder: Path, limits: Mapping[str, float], *, allow_scripts: bool) -> Shared:
@@ -73,7 +69,10 @@ def prepare(resolved: Resolved, folder: Path, limits: Mapping[str, float], *, al
         changed = with_settings(resolved, _settings(run, resolved.recipe, limits))
         suggestion = _suggestion(changed, folder / SUGGESTION)
     data = {name: files.sha256_file(run.rows_file(name)) for name in ("train", "validation")}
-    return Shared(changed, suggestion, run.manifest.base_sha256, data, validation)
+    settings = changed.recipe.model_dump(mode="json", exclude={"data", "model"})
+    return Shared(
+        changed, suggestion, run.manifest.base_sha256, data, validation, files.sha256_text(json.dumps(settings))
+    )
 
 
 def _prepared(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run:

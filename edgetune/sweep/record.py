@@ -32,7 +32,7 @@ class Basis(Stored):
     """What all trials of a sweep share. Only equal ones may go into one storage."""
 
     recipe_sha256: str
-    """Of the recipe of a trial, without what varies and without paths."""
+    """Of the recipe and the limits of a trial, without paths."""
     base_sha256: str
     data_sha256: dict[str, str]
     """Of the rows to train on and of those that choose."""

@@ -87,12 +87,23 @@ def _require_same(study: optuna.Study, basis: Basis, place: str) -> None:
     kept = study.user_attrs.get("basis")
     if kept is None:
         study.set_user_attr("basis", given)
-    elif kept != given:
-        different = ", ".join(name for name in given if kept.get(name) != given[name])
+        return
+    different = [name for name in given if _comparable(kept).get(name) != _comparable(given)[name]]
+    if different:
         raise RecipeError(
-            f"{place} holds a sweep over something else; different: {different}",
+            f"{place} holds a sweep over something else; different: {', '.join(different)}",
             hint="give the same choices as before, or another folder: --output FOLDER",
         )
+
+
+def _comparable(basis: dict[str, Any]) -> dict[str, Any]:
+    """Without the names of targets: another machine rounds otherwise, and may be suggested others."""
+    return {**basis, "space": {name: value for name, value in basis["space"].items() if name != "targets"}}
+
+
+def basis_of(study: optuna.Study) -> Basis:
+    """What all workers share, as the first of them stored it."""
+    return Basis.model_validate(study.user_attrs["basis"])
 
 
 def enqueue_once(study: optuna.Study, origin: str, params: dict[str, Any]) -> None:

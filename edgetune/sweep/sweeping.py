@@ -18,7 +18,7 @@ from edgetune.sweep.collecting import collect
 from edgetune.sweep.preparing import Shared, prepare
 from edgetune.sweep.record import Basis, Space, Sweep, TrialRecord
 from edgetune.sweep.space import first_choices, make_space
-from edgetune.sweep.study import enqueue_once, load_optuna, open_study
+from edgetune.sweep.study import basis_of, enqueue_once, load_optuna, open_study
 from edgetune.sweep.wanted import Wanted
 from edgetune.sweep.working import Work, work_all
 from edgetune.trials import with_settings
@@ -62,12 +62,12 @@ def sweep(resolved: Resolved, wanted: Wanted, folder: Path | None = None) -> Swe
     shared = prepare(resolved, place, wanted.limits, allow_scripts=wanted.allow_scripts)
     space = make_space(resolved.recipe, shared.suggestion, wanted.methods, wanted.ranks, wanted.spread)
     _require_suitable(shared, space)
-    basis = _basis(shared, space)
-    study = open_study(wanted.storage, place, basis, resolved.recipe.train.seed)
-    for origin, params in first_choices(resolved.recipe, shared.suggestion, space).items():
+    study = open_study(wanted.storage, place, _basis(shared, space), resolved.recipe.train.seed)
+    basis = basis_of(study)
+    for origin, params in first_choices(resolved.recipe, shared.suggestion, basis.space).items():
         enqueue_once(study, origin, dict(params))
     deadline = None if wanted.minutes is None else time.monotonic() + 60 * wanted.minutes
-    work = Work(study, shared.resolved, space, place / TRIALS, wanted.trials, deadline)
+    work = Work(study, shared.resolved, basis.space, place / TRIALS, wanted.trials, deadline)
     try:
         work_all(work, wanted.workers)
     finally:  # whatever ends it, what was tried can be read

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 import tinyclassifier
+import tinytraining
+from tinyruns import write_base
 
+from edgetune.data.reading import load_rows
 from edgetune.recipe import resolve
 from edgetune.sweep import preparing
 from edgetune.sweep.preparing import prepare
@@ -62,14 +65,23 @@ def test_limits_make_trials_short_and_evaluated_often_enough_to_prune(tmp_path, 
     assert shared.resolved.recipe.train.evaluate_every == 5
 
 
-def test_what_varies_does_not_change_what_is_shared(tmp_path, base):
-    shared = [
+def test_the_same_recipe_is_the_same_wherever_it_lies_and_another_is_another(tmp_path, base):
+    first, second, other = (
         prepare(
             tinyclassifier.write_recipe(tmp_path / name, base, **sections),
-            tmp_path / name / "s",
+            tmp_path / name / "sweep",
             {},
             allow_scripts=False,
-        )
-        for name, sections in {"a": {}, "b": {"method": {"rank": 9}}, "c": {"train": {"batch_size": 4}}}.items()
-    ]
-    assert shared[0].recipe_sha256 == shared[1].recipe_sha256 != shared[2].recipe_sha256
+        ).recipe_sha256
+        for name, sections in {"a": {}, "b": {}, "c": {"train": {"batch_size": 4}}}.items()
+    )
+    assert first == second != other
+
+
+def test_rows_that_answer_are_set_apart_too(tmp_path):
+    resolved = tinytraining.write_recipe(tmp_path / "recipe", write_base(tmp_path / "base"))
+    shared = prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False)
+    data = shared.resolved.recipe.data
+    train, validation = (load_rows(path).raise_on_problems().rows for path in (data.train, data.validation))
+    assert (len(train), len(validation)) == (22, 2)
+    assert not {row.messages[0]["content"] for row in train} & {row.messages[0]["content"] for row in validation}

@@ -10,7 +10,7 @@ import pytest
 
 from edgetune.errors import EdgetuneError, RecipeError
 from edgetune.sweep.record import Basis, Space
-from edgetune.sweep.study import RETRIES, STALE, again, claim, enqueue_once, open_study, retry_lost
+from edgetune.sweep.study import RETRIES, STALE, again, basis_of, claim, enqueue_once, open_study, retry_lost
 
 
 def basis(base="b"):
@@ -49,6 +49,16 @@ def test_a_sweep_of_something_else_is_refused(opened):
     opened()
     with pytest.raises(RecipeError, match="different: base_sha256"):
         opened(base="another")
+
+
+def test_targets_are_those_of_the_worker_that_came_first(tmp_path):
+    study = open_study(None, tmp_path, basis(), 0)
+    other = basis()
+    space = other.space.model_copy(update={"targets": {"all": "auto", "suggested": ("q_proj",)}})
+    study = open_study(None, tmp_path, other.model_copy(update={"space": space}), 0)
+    assert basis_of(study) == basis()
+    with pytest.raises(RecipeError, match="different: space"):
+        open_study(None, tmp_path, other.model_copy(update={"space": space.model_copy(update={"ranks": (8,)})}), 0)
 
 
 def test_a_storage_that_cannot_be_opened_is_said(tmp_path):
