@@ -31,6 +31,7 @@ PURPOSES = {
     "eval": "score answers with ROUGE-L and chrF",
     "report": "draw the pictures of edgetune report (train brings them too)",
     "smart-home": "prepare the data of the smart-home recipe",
+    "sweep": "choose settings by many trainings (with train)",
     "tensorboard": "write TensorBoard logs while training",
     "all": "everything above",
     "dev": "work on edgetune itself",

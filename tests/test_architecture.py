@@ -41,6 +41,7 @@ HEAVY = (
     "onnxruntime",
     "onnxruntime_genai",
     "matplotlib",
+    "optuna",
 )
 
 

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tinyclassifier
+import tinytraining
+from tinyruns import write_base
+
+from edgetune.data.reading import load_rows
+from edgetune.recipe import resolve
+from edgetune.sweep import preparing
+from edgetune.sweep.preparing import prepare
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients(monkeypatch, suggestion):
+    monkeypatch.setattr(preparing, "make_suggestion", lambda *_: suggestion)
+
+
+def texts(path):
+    return {json.loads(line)["text"] for line in Path(path).read_text(encoding="utf-8").splitlines()}
+
+
+def rows_of(shared):
+    data = shared.resolved.recipe.data
+    return texts(data.train), texts(data.validation), texts(data.heldout)
+
+
+def test_without_validation_rows_some_training_rows_choose_and_held_out_ones_never(tmp_path, base):
+    resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base)
+    shared = prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False)
+    train, validation, heldout = rows_of(shared)
+    own = texts(tmp_path / "recipe" / "train.jsonl")
+    assert train | validation == own
+    assert not train & validation
+    assert heldout == texts(tmp_path / "recipe" / "heldout.jsonl")
+    assert not heldout & validation
+    assert shared.validation.startswith(f"{len(validation)} of the training rows")
+
+
+def test_the_recipes_own_validation_rows_choose(tmp_path, base):
+    resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base, data={"validation": "validation.jsonl"})
+    tinyclassifier.write_rows(tmp_path / "recipe" / "validation.jsonl", tinyclassifier.rows(12, start=90))
+    shared = prepare(resolve(resolved.path), tmp_path / "sweep", {}, allow_scripts=False)
+    train, validation, _ = rows_of(shared)
+    assert train == texts(tmp_path / "recipe" / "train.jsonl")
+    assert validation == texts(tmp_path / "recipe" / "validation.jsonl")
+    assert shared.validation == "the recipe's own validation rows"
+
+
+def test_a_second_call_finds_the_same(tmp_path, base):
+    resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base)
+    first, second = (prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False) for _ in range(2))
+    assert first.resolved == second.resolved
+    assert first.data_sha256 == second.data_sha256
+    assert first.suggestion.model_dump_json() == second.suggestion.model_dump_json()
+
+
+def test_limits_make_trials_short_and_evaluated_often_enough_to_prune(tmp_path, base):
+    resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base, train={"evaluate_every": None})
+    shared = prepare(resolved, tmp_path / "sweep", {"max_steps": 40}, allow_scripts=False)
+    assert shared.resolved.recipe.train.max_steps == 40
+    assert shared.resolved.recipe.train.evaluate_every == 5
+
+
+def test_the_same_recipe_is_the_same_wherever_it_lies_and_another_is_another(tmp_path, base):
+    first, second, other = (
+        prepare(
+            tinyclassifier.write_recipe(tmp_path / name, base, **sections),
+            tmp_path / name / "sweep",
+            {},
+            allow_scripts=False,
+        ).recipe_sha256
+        for name, sections in {"a": {}, "b": {}, "c": {"train": {"batch_size": 4}}}.items()
+    )
+    assert first == second != other
+
+
+def test_rows_that_answer_are_set_apart_too(tmp_path):
+    resolved = tinytraining.write_recipe(tmp_path / "recipe", write_base(tmp_path / "base"))
+    shared = prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False)
+    data = shared.resolved.recipe.data
+    train, validation = (load_rows(path).raise_on_problems().rows for path in (data.train, data.validation))
+    assert (len(train), len(validation)) == (22, 2)
+    assert not {row.messages[0]["content"] for row in train} & {row.messages[0]["content"] for row in validation}
