@@ -25,7 +25,7 @@ METHODS: dict[str, dict[str, Any]] = {
 #: The method that others are held against.
 REFERENCE = "full"
 #: Settings that belong to one method and must not reach another.
-_OF_FREEZING = {"method.train_last_layers": None, "method.train_patterns": (), "method.train_head_only": False}
+_OF_FREEZING = {"method.train_last_layers": None, "method.train_patterns": [], "method.train_head_only": False}
 #: With a budget of time it is the time that ends a training, however few rows there are.
 _ENDLESS_EPOCHS = 1000.0
 #: Frozen layers: this part of them, the last ones, trains.
@@ -142,7 +142,7 @@ def _frozen(own: MethodSettings, last_layers: int | None, layers: int | None) ->
         RecipeError: nobody knows how many there are.
     """
     if last_layers is None and own_method(own) == "frozen":
-        return {"method.train_last_layers": own.train_last_layers, "method.train_patterns": own.train_patterns}
+        return {"method.train_last_layers": own.train_last_layers, "method.train_patterns": list(own.train_patterns)}
     if last_layers is None and layers is None:
         raise RecipeError("the configuration of the base does not say how many layers it has: give --last-layers")
     return {"method.train_last_layers": last_layers or max(1, (layers or 0) // _TRAINED_PART)}
