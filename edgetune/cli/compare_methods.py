@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     "--margin", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share a cheaper one may be behind."
 )
 @click.option("--format", type=click.Choice(["text", "md", "json", "csv"]), default="text", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder. Default: comparisons/NAME.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder. Default: runs/compare-methods/NAME."
+)
 @click.option("--allow-scripts", is_flag=True, help="Let the recipe run a data script that is not edgetune's own.")
 def compare_methods(
     recipe: str, overrides: Overrides, format: str, output: Path | None, allow_scripts: bool, **options: Any
@@ -49,7 +51,7 @@ def compare_methods(
     resolved, wanted = resolve_recipe(recipe, overrides), wanted_of(**options)
     from edgetune.methods.comparing import compare_methods as compare  # after the recipe is known to be good
 
-    folder = output or Path("comparisons") / resolved.recipe.name
+    folder = output or Path("runs") / "compare-methods" / resolved.recipe.name
     found = compare(resolved, wanted, folder, allow_scripts=allow_scripts)
     write_charts(found, folder)
     console.data(printed(found, format))
