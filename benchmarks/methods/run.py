@@ -92,7 +92,7 @@ def english(found: MethodsComparison) -> str:
         _table(found, "", {}),
         f"**{choice.headline}.** {' '.join(choice.reasons)}",
         (
-            f"The recipe `{found.name}`, {found.budget.text}, {len(found.seeds)} seeds; means, and in [ ] 95 % intervals: "
+            f"The recipe `{found.name}`, {found.budget.text}, {len(found.seeds)} seeds; means; [ ] are 95 % intervals: "
             "of scores Student's over the seeds, of the benchmark over its rounds."
         ),
         " ".join([*left_out, *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),

@@ -25,7 +25,11 @@ METHODS: dict[str, dict[str, Any]] = {
 #: The method that others are held against.
 REFERENCE = "full"
 #: Settings that belong to one method and must not reach another.
-_OF_FREEZING = {"method.train_last_layers": None, "method.train_patterns": [], "method.train_head_only": False}
+_OF_FREEZING: dict[str, Any] = {
+    "method.train_last_layers": None,
+    "method.train_patterns": [],
+    "method.train_head_only": False,
+}
 #: With a budget of time it is the time that ends a training, however few rows there are.
 _ENDLESS_EPOCHS = 1000.0
 #: Frozen layers: this part of them, the last ones, trains.
