@@ -39,6 +39,7 @@ def do(work: Callable[[Job], None]) -> int:
     When stdin ends, as it does when the other process wants this one to stop or is gone, that is a Ctrl-C.
     """
     job = json.loads(sys.stdin.readline())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
     threading.Thread(target=_stop_with_stdin, daemon=True).start()
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries and data scripts print is for people

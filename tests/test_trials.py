@@ -120,7 +120,8 @@ from pathlib import Path
 from edgetune.trials import in_fresh_process
 in_fresh_process("jobs", {{"how": "wait", "file": {str(file)!r}}}, Path({str(tmp_path / "log")!r}))
 """
-    parent = subprocess.Popen([sys.executable, "-c", code])
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # as a shell's background jobs are
+    parent = subprocess.Popen([sys.executable, "-c", deaf + code])
     wait_for(file.is_file)
     parent.kill()
     parent.wait()

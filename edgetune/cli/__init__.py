@@ -20,6 +20,7 @@ from edgetune import __version__
 class CommandFiles(MutableMapping[str, click.Command]):
     """The commands of a package, by name: module ``train`` holds the click command ``train``.
 
+    Where a command's name has a dash, its module's has an underscore.
     A module is imported when its command is asked for, so one command never pays for another.
     Modules without a command of their own name are helpers and are passed over.
     """
@@ -30,12 +31,12 @@ class CommandFiles(MutableMapping[str, click.Command]):
         self._added: dict[str, click.Command] = {}
 
     def _load(self, name: str) -> click.Command | None:
-        module = importlib.import_module(f"{self._package}.{name}")
+        module = importlib.import_module(f"{self._package}.{name.replace('-', '_')}")
         found = (value for value in vars(module).values() if isinstance(value, click.Command))
         return next((command for command in found if command.name == name), None)
 
     def _modules(self) -> list[str]:
-        return sorted(module.name for module in pkgutil.iter_modules(self._path))
+        return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(self._path))
 
     def __getitem__(self, name: str) -> click.Command:
         command = self._added.get(name) or (self._load(name) if name in self._modules() else None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from io import StringIO
 
-from edgetune.report.record import Report
+from edgetune.report.record import Report, Table
 
 COLUMNS = ("section", "table", "kind", "row", "column", "unit", "value", "low", "high", "text", "reason")
 #: A spreadsheet runs a cell that begins so.
@@ -22,12 +23,17 @@ def to_csv(report: Report) -> str:
         words = (harmless(word) for word in ("recommendation", "recommendation", "", report.title, name))
         writer.writerow([*words, "", "", "", "", harmless(text), ""])
     for section, table in report.tables:
-        for row in table.rows:
-            for column, cell in zip(table.columns[1:], row[1:], strict=True):
-                place = (section, table.id, table.kind, row[0].text, column.name, column.unit)
-                numbers = ("" if number is None else number for number in (cell.value, cell.low, cell.high))
-                writer.writerow([*map(harmless, place), *numbers, harmless(cell.text), harmless(cell.reason or "")])
+        writer.writerows(cell_rows(section, table))
     return target.getvalue()
+
+
+def cell_rows(section: str, table: Table) -> Iterator[list[str | float]]:
+    """A row of CSV for each cell of a table; see :data:`COLUMNS`."""
+    for row in table.rows:
+        for column, cell in zip(table.columns[1:], row[1:], strict=True):
+            place = (section, table.id, table.kind, row[0].text, column.name, column.unit)
+            numbers = ("" if number is None else number for number in (cell.value, cell.low, cell.high))
+            yield [*map(harmless, place), *numbers, harmless(cell.text), harmless(cell.reason or "")]
 
 
 def harmless(text: str) -> str:

@@ -26,13 +26,14 @@ def to_markdown(report: Report) -> str:
     lines += ["", *_table(report.overview), ""] if report.overview else []
     lines += [f"- {escape(one.name)}: {one.verdict}: {escape(one.why)}" for one in found.candidates]
     for section in report.sections:
-        lines += ["", *_section(section)]
+        lines += ["", *section_lines(section)]
     lines += ["", *_missing(report)]
     lines += ["", f"Run {escape(report.run)}, evidence until {report.evidence_until}, edgetune {report.edgetune}."]
     return "\n".join(lines)
 
 
-def _section(section: Section) -> list[str]:
+def section_lines(section: Section) -> list[str]:
+    """A section, its charts given as their tables."""
     lines = [f"## {escape(section.title)}", "", escape(section.lead)]
     for table in [*(chart.table for chart in section.charts), *section.tables]:
         lines += ["", *_table(table)]

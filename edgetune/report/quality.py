@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,9 +58,7 @@ class Quality:
     @cached_property
     def metric(self) -> str | None:
         """The figure that says how good a model is: the first task metric, or the loss of plain text."""
-        names = dict.fromkeys(score.name for one in self.evaluations.values() for score in one.scores)
-        task = [name for name in names if name not in _BESIDE]
-        return task[0] if task else "loss" if "loss" in names else None
+        return task_figure(self.evaluations.values())
 
     @property
     def lower_is_better(self) -> bool:
@@ -134,6 +132,13 @@ def only(evaluation: Evaluation, *names: str | None) -> Evaluation:
         for answer in evaluation.answers
     )
     return evaluation.model_copy(update={"answers": answers})
+
+
+def task_figure(evaluations: Iterable[Evaluation]) -> str | None:
+    """Name of the figure that says how good a model is at its task; None: there is none."""
+    names = dict.fromkeys(score.name for one in evaluations for score in one.scores)
+    task = [name for name in names if name not in _BESIDE]
+    return task[0] if task else "loss" if "loss" in names else None
 
 
 def find_score(evaluation: Evaluation, name: str | None) -> Score | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgetune import console, files
@@ -11,7 +12,7 @@ from edgetune.report.csvtext import to_csv
 from edgetune.report.drawing import as_png
 from edgetune.report.html import to_html
 from edgetune.report.markdown import to_markdown
-from edgetune.report.record import Report
+from edgetune.report.record import Chart, Report
 from edgetune.stored import read_if_sound
 
 #: In the folder of the report.
@@ -72,7 +73,13 @@ def print_report(run: Path, format: str, output: Path | None = None) -> str:
 
 def _write_charts(report: Report, target: Path) -> None:
     """PNGs of all charts; those of a former report that has more are removed."""
-    charts = list(report.charts)
+    drawn = write_pictures(list(report.charts), target / CHARTS)
+    for chart_id in _former_charts(target) - drawn:
+        (target / CHARTS / f"{chart_id}.png").unlink(missing_ok=True)
+
+
+def write_pictures(charts: Sequence[Chart], folder: Path) -> set[str]:
+    """Charts as ``ID.png``; the ids of those drawn, which are none, as is told, without matplotlib."""
     drawn = set()
     with console.progress("Drawing", total=len(charts), unit="charts") as bar:
         for chart in charts:
@@ -81,12 +88,11 @@ def _write_charts(report: Report, target: Path) -> None:
             except MissingExtra as error:
                 console.note(f"no charts: {error.message}; {error.hint}")
                 break
-            with files.atomic_path(target / CHARTS / f"{chart.id}.png") as temporary:
+            with files.atomic_path(folder / f"{chart.id}.png") as temporary:
                 temporary.write_bytes(picture)
             drawn.add(chart.id)
             bar.advance()
-    for chart_id in _former_charts(target) - drawn:
-        (target / CHARTS / f"{chart_id}.png").unlink(missing_ok=True)
+    return drawn
 
 
 def _former_charts(target: Path) -> set[str]:

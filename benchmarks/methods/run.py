@@ -1,0 +1,140 @@
+"""Which method suits a recipe: the sentiment recipe trained by each, from three seeds, each for the same time.
+
+Usage: python benchmarks/methods/run.py [--minutes N] [--seeds N] [--methods NAME,…] [--stored FILE]
+What is trained is kept in runs/, so the same command goes on where it stopped. With --stored it trains nothing and
+publishes a methods.json that `edgetune compare-methods` wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
+
+import publishing  # noqa: E402
+
+from edgetune.methods.choosing import choose  # noqa: E402
+from edgetune.methods.comparing import compare_methods  # noqa: E402
+from edgetune.methods.planning import METHODS, Wanted  # noqa: E402
+from edgetune.methods.record import Budget, MethodsComparison  # noqa: E402
+from edgetune.methods.sections import lines  # noqa: E402
+from edgetune.methods.summing import summaries  # noqa: E402
+from edgetune.recipe import resolve  # noqa: E402
+from edgetune.recipes import find_recipe  # noqa: E402
+
+GUIDE = publishing.REPOSITORY / "docs" / "guide"
+RECIPE = "sentiment"
+#: Held-out rows: their intervals are narrow enough to see two points.
+HELDOUT = 600
+#: The course is in Spanish: its words for what the table says.
+SPANISH = {
+    "learning rate": "velocidad de aprendizaje",
+    "trained (parameters)": "parámetros entrenados",
+    "peak memory (MB)": "memoria máxima (MB)",
+    "training (s)": "entrenamiento (s)",
+    "rows seen": "filas vistas",
+    "energy (J)": "energía (J)",
+    "left by training (MB)": "lo que deja el entrenamiento (MB)",
+    "accuracy": "exactitud",
+    "questions (change)": "sobreescritura: preguntas generales (cambio)",
+    "plain text (bits a byte more)": "sobreescritura: texto general (bits más por byte)",
+    "exported (MB)": "exportado (MB)",
+    "exported: latency (ms)": "exportado: latencia (ms)",
+    "exported: batch_rate (texts/s)": "exportado: en lotes (textos/s)",
+    "exported: peak_rss (MB)": "exportado: memoria (MB)",
+    "in 1 GB, trained": "caben en 1 GB, como se entrenan",
+    "in 1 GB, exported": "caben en 1 GB, exportados",
+    "full": "Fine-Tuning completo",
+    "frozen": "capas congeladas",
+    "head-only": "solo la cabeza",
+    "lora": "LoRA",
+    "dora": "DoRA",
+    "qlora": "QLoRA",
+}
+
+
+def main() -> None:
+    """Compare, or read what was compared; store and publish."""
+    wanted = _arguments()
+    found = MethodsComparison.read(wanted.stored) if wanted.stored else _compared(wanted)
+    print(english(found))
+    publishing.write_results(HERE / "results", found.model_dump(mode="json"), found.environment.cpu)
+    for page in (HERE / "README.md", GUIDE / "compare-methods.md"):
+        publishing.put_into_readme(page, english(found))
+    publishing.put_into_readme(GUIDE / "comparar-metodos.md", spanish(found))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=0.75, help="of training, each")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", default=",".join(METHODS), help="separated by commas")
+    parser.add_argument("--stored", type=Path, help="publish this methods.json")
+    return parser.parse_args()
+
+
+def _compared(wanted: argparse.Namespace) -> MethodsComparison:
+    resolved = resolve(find_recipe(RECIPE), {"data.heldout_limit": (HELDOUT, "flag")})
+    methods = tuple(wanted.methods.split(","))
+    options = Wanted(methods=methods, seeds=wanted.seeds, budget=Budget(minutes=wanted.minutes))
+    return compare_methods(resolved, options, Path("runs") / "compare-methods" / RECIPE)
+
+
+def english(found: MethodsComparison) -> str:
+    """The table and what it rests on."""
+    choice = choose(found)
+    left_out = [f"{one.method} was not trained: {one.reason}." for one in found.left_out]
+    parts = [
+        _table(found, "", {}),
+        f"**{choice.headline}.** {' '.join(choice.reasons)}",
+        (
+            f"The recipe `{found.name}`, {found.budget.text}, {len(found.seeds)} seeds; means; [ ] are 95 % intervals: "
+            "of scores Student's over the seeds, of the benchmark over its rounds."
+        ),
+        " ".join([*left_out, *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),
+        f"Machine: {publishing.machine_line(found.environment.model_dump(mode='json'))}.",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def spanish(found: MethodsComparison) -> str:
+    """The same for the course."""
+    choice = choose(found)
+    name = SPANISH.get(choice.method or "", choice.method)
+    said = f"**Elección: {name}.**" if choice.sure else f"**Elección probable: {name}**: los intervalos no la aseguran."
+    if choice.method is None:
+        said = "**Aún no hay elección**: hacen falta al menos tres semillas."
+    budget = (
+        f"{found.budget.minutes:g} minutos de entrenamiento por modelo" if found.budget.minutes else "cada uno igual"
+    )
+    busy = max((one.others_share for one in found.trainings if one.others_share is not None), default=0.0)
+    parts = [
+        _table(found, "", SPANISH),
+        said,
+        (
+            f"Receta `{found.name}`, {budget}, {len(found.seeds)} semillas; medias, y entre [ ] intervalos del 95 %: "
+            "los de la exactitud, de Student sobre las semillas."
+        ),
+        f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
+        f"Máquina: {publishing.machine_line(found.environment.model_dump(mode='json'))}.",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(found: MethodsComparison, corner: str, words: Mapping[str, str]) -> str:
+    """Every line that at least one method has a figure for."""
+    each = summaries(found)
+    rows = []
+    for line in lines(found):
+        cells = [line.cell(one) for one in each]
+        if any(cell.value is not None for cell in cells):
+            rows.append([words.get(line.heading, line.heading), *(cell.text for cell in cells)])
+    return publishing.table([corner, *(words.get(one.method, one.method) for one in each)], rows)
+
+
+if __name__ == "__main__":
+    publishing.exit_with(main)

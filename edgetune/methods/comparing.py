@@ -1,0 +1,257 @@
+"""Every method from every seed, each training in a process of its own and kept as soon as it is done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from edgetune import __version__, console, files
+from edgetune.bench.company import MUCH_COMPANY, Company
+from edgetune.bench.environment import environment
+from edgetune.errors import DataError, EdgetuneError, Interrupted, InUse, ResourceError
+from edgetune.general.comparing import compare
+from edgetune.methods import child
+from edgetune.methods.collecting import collect, tuned_evaluation
+from edgetune.methods.device import format_of, time_all
+from edgetune.methods.forgetting import no_general, stored_general
+from edgetune.methods.pairing import all_pairs
+from edgetune.methods.planning import Method, Wanted, plan_methods
+from edgetune.methods.record import Device, LeftOut, MethodsComparison, Rate, Training
+from edgetune.models import load_config, resolve_base
+from edgetune.models.base import Base
+from edgetune.models.weights import weight_files
+from edgetune.recipe import Resolved
+from edgetune.report.quality import find_score, task_figure
+from edgetune.run import Run
+from edgetune.stored import read_if_sound, write_stored
+from edgetune.trials import Trial, in_fresh_process, make_trial, run_trial
+
+#: In the folder of a comparison.
+RECORD, TRIALS, BENCH, BASE_GENERAL = "methods.json", "trials", "bench", "general-base.json"
+NO_DEVICE = "not asked for: --no-export"
+
+
+def compare_methods(
+    resolved: Resolved, wanted: Wanted, folder: Path, *, allow_scripts: bool = False
+) -> MethodsComparison:
+    """Train, evaluate, export and time as wanted, and store what came out in ``folder``.
+
+    Everything finished is kept and found again by the hash of its settings and files, so a second call goes on.
+
+    Raises:
+        EdgetuneError: see the tree; what was finished stays. After :class:`Interrupted` the same call goes on.
+    """
+    try:
+        with _alone(folder):
+            found = _Comparison(resolved, wanted, folder, allow_scripts).walk()
+            found.write(folder / RECORD)
+            return found
+    except Interrupted as stop:  # its hint would go on with one training alone
+        raise Interrupted(stop.message) from stop
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"interrupted; {folder} keeps what is finished") from stop
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One comparison at a time in a folder.
+
+    Raises:
+        InUse: another one is at work there.
+    """
+
+    def refuse(holder: str) -> NoReturn:
+        raise InUse(
+            f"{folder} is being filled by another edgetune: {holder}",
+            hint="wait until it has ended, or compare in another folder: --output FOLDER",
+        )
+
+    whole = folder.resolve()
+    with files.locked(whole.with_name(f".{whole.name}.lock"), refuse):
+        yield
+
+
+@dataclass
+class _Comparison:
+    """A comparison on its way, and what was found so far."""
+
+    resolved: Resolved
+    wanted: Wanted
+    folder: Path
+    allow_scripts: bool
+    left_out: list[LeftOut] = field(default_factory=list)
+    trained: dict[tuple[str, int, float], tuple[Trial, Training]] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[int]:
+        first = self.resolved.recipe.train.seed
+        return list(range(first, first + self.wanted.seeds))
+
+    def walk(self) -> MethodsComparison:
+        recipe = self.resolved.recipe
+        general_reason = no_general(recipe, self.wanted.general_limit)
+        base = resolve_base(recipe.model, self.resolved.path.parent)
+        methods, self.left_out = plan_methods(self.resolved, self.wanted, _layers(base, self.resolved))
+        for one in self.left_out:
+            console.note(f"{one.method} is left out: {one.reason}")
+        format_of(recipe)  # an unknown format is said before training
+        for method in methods:
+            console.note(f"{method.name}: learning rate {method.rate:g} ({method.why})")
+        self._train_all(methods, general=general_reason is None)
+        devices = self._devices(methods) if self.wanted.export else []
+        return self._record(base, methods, general_reason, devices)
+
+    def _train_all(self, methods: list[Method], *, general: bool) -> None:
+        """All trainings: the methods of one seed one after another, so that a busy hour hits all alike."""
+        total = len(methods) * len(self.seeds) * len(self.wanted.all_shares)
+        with console.progress("Comparing methods", total=total, unit="trainings") as bar:
+            for share in self.wanted.all_shares:
+                for seed in self.seeds:
+                    for method in methods:
+                        bar.update(bar.done, f"{method.name}, seed {seed}, {share:.0%} of the rows")
+                        self._train(method, seed, share, general=general and share == 1)
+                        bar.advance()
+
+    def _train(self, method: Method, seed: int, share: float, *, general: bool) -> None:
+        if any(one.method == method.name for one in self.left_out):
+            return
+        settings = {**method.settings, "train.seed": seed, **self._limit(share)}
+        trial = make_trial(self.resolved, settings, self.folder / TRIALS)
+        done = _known(trial)
+        try:
+            company = Company()
+            run = Run(trial.folder) if done else run_trial(trial, allow_scripts=self.allow_scripts)
+            others = done.others_share if done else company.share()
+            if general:
+                self._look(run, general_limit=self.wanted.general_limit)
+        except ResourceError as error:
+            self._does_not_fit(method, error)
+            return
+        shutil.rmtree(run.checkpoints_folder, ignore_errors=True)  # of no use any more, and the largest part of a run
+        known = stored_general(run, self.folder / BASE_GENERAL) if general else None
+        forgot = compare(*known).differences if known else ()
+        found = collect(run, method.name, share, settings)
+        found = found.model_copy(update={"others_share": others, "forgot": forgot})
+        write_stored(_record_of(trial), found)
+        self.trained[method.name, seed, share] = (trial, found)
+
+    def _limit(self, share: float) -> Mapping[str, Any]:
+        """What makes a training see a share of the rows. How many there are, those that saw all have told."""
+        if share == 1:
+            return {}
+        rows = next(training.rows for _, training in self.trained.values())
+        return {"data.train_limit": max(1, round(share * rows))}
+
+    def _does_not_fit(self, method: Method, error: ResourceError) -> None:
+        """Leave a method out that this machine has not the memory for: that is a finding, not a failure.
+
+        Raises:
+            ResourceError: it is not the memory.
+        """
+        if "memory" not in error.message:
+            raise error
+        console.note(f"{method.name} is left out: {error.message}")
+        self.left_out.append(LeftOut(method=method.name, reason=error.message))
+        self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
+
+    def _look(self, run: Run, *, general_limit: int = 0, export: bool = False) -> None:
+        """Have a fresh process measure general ability, or export; what is stored of the same is not made again."""
+        kind, precision = format_of(self.resolved.recipe)
+        job = {
+            "run": str(run.folder),
+            "base": str(self.folder / BASE_GENERAL),
+            "general_limit": general_limit,
+            "seed": self.seeds[0],
+            "format": kind if export else None,
+            "precision": precision,
+        }
+        in_fresh_process(child.__name__, job, run.folder.with_name(f"{run.folder.name}.look.log"))
+
+    def _devices(self, methods: list[Method]) -> list[Device]:
+        """The model of each method's first seed, exported and timed."""
+        runs: dict[str, Run] = {}
+        with console.progress("Exporting", total=len(methods), unit="models") as bar:
+            for method in methods:
+                if (known := self.trained.get((method.name, self.seeds[0], 1.0))) is not None:
+                    run = runs[method.name] = Run(known[0].folder)
+                    self._look(run, export=True)
+                bar.advance()
+        return time_all(runs, self.resolved.recipe, self.folder / BENCH)
+
+    def _record(
+        self, base: Base, methods: list[Method], general_reason: str | None, devices: list[Device]
+    ) -> MethodsComparison:
+        if not self.trained:
+            raise EdgetuneError(
+                "no method could be trained", problems=[f"{o.method}: {o.reason}" for o in self.left_out]
+            )
+        evaluations = {key: tuned_evaluation(Run(trial.folder)) for key, (trial, _) in self.trained.items()}
+        figure = task_figure(evaluations.values())
+        if figure is None:
+            raise DataError("nothing was scored on the held-out rows", hint="edgetune data check FILE")
+        by_method = {
+            method.name: {
+                seed: one for (name, seed, share), one in evaluations.items() if name == method.name and share == 1
+            }
+            for method in methods
+        }
+        score = next(found for one in evaluations.values() if (found := find_score(one, figure)))
+        trainings = tuple(training for _, training in self.trained.values())
+        return MethodsComparison(
+            edgetune=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            name=self.resolved.recipe.name,
+            recipe=self.resolved.recipe.model_dump(mode="json"),
+            base_origin=base.origin,
+            base_bytes=sum(file.stat().st_size for file in weight_files(base.folder)),
+            metric=figure,
+            metric_definition=score.definition,
+            lower_is_better=figure == "loss",
+            budget=self.wanted.budget,
+            seeds=tuple(self.seeds),
+            margin=self.wanted.margin,
+            rates=tuple(Rate(method=one.name, value=one.rate, why=one.why) for one in methods),
+            left_out=tuple(self.left_out),
+            trainings=trainings,
+            pairs=all_pairs({name: one for name, one in by_method.items() if one}, figure),
+            general_reason=general_reason,
+            devices=tuple(devices),
+            device_reason=None if self.wanted.export else NO_DEVICE,
+            environment=environment(""),
+            warnings=tuple(self._warnings(trainings)),
+        )
+
+    def _warnings(self, trainings: tuple[Training, ...]) -> Iterator[str]:
+        """What limits the figures."""
+        shares = [one.others_share for one in trainings if one.others_share is not None]
+        if shares and max(shares) >= MUCH_COMPANY:
+            yield (
+                f"other programs used up to {max(shares):.0%} of the processors' time while it trained: times are too "
+                "long, and under a budget of time each training did fewer steps than it would have alone"
+            )
+        with suppress(StopIteration):
+            run = Run(next(iter(self.trained.values()))[0].folder)
+            if run.evaluation_rows_file == run.heldout_file:
+                yield "no data.validation: the held-out rows also chose each checkpoint, so figures flatter, all alike"
+
+
+def _layers(base: Base, resolved: Resolved) -> int | None:
+    """How many layers a base has, if its configuration says so."""
+    config = load_config(base.folder, trust_remote_code=resolved.recipe.model.trust_remote_code)
+    layers: int | None = getattr(config, "num_hidden_layers", None)
+    return layers
+
+
+def _known(trial: Trial) -> Training | None:
+    """What was collected of a trial that is done; None: it is not, or that must be collected again."""
+    return read_if_sound(_record_of(trial), Training) if trial.trained else None
+
+
+def _record_of(trial: Trial) -> Path:
+    """What was collected of a trial, beside its run folder."""
+    return trial.folder.with_name(f"{trial.folder.name}.json")

@@ -1,0 +1,80 @@
+"""What the models of all methods cost where they run: exported alike, and timed in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgetune.artifact import Artifact, read_artifact
+from edgetune.bench.plan import Plan
+from edgetune.bench.schema import BenchReport
+from edgetune.bench.single_stream import bench_subjects
+from edgetune.bench.subjects import Measured, artifact_subject
+from edgetune.exporters import find_exporter
+from edgetune.methods.record import Device
+from edgetune.recipe import Recipe
+from edgetune.run import Run
+
+#: A short look: how the methods differ, not how fast the machine is.
+PLAN = Plan(prompts=8, new_tokens=24, rounds=3, starts=0, memory_rounds=1, depths=())
+#: What is kept of a benchmark.
+FIGURES = ("latency", "batch_rate", "ttft", "decode", "peak_rss")
+
+
+def format_of(recipe: Recipe) -> tuple[str, str]:
+    """Format and precision that every method is exported in: the recipe's first format, in its usual eight bits."""
+    usual = "gguf" if recipe.task.kind == "generation" else "onnx"
+    name = recipe.exports[0].format if recipe.exports else usual
+    return name, find_exporter(name).default_precision
+
+
+def artifact_in(run: Run, precision: str) -> Artifact:
+    """What was exported of a run.
+
+    Raises:
+        ArtifactError: nothing, or it is damaged.
+    """
+    return read_artifact(run.exports_folder / precision)
+
+
+def time_all(runs: Mapping[str, Run], recipe: Recipe, folder: Path) -> list[Device]:
+    """Time the exported model of each method, all in turns, or take what is stored of the very same files.
+
+    Args:
+        runs: method → a run whose model is exported.
+        recipe: that was compared.
+        folder: where benchmarks are kept, ``METHOD.json`` each.
+    """
+    kind, precision = format_of(recipe)
+    subjects = [_named(artifact_subject(artifact_in(run, precision)), method) for method, run in runs.items()]
+    reports = [BenchReport.read(folder / f"{subject.name}.json") for subject in subjects]
+    known = [one for one in reports if one is not None]
+    if not _are_of(known, subjects):
+        known = bench_subjects(subjects, PLAN)
+        for report in known:
+            report.write(folder / f"{report.subject.name}.json")
+    return [
+        Device(
+            method=method,
+            seed=run.manifest.seed,
+            format=kind,
+            precision=precision,
+            runtime=subject.runtime,
+            size_bytes=subject.subject.size_bytes,
+            figures=tuple(figure for figure in report.figures if figure.name in FIGURES),
+        )
+        for (method, run), subject, report in zip(runs.items(), subjects, known, strict=True)
+    ]
+
+
+def _named(subject: Measured, method: str) -> Measured:
+    """Called as the method: of one recipe all artifacts have one name."""
+    return replace(subject, name=method, subject=subject.subject.model_copy(update={"name": method}))
+
+
+def _are_of(reports: Sequence[BenchReport], subjects: Sequence[Measured]) -> bool:
+    """Whether all were measured in one session, each of the very same file."""
+    hashes = [report.subject.sha256 for report in reports]
+    sessions = {report.settings.session for report in reports}
+    return hashes == [subject.subject.sha256 for subject in subjects] and len(sessions) == 1

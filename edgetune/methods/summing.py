@@ -1,0 +1,133 @@
+"""What the trainings of one method come to: means over the seeds, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgetune.bench.statistics import mean_interval
+from edgetune.general.figures import BITS_PER_BYTE, TOGETHER
+from edgetune.methods.planning import METHODS
+from edgetune.methods.record import Device, MethodsComparison, Training
+
+#: Bytes that specialisations are counted in.
+GIGABYTE = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over seeds.
+
+    Attributes:
+        value: the mean.
+        low, high: Student's 95 % interval; None below three seeds.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def above(self) -> float:
+        """The lower end, or the mean where there is no interval."""
+        return self.value if self.low is None else self.low
+
+    @property
+    def below(self) -> float:
+        """The upper end, or the mean where there is no interval."""
+        return self.value if self.high is None else self.high
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Over the seeds that have a value; None: there is none.
+
+    >>> spread([0.5, None])
+    Spread(value=0.5, low=None, high=None)
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return Spread(math.fsum(known) / len(known), *(mean_interval(known) or (None, None)))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method.
+
+    Attributes:
+        method: its name.
+        trainings: on all rows, seed by seed.
+        comparison: that it is part of.
+    """
+
+    method: str
+    trainings: tuple[Training, ...]
+    comparison: MethodsComparison
+
+    def over_seeds(self, value: Callable[[Training], float | None]) -> Spread | None:
+        """The mean of something that each training has."""
+        return spread([value(training) for training in self.trainings])
+
+    @property
+    def task(self) -> Spread:
+        """The task's figure."""
+        return task_at(self.comparison, self.method, 1.0)
+
+    @property
+    def peak(self) -> float:
+        """Peak memory in bytes: on a GPU of the GPU, else of the process."""
+        peaks = [one.peak_cuda if one.peak_cuda is not None else one.peak_rss for one in self.trainings]
+        return math.fsum(peaks) / len(peaks)
+
+    @property
+    def questions(self) -> Spread | None:
+        """Change in the share of general questions answered right."""
+        return self._forgot(TOGETHER)
+
+    @property
+    def bits(self) -> Spread | None:
+        """Change in the bits for a byte of plain text: what is forgotten adds some."""
+        return self._forgot(BITS_PER_BYTE)
+
+    def _forgot(self, name: str) -> Spread | None:
+        return self.over_seeds(lambda one: found.value if (found := one.forgotten(name)) else None)
+
+    @property
+    def result_bytes(self) -> int:
+        """Of what training leaves."""
+        return self.trainings[0].result_bytes
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether that is an adapter, which needs the base beside it."""
+        return METHODS[self.method]["method.kind"] not in ("full", "freeze")
+
+    @property
+    def fit_trained(self) -> int:
+        """Specialisations that fit into a gigabyte as training leaves them: a base with adapters, or whole models."""
+        room = GIGABYTE - self.comparison.base_bytes if self.is_adapter else GIGABYTE
+        return max(0, room // self.result_bytes)
+
+    @property
+    def device(self) -> Device | None:
+        """Its exported model, if one was timed."""
+        return next((one for one in self.comparison.devices if one.method == self.method), None)
+
+    @property
+    def fit_exported(self) -> int | None:
+        """Exported models that fit into a gigabyte."""
+        return GIGABYTE // self.device.size_bytes if self.device else None
+
+
+def summaries(comparison: MethodsComparison) -> list[Summary]:
+    """All methods, in the order of tables."""
+    return [Summary(method, comparison.of(method), comparison) for method in comparison.methods]
+
+
+def task_at(comparison: MethodsComparison, method: str, share: float) -> Spread:
+    """The task's figure of a method trained on a share of the rows."""
+    values = [score.value for one in comparison.of(method, share) if (score := one.score(comparison.metric))]
+    found = spread(values)
+    assert found is not None, "every training was scored"
+    return found

@@ -1,0 +1,199 @@
+"""Trainings of all methods and seeds, with tiny models: in this process, so that a test takes seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import partial
+
+import pytest
+import tinyclassifier
+import tinyruns
+import tinytraining
+import torch
+
+from edgetune import training
+from edgetune.bench.plan import Plan
+from edgetune.cli import main
+from edgetune.errors import DataError, EdgetuneError, Interrupted, InUse, ResourceError
+from edgetune.evaluation import evaluate_run
+from edgetune.general.figures import BITS_PER_BYTE
+from edgetune.general.report import GeneralWanted
+from edgetune.methods import child, comparing, device, forgetting
+from edgetune.methods.comparing import compare_methods
+from edgetune.methods.planning import Wanted
+from edgetune.methods.record import MethodsComparison
+from edgetune.trials import with_settings
+
+FEW = Wanted(methods=("full", "lora"), export=False)
+
+
+@pytest.fixture(autouse=True)
+def trained(monkeypatch):
+    """What is trained, in this process: (name of the recipe, seed) in their order."""
+    torch.set_num_threads(1)
+    seen = []
+
+    def run_trial(trial, *, allow_scripts):
+        run = training.train(trial.resolved, trial.folder, allow_scripts=allow_scripts)
+        evaluate_run(run, "tuned")
+        seen.append((trial.resolved.recipe.name, run.manifest.seed))
+        return run
+
+    monkeypatch.setattr(comparing, "run_trial", run_trial)
+    monkeypatch.setattr(comparing, "in_fresh_process", lambda module, job, log: child.look(job))
+    return seen
+
+
+@pytest.fixture
+def short(resolved):
+    return with_settings(resolved, {"train.max_steps": 12, "train.evaluate_every": 6})
+
+
+def test_methods_take_turns_and_all_is_stored(short, tmp_path, trained):
+    found = compare_methods(short, FEW, tmp_path / "out")
+    assert trained == [(f"tiny-{method}", seed) for seed in (17, 18, 19) for method in ("full", "lora")]
+    assert MethodsComparison.read(tmp_path / "out" / "methods.json") == found
+    assert (found.metric, found.seeds, found.methods) == ("accuracy", (17, 18, 19), ("full", "lora"))
+    full, lora = found.of("full")[0], found.of("lora")[0]
+    assert full.trainable_parameters > lora.trainable_parameters > 0
+    assert full.result_bytes > lora.result_bytes
+    assert (full.rows, full.steps, full.examples) == (64, 12, 192)
+    assert full.settings["train.learning_rate"] == pytest.approx(0.001)
+    assert {(one.method, one.other, one.seeds) for one in found.pairs} == {("full", "lora", 3), ("lora", "full", 3)}
+    assert found.general_reason == forgetting.NO_SUCH_THING
+    assert found.device_reason == comparing.NO_DEVICE
+    assert any("no data.validation" in warning for warning in found.warnings)
+    assert list((tmp_path / "out" / "trials").glob("*/checkpoints")) == []
+
+
+def test_what_is_trained_is_kept_and_only_what_changed_is_trained_again(short, tmp_path, trained):
+    first = compare_methods(short, FEW, tmp_path / "out")
+    trained.clear()
+    again = compare_methods(short, FEW, tmp_path / "out")
+    assert (trained, again.trainings) == ([], first.trainings)
+    compare_methods(short, dataclasses.replace(FEW, rates={"full": 0.5}), tmp_path / "out")
+    assert trained == [("tiny-full", seed) for seed in (17, 18, 19)]
+
+
+def test_other_rows_in_the_same_file_are_trained_anew(short, tmp_path, trained):
+    one = dataclasses.replace(FEW, methods=("lora",), seeds=1)
+    compare_methods(short, one, tmp_path / "out")
+    tinyclassifier.write_rows(tmp_path / "recipe" / "train.jsonl", tinyclassifier.rows(48))
+    assert compare_methods(short, one, tmp_path / "out").trainings[0].rows == 48
+    assert len(trained) == 2
+
+
+def test_shares_of_the_rows(short, tmp_path):
+    wanted = dataclasses.replace(FEW, methods=("lora",), seeds=1, shares=(0.5,))
+    found = compare_methods(short, wanted, tmp_path / "out")
+    assert [(one.share, one.rows) for one in found.trainings] == [(1.0, 64), (0.5, 32)]
+
+
+def test_a_method_that_does_not_fit_into_memory_is_left_out(short, tmp_path, monkeypatch):
+    real = comparing.run_trial
+
+    def run_trial(trial, **options):
+        if trial.resolved.recipe.method.kind == "full" and trial.resolved.recipe.train.seed == 18:
+            raise ResourceError("training 7 M parameters needs at least 3 GB more memory")
+        return real(trial, **options)
+
+    monkeypatch.setattr(comparing, "run_trial", run_trial)
+    found = compare_methods(short, FEW, tmp_path / "out")
+    assert found.methods == ("lora",)
+    assert [(one.method, one.reason) for one in found.left_out] == [
+        ("full", "training 7 M parameters needs at least 3 GB more memory")
+    ]
+
+
+def test_a_full_disk_ends_the_comparison(short, tmp_path, monkeypatch):
+    def run_trial(trial, **options):
+        raise ResourceError("disk full while writing x")
+
+    monkeypatch.setattr(comparing, "run_trial", run_trial)
+    with pytest.raises(ResourceError, match="disk full"):
+        compare_methods(short, FEW, tmp_path / "out")
+
+
+@pytest.mark.parametrize("stop", [Interrupted("stopped", hint="edgetune train --resume X"), KeyboardInterrupt()])
+def test_interrupted_it_goes_on_with_the_same_command(short, tmp_path, monkeypatch, trained, stop):
+    real = comparing.run_trial
+
+    def run_trial(trial, **options):
+        if len(trained) == 1:
+            raise stop
+        return real(trial, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(comparing, "run_trial", run_trial)
+        with pytest.raises(Interrupted) as caught:
+            compare_methods(short, FEW, tmp_path / "out")
+    assert caught.value.hint is None
+    compare_methods(short, FEW, tmp_path / "out")
+    assert trained == [(f"tiny-{method}", seed) for seed in (17, 18, 19) for method in ("full", "lora")]
+
+
+def test_one_comparison_at_a_time_in_a_folder(short, tmp_path):
+    with comparing._alone(tmp_path / "out"), pytest.raises(InUse, match="another edgetune"):
+        compare_methods(short, FEW, tmp_path / "out")
+
+
+def test_exported_models_are_timed_in_turns_once(short, tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "PLAN", Plan(prompts=1, rounds=1, starts=0, memory_rounds=1, threads=1))
+    wanted = dataclasses.replace(FEW, seeds=1, export=True)
+    found = compare_methods(short, wanted, tmp_path / "out")
+    assert [(one.method, one.format, one.precision) for one in found.devices] == [
+        ("full", "onnx", "int8"),
+        ("lora", "onnx", "int8"),
+    ]
+    assert all(one.size_bytes > 0 and {"latency", "peak_rss"} <= {f.name for f in one.figures} for one in found.devices)
+    monkeypatch.setattr(device, "bench_subjects", lambda *given: pytest.fail("it is stored"))
+    assert compare_methods(short, wanted, tmp_path / "out").devices == found.devices
+
+
+def test_what_a_generating_model_forgets(tmp_path, monkeypatch):
+    base = tinyruns.write_base(tmp_path / "base")
+    resolved = tinytraining.write_recipe(tmp_path / "recipe", base, task={"max_new_tokens": 4})
+    text, items = tmp_path / "text.txt", tmp_path / "items.jsonl"
+    text.write_text("Some words that mean nothing at all.")
+    items.write_text(json.dumps({"context": "Q", "choices": ["a", "b"], "answer": 0}) + "\n")
+    monkeypatch.setattr(forgetting, "GeneralWanted", partial(GeneralWanted, items=str(items), text=text))
+    found = compare_methods(resolved, FEW, tmp_path / "out")
+    assert found.general_reason is None
+    assert (tmp_path / "out" / "general-base.json").is_file()
+    moved = [one.forgotten(BITS_PER_BYTE) for one in found.trainings]
+    assert all(one is not None and one.after != one.before for one in moved)
+    assert len({one.before for one in moved}) == 1, "every method starts from the same base"
+
+
+def test_questions_that_are_not_installed_are_told_before_training(tmp_path, monkeypatch, trained):
+    resolved = tinytraining.write_recipe(tmp_path / "recipe", tinyruns.write_base(tmp_path / "base"))
+
+    def missing(wanted, seed):
+        raise DataError("the questions are not installed")
+
+    monkeypatch.setattr(GeneralWanted, "material", missing)
+    with pytest.raises(DataError, match="not installed"):
+        compare_methods(resolved, FEW, tmp_path / "out")
+    assert trained == []
+
+
+def test_the_command_prints_what_was_found(short, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["compare-methods", str(short.path), "--methods", "head-only,qlora", "--seeds", "1", "--max-steps", "4"]
+    assert main([*words, "--no-export", "--rate", "head-only=0.1", "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    assert "learning rate,head-only,,0.1" in printed.out
+    assert "qlora is left out" in printed.err
+    assert (tmp_path / "runs" / "compare-methods" / "tiny" / "methods.json").is_file()
+    assert main([*words, "--minutes", "1", "--examples", "2"]) == 3
+    assert "two budgets" in capsys.readouterr().err
+
+
+def test_nothing_trained_is_an_error(short, tmp_path, monkeypatch):
+    def run_trial(trial, **options):
+        raise ResourceError("not enough memory")
+
+    monkeypatch.setattr(comparing, "run_trial", run_trial)
+    with pytest.raises(EdgetuneError, match="no method could be trained"):
+        compare_methods(short, FEW, tmp_path / "out")
