@@ -7,8 +7,9 @@ import shlex
 import pytest
 import torch
 import transformers
+from rowfiles import write_rows
 from safetensors.torch import load_file, save_file
-from tinyclassifier import rows, write_base, write_recipe, write_rows
+from tinyclassifier import rows, write_base, write_recipe
 
 from edgetune.cli import main
 from edgetune.data.encoding import Encoded

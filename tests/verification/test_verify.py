@@ -19,8 +19,9 @@ from faults import (
     silence_layer,
     swap_rows,
 )
+from rowfiles import write_rows
 from tinyexports import TEMPLATE
-from tinyruns import write_rows
+from tinyruns import ROWS
 
 from edgetune.adapters.lora import LoadedChange
 from edgetune.adapters.tuned import tuned_model
@@ -78,7 +79,7 @@ def weights_of(run, artifact):
 
 def test_an_importance_matrix_is_rounded_with_again(make_run, tmp_path):
     run = make_run(method="qlora", strength=0.005)
-    write_rows(run.data_folder / "train.jsonl")
+    write_rows(run.data_folder / "train.jsonl", ROWS)
     source = weighted(find_source(str(run.folder)), "gguf", "auto")
     artifact = export_model(source.model, "gguf", "q4_0", run.exports_folder)
     assert weights_of(run, artifact).passed
