@@ -246,6 +246,7 @@ def test_a_base_that_lacks_more_than_its_head_is_refused(tmp_path):
     folder = without(write_base(tmp_path / "b", bert()), "query")
     with pytest.raises(ModelError, match=r"do not fit its config\.json") as error:
         open_classifier_base(folder, ("bad", "good"))
+    assert error.value.problems
     assert all("query" in problem for problem in error.value.problems)
 
 
