@@ -22,6 +22,7 @@ from faults import (
 from rowfiles import write_rows
 from tinyexports import TEMPLATE
 from tinyruns import ROWS
+from verdicts import failed
 
 from edgetune.adapters.lora import LoadedChange
 from edgetune.adapters.tuned import tuned_model
@@ -38,14 +39,6 @@ EOS, BOS = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.add_bos_token"
 
 def verdicts(verification):
     return {check.name: check.passed for check in verification.checks}
-
-
-def failed(run, artifact):
-    found = Verifier(run, quick=True).verify(artifact)
-    assert not found.passed
-    assert warning(artifact) is not None
-    assert all(check.cause for check in found.failed)
-    return {check.name for check in found.failed}
 
 
 @pytest.mark.parametrize("seed", range(20))
