@@ -41,8 +41,6 @@ from edgetune.verification.record import Check, Depth, Verification, load
 CHECKS = 1
 #: Rows of a quick verification.
 QUICK_ROWS = 64
-#: Differences named in one check.
-NAMED = 5
 #: What rounding may do, by precision: between what sound exports reach and what planted faults do
 #: (docs/decisions/0011-classification.md). Few classes mean few nats, so these are not those of next tokens.
 LIMITS = {
