@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from edgetune.errors import ArtifactError, DataError
-from edgetune.runtimes.llama_native import Model, library
+from edgetune.runtimes.llama_library import library
+from edgetune.runtimes.llama_native import Model
 from edgetune.runtimes.protocol import Message
 from edgetune.runtimes.template import render
 
