@@ -124,6 +124,14 @@ def newest_results(folder: Path) -> Path:
     return found[-1]
 
 
+def publish_tables(folder: Path, results: Path, to_markdown: Callable[[Any], str]) -> None:
+    """Write the tables of a results file into the README.md of a benchmark's folder, and print them."""
+    text = to_markdown(json.loads(results.read_text(encoding="utf-8")))
+    put_into_readme(folder / "README.md", f"Raw data: [{results.name}](results/{results.name})\n\n{text}")
+    console.note(f"tables: {folder / 'README.md'}")
+    console.data(text)
+
+
 def put_into_readme(readme: Path, text: str) -> None:
     """Replace what lies between the two marker lines.
 

@@ -15,7 +15,7 @@ from edgetune import files
 from edgetune.data.advice import Advice
 from edgetune.data.reading import locate
 from edgetune.errors import RecipeError
-from edgetune.recipe import Recipe, Resolved, Section, validate
+from edgetune.recipe import Recipe, Resolved, Section, put_setting, validate
 
 _WIDTH = 118
 #: The one path that no flag can give.
@@ -48,9 +48,7 @@ def write_changed(resolved: Resolved, changes: Sequence[Advice], output: Path, *
     for key in [*_path_keys(Recipe), _SCRIPT]:
         _relocate(values, key, resolved, output)
     for change in changes:
-        *sections, leaf = change.key.split(".")
-        section = functools.reduce(lambda inner, name: inner.setdefault(name, {}), sections, values)
-        section[leaf] = list(change.value) if isinstance(change.value, tuple) else change.value
+        put_setting(values, change.key, list(change.value) if isinstance(change.value, tuple) else change.value)
     validate(values, f"{resolved.path} with {', '.join(change.key for change in changes)}")
     text = "\n".join([f"# Written by: {written_by}", *_reasons(changes)]) + "\n"
     text += yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=_WIDTH)

@@ -109,7 +109,7 @@ def examine() -> Diagnosis:
 
 def _slow_llama() -> tuple[str, ...]:
     """What is to be said of how llama.cpp was compiled."""
-    from edgetune.runtimes.llama_native import broken_amx
+    from edgetune.runtimes.llama_library import broken_amx
 
     if not broken_amx():
         return ()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -176,7 +174,7 @@ def inputs_sha256(model: TunedModel, format: str, precision: str, *, kind: str =
         parts["adapter"] = dict(files.sha256_files(model.adapter_folder))
     elif model.run is not None:
         parts["weights"] = [files.sha256_file(file) for file in weight_files(model.base_folder)]
-    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return files.sha256_json(parts)
 
 
 def _hashes(folder: Path) -> dict[str, str]:

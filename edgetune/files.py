@@ -289,3 +289,8 @@ def sha256_files(folder: Path) -> Mapping[str, str]:
 def sha256_text(text: str) -> str:
     """SHA-256 of ``text`` in UTF-8, lower-case hex."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of ``value`` as JSON; the order of keys does not count."""
+    return sha256_text(json.dumps(value, sort_keys=True))

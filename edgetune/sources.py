@@ -5,7 +5,6 @@ A run goes on, or counts as done, only while these are the ones that it began wi
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -52,7 +51,7 @@ def _manifests(root: Path, name: str) -> Iterator[tuple[Path, RunManifest]]:
 def _folder(resolved: Resolved, sources: Mapping[str, str], root: Path) -> Path:
     base = resolved.locate(resolved.recipe.model.source)
     parts = [to_yaml(resolved.recipe), sources, str(base) if base.exists() else ""]
-    digest = files.sha256_text(json.dumps(parts, sort_keys=True))[:8]
+    digest = files.sha256_json(parts)[:8]
     return root / f"{resolved.recipe.name}-{digest}"
 
 
@@ -174,5 +173,5 @@ def _is_named(path: Path, text: str) -> bool:
 
 def _hash(path: Path) -> str | None:
     if path.is_dir():
-        return files.sha256_text(json.dumps(dict(files.sha256_files(path)), sort_keys=True))
+        return files.sha256_json(dict(files.sha256_files(path)))
     return files.sha256_file(path) if path.is_file() else None

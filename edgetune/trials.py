@@ -5,7 +5,6 @@ A process of its own, because a peak of memory is of a process, and because one 
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import IO, Any, Literal
 from edgetune.bench.processes import died, revive
 from edgetune.errors import Interrupted
 from edgetune.files import disk_errors
-from edgetune.recipe import Origin, Resolved, validate
+from edgetune.recipe import Origin, Resolved, put_setting, validate
 from edgetune.run import Run, is_run, open_run
 from edgetune.sources import default_folder
 
@@ -70,15 +69,14 @@ def with_settings(resolved: Resolved, settings: Mapping[str, Any]) -> Resolved:
 
     Args:
         resolved: stays as it is.
-        settings: dotted key → value: ``{"train.seed": 3, "data.prepare": None}``; in sections that the recipe has.
+        settings: dotted key → value: ``{"train.seed": 3, "data.prepare": None}``.
 
     Raises:
         RecipeError: a value is wrong, or does not suit the rest.
     """
     values = resolved.recipe.model_dump(mode="json")
     for key, value in settings.items():
-        *sections, leaf = key.split(".")
-        functools.reduce(dict.__getitem__, sections, values)[leaf] = value
+        put_setting(values, key, value)
     recipe = validate(values, f"{resolved.path} with {', '.join(settings)}")
     kept = {key: origin for key, origin in resolved.origins.items() if not _is_of(key, settings)}
     changed: dict[str, Origin] = dict.fromkeys(settings, "flag")

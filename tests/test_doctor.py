@@ -12,7 +12,7 @@ import pytest
 from edgetune import doctor
 from edgetune.cli import main
 from edgetune.doctor import PURPOSES, examine, installed_extras, to_text
-from edgetune.runtimes import llama_native
+from edgetune.runtimes import llama_library
 
 
 def test_every_extra_has_a_purpose():
@@ -114,11 +114,11 @@ def test_without_metadata(monkeypatch, capsys):
 
 
 def test_a_llama_with_amx_is_told(monkeypatch):
-    monkeypatch.setattr(llama_native, "system_info", lambda: "CPU : AVX512 = 1 | AMX_INT8 = 1 | REPACK = 1 |")
+    monkeypatch.setattr(llama_library, "system_info", lambda: "CPU : AVX512 = 1 | AMX_INT8 = 1 | REPACK = 1 |")
     diagnosis = examine()
     assert diagnosis.problems == ()
     assert "note: llama.cpp was compiled with AMX" in to_text(diagnosis)
-    monkeypatch.setattr(llama_native, "system_info", lambda: "CPU : AVX512 = 1 | REPACK = 1 |")
+    monkeypatch.setattr(llama_library, "system_info", lambda: "CPU : AVX512 = 1 | REPACK = 1 |")
     assert examine().notes == ()
 
 

@@ -10,7 +10,6 @@ README.md are made from that file.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ from publishing import (  # noqa: E402
     exit_with,
     newest_results,
     now,
-    put_into_readme,
+    publish_tables,
     write_results,
 )
 from sources import converter  # noqa: E402
@@ -64,7 +63,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     if options.tables_only:
-        _publish(newest_results(RESULTS))
+        publish_tables(HERE, newest_results(RESULTS), to_markdown)
         return
     try:
         result = run(TINY if options.quick else FULL, options.turns)
@@ -76,7 +75,7 @@ def main() -> None:
         return
     target = write_results(RESULTS, result, result["environment"]["cpu"])
     console.note(f"results: {target}")
-    _publish(target)
+    publish_tables(HERE, target, to_markdown)
 
 
 def run(size: Size, turns: int) -> dict[str, Any]:
@@ -131,14 +130,6 @@ def _ggufs() -> dict[str, Path]:
             if (file := WORK / "chain" / f"{how}-{target}.gguf").is_file():
                 found[f"{target}: {how}"] = file
     return found
-
-
-def _publish(results: Path) -> None:
-    """Write the tables of README.md from a results file."""
-    text = to_markdown(json.loads(results.read_text(encoding="utf-8")))
-    put_into_readme(HERE / "README.md", f"Raw data: [{results.name}](results/{results.name})\n\n{text}")
-    console.note(f"tables: {HERE / 'README.md'}")
-    console.data(text)
 
 
 if __name__ == "__main__":

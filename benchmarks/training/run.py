@@ -33,7 +33,7 @@ from publishing import (
     exit_with,
     newest_results,
     now,
-    put_into_readme,
+    publish_tables,
     write_results,
 )
 from rows import Material, make_rows
@@ -98,7 +98,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     if options.tables_only:
-        _publish(newest_results(options.output))
+        publish_tables(HERE, newest_results(options.output), to_markdown)
         return
     recipe = resolve(RECIPE).recipe
     result = measure(recipe, options)
@@ -108,7 +108,7 @@ def main() -> None:
     target = write_results(options.output, result, result["environment"]["cpu"])
     console.note(f"results: {target}")
     if options.output == RESULTS:
-        _publish(target)
+        publish_tables(HERE, target, to_markdown)
     else:
         console.data(to_markdown(result))
 
@@ -242,14 +242,6 @@ def _measure_heldout(jobs: Sequence[Job]) -> dict[str, Any]:
         rows = json.loads((Path(job.folder) / "heldout.json").read_text("utf-8"))
         found.setdefault(job.contender, {})[str(job.seed)] = rows
     return found
-
-
-def _publish(results: Path) -> None:
-    """Write the tables of README.md from a results file."""
-    text = to_markdown(json.loads(results.read_text(encoding="utf-8")))
-    put_into_readme(HERE / "README.md", f"Raw data: [{results.name}](results/{results.name})\n\n{text}")
-    console.note(f"tables: {HERE / 'README.md'}")
-    console.data(text)
 
 
 if __name__ == "__main__":

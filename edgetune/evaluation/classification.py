@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
@@ -151,7 +150,7 @@ def _opening(run: Run, subject: Subject) -> Opening:
         manifest = run.require_trained()
         require_as_trained(run)  # a stored figure is not one of a changed tokenizer
         folder = run.model_folder if run.model_folder.is_dir() else run.adapter_folder
-        digest = _hash({"base": manifest.base_sha256} | dict(files.sha256_files(folder)))
+        digest = files.sha256_json({"base": manifest.base_sha256} | dict(files.sha256_files(folder)))
         return Opening("tuned", digest, "torch", lambda: open_torch_classifier(run))
     assert isinstance(subject, Path | Artifact)
     return artifact_opening(subject if isinstance(subject, Artifact) else read_artifact(subject))
@@ -166,7 +165,9 @@ def artifact_opening(artifact: Artifact) -> Opening:
     from edgetune.runtimes.onnx_classifier import OnnxClassifier
 
     require_whole(artifact)
-    return Opening(artifact.name, _hash(artifact.sha256), artifact.runtime, lambda: OnnxClassifier(artifact))
+    return Opening(
+        artifact.name, files.sha256_json(artifact.sha256), artifact.runtime, lambda: OnnxClassifier(artifact)
+    )
 
 
 def _majority(run: Run) -> Opening:
@@ -204,7 +205,3 @@ def _opened(opening: Opening) -> Iterator[Classifier]:
         yield classifier
     finally:
         classifier.close()
-
-
-def _hash(hashes: dict[str, str]) -> str:
-    return files.sha256_text(json.dumps(hashes, sort_keys=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from edgetune.errors import DataError
 from edgetune.evaluation.intervals import Ratio, mcnemar, paired_bootstrap, pooled
@@ -35,6 +36,16 @@ class Difference:
     def certain(self) -> bool:
         """Whether the interval leaves zero out."""
         return self.low > 0 or self.high < 0
+
+
+class Named(Protocol):
+    """Anything that evaluates a subject."""
+
+    @property
+    def subject(self) -> str: ...
+
+
+Evaluated = TypeVar("Evaluated", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -129,3 +140,17 @@ def _notes(before: Evaluation, after: Evaluation, common: int) -> tuple[str, ...
     if before.basis.max_new_tokens != after.basis.max_new_tokens:
         notes.append(f"answers were cut at {before.basis.max_new_tokens} and {after.basis.max_new_tokens} tokens")
     return tuple(notes)
+
+
+def with_earlier(
+    evaluations: Sequence[Evaluated], compare_two: Callable[[Evaluated, Evaluated], Comparison]
+) -> tuple[tuple[Comparison, ...], list[str]]:
+    """Each evaluation compared with the base and the tuned model before it; and what could not be, and why."""
+    comparisons, remarks = [], []
+    for at, after in enumerate(evaluations):
+        for before in (one for one in evaluations[:at] if one.subject in ("base", "tuned")):
+            try:
+                comparisons.append(compare_two(before, after))
+            except DataError as error:
+                remarks.append(error.message)
+    return tuple(comparisons), remarks

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgetune.artifact import is_artifact, open_artifact
 from edgetune.errors import DataError, EdgetuneError
-from edgetune.evaluation.compare import Comparison, compare
+from edgetune.evaluation.compare import Comparison, compare, with_earlier
 from edgetune.evaluation.record import Evaluation, load
 from edgetune.evaluation.subjects import Opening, Settings, artifact_opening, evaluate_run, measure, model_opening
 from edgetune.run import Run, is_run, open_run
@@ -118,13 +118,5 @@ def _alone(opening: Opening, wanted: Wanted) -> Report:
 
 def compared(evaluations: list[Evaluation], remarks: list[str] | None = None) -> Report:
     """Compare each evaluation with the base and the tuned model before it."""
-    comparisons, said = [], list(remarks or [])
-    for at, after in enumerate(evaluations):
-        for before in evaluations[:at]:
-            if before.subject not in ("base", "tuned"):
-                continue
-            try:
-                comparisons.append(compare(before, after))
-            except DataError as error:
-                said.append(error.message)
-    return Report(tuple(evaluations), tuple(comparisons), tuple(said))
+    comparisons, said = with_earlier(evaluations, compare)
+    return Report(tuple(evaluations), comparisons, (*(remarks or ()), *said))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -165,7 +164,7 @@ def artifact_opening(artifact: Artifact, name: str | None = None, notes: tuple[s
     manifest = artifact.manifest
     return Opening(
         name=name or artifact.name,
-        weights_sha256=_hash(artifact.sha256),
+        weights_sha256=files.sha256_json(artifact.sha256),
         runtime=artifact.runtime,
         open=lambda: Subject(name or artifact.name, open_runtime(artifact), notes=notes),
         system=manifest.system if manifest else None,
@@ -178,7 +177,11 @@ def tuned_opening(run: Run) -> Opening:
     folder = run.model_folder if run.model_folder.is_dir() else run.adapter_folder
     hashes = {"base": manifest.base_sha256} | dict(files.sha256_files(folder))
     return Opening(
-        "tuned", _hash(hashes), "torch", partial(_open_torch, "tuned", run), chat_template=manifest.chat_template_sha256
+        "tuned",
+        files.sha256_json(hashes),
+        "torch",
+        partial(_open_torch, "tuned", run),
+        chat_template=manifest.chat_template_sha256,
     )
 
 
@@ -255,7 +258,3 @@ def opened(opening: Opening) -> Iterator[Subject]:
         yield subject
     finally:
         subject.runtime.close()
-
-
-def _hash(hashes: Mapping[str, str]) -> str:
-    return files.sha256_text(json.dumps(hashes, sort_keys=True))

@@ -26,17 +26,27 @@ def to_text(report: Report, misses: int, width: int | None = None) -> str:
         misses: how many to show.
         width: of the screen; default: as rich finds it.
     """
+    tables = [_figures(report.evaluations), *map(differences_table, report.comparisons)]
+    shown = misses_text(report.evaluations[-1], misses, report.evaluations[0]) if report.evaluations else ""
+    return printed(tables, [*_lines(report), *([f"\n{shown}"] if shown else [])], width)
+
+
+def printed(tables: Sequence[Table], lines: Sequence[str], width: int | None = None) -> str:
+    """Tables, then lines as they are, without trailing blanks.
+
+    Args:
+        tables: one below the other.
+        lines: never broken.
+        width: of the screen; default: as rich finds it.
+    """
     from rich.console import Console
 
     console = Console(width=width, highlight=False)
     with console.capture() as captured:
-        console.print(_figures(report.evaluations))
-        for comparison in report.comparisons:
-            console.print(differences_table(comparison))
-        for line in _lines(report):
+        for table in tables:
+            console.print(table)
+        for line in lines:
             console.print(line, markup=False, soft_wrap=True)
-        if report.evaluations and (shown := misses_text(report.evaluations[-1], misses, report.evaluations[0])):
-            console.print(f"\n{shown}", markup=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from edgetune import files
 from edgetune.adapters.unchanged import require_as_trained
 from edgetune.artifact import Artifact, is_artifact, open_artifact, require_whole
-from edgetune.errors import DataError, EdgetuneError
-from edgetune.evaluation.compare import Comparison
+from edgetune.errors import EdgetuneError
+from edgetune.evaluation.compare import Comparison, with_earlier
 from edgetune.evaluation.report import run_of
 from edgetune.evaluation.subjects import Opening, artifact_opening, base_opening, model_opening, tuned_opening
 from edgetune.general.comparing import compare
@@ -151,11 +151,5 @@ def _place(run: Run, wanted: GeneralWanted) -> Callable[[str], Path]:
 
 def compared(evaluations: list[GeneralEvaluation], remarks: list[str] | None = None) -> GeneralReport:
     """Compare each with the base and the tuned model before it."""
-    comparisons, said = [], list(remarks or [])
-    for at, after in enumerate(evaluations):
-        for before in (one for one in evaluations[:at] if one.subject in ("base", "tuned")):
-            try:
-                comparisons.append(compare(before, after))
-            except DataError as error:
-                said.append(error.message)
-    return GeneralReport(tuple(evaluations), tuple(comparisons), tuple(said))
+    comparisons, said = with_earlier(evaluations, compare)
+    return GeneralReport(tuple(evaluations), comparisons, (*(remarks or ()), *said))

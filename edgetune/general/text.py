@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgetune.evaluation.compare import Comparison
-from edgetune.evaluation.text import bare_table, differences_table, number
+from edgetune.evaluation.text import bare_table, differences_table, number, printed
 from edgetune.general.record import GeneralEvaluation
 from edgetune.general.report import GeneralReport
 
@@ -21,16 +21,8 @@ def to_text(report: GeneralReport, width: int | None = None) -> str:
         report: what was found.
         width: of the screen; default: as rich finds it.
     """
-    from rich.console import Console
-
-    console = Console(width=width, highlight=False)
-    with console.capture() as captured:
-        console.print(_figures(report.evaluations))
-        for comparison in report.comparisons:
-            console.print(differences_table(comparison))
-        for line in _lines(report):
-            console.print(line, markup=False, soft_wrap=True)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    tables = [_figures(report.evaluations), *map(differences_table, report.comparisons)]
+    return printed(tables, _lines(report), width)
 
 
 def _figures(evaluations: Sequence[GeneralEvaluation]) -> Table:

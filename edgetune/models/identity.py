@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetune.errors import ModelError
-from edgetune.files import sha256_text
+from edgetune.files import sha256_json, sha256_text
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
@@ -82,7 +82,7 @@ def hash_template(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 of the chat template; of the empty text when there is none."""
     template = tokenizer.chat_template
     if isinstance(template, dict):  # several named templates
-        return sha256_text(json.dumps(template, sort_keys=True))
+        return sha256_json(template)
     return sha256_text(template or "")
 
 
@@ -90,7 +90,7 @@ def hash_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 of all that decides token ids: the whole tokenizer.json where there is one, else the vocabulary."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return sha256_text(json.dumps(tokenizer.get_vocab(), sort_keys=True))
+        return sha256_json(tokenizer.get_vocab())
     state = json.loads(backend.to_str())
     state["padding"] = state["truncation"] = None  # set by calls, not part of the tokenizer
     return sha256_text(json.dumps(state, sort_keys=True, ensure_ascii=False))
@@ -101,4 +101,4 @@ def hash_config(folder: Path) -> str:
     config = json.loads((folder / "config.json").read_bytes())
     for key in ("transformers_version", "_name_or_path"):
         config.pop(key, None)
-    return sha256_text(json.dumps(config, sort_keys=True))
+    return sha256_json(config)

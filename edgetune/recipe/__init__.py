@@ -15,7 +15,7 @@ from edgetune.recipe.inputs import (
 from edgetune.recipe.outputs import BenchSettings, ExportSettings, VerifySettings
 from edgetune.recipe.reading import to_yaml, validate
 from edgetune.recipe.recipe import Recipe, leaf_fields
-from edgetune.recipe.resolving import Origin, Resolved, resolve
+from edgetune.recipe.resolving import Origin, Resolved, put_setting, resolve
 from edgetune.recipe.section import Section
 from edgetune.recipe.training import MethodSettings, TrainSettings
 
@@ -36,6 +36,7 @@ __all__ = [
     "TrainSettings",
     "VerifySettings",
     "leaf_fields",
+    "put_setting",
     "resolve",
     "to_yaml",
     "validate",

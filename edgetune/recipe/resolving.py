@@ -43,7 +43,7 @@ def resolve(path: Path, overrides: Mapping[str, tuple[Any, Origin]] | None = Non
     values = read_values(path)
     origins: dict[str, Origin] = dict.fromkeys(_leaves(values), "recipe")
     for key, (value, origin) in (overrides or {}).items():
-        _put(values, key, value)
+        put_setting(values, key, value)
         origins[key] = origin
     recipe = validate(values, str(path))
     every: dict[str, Origin] = dict.fromkeys(_leaves(recipe.model_dump(mode="json")), "default")
@@ -58,7 +58,8 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def put_setting(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key (``train.seed``) of a recipe's plain values; a section that is not there is made."""
     *sections, leaf = key.split(".")
     for section in sections:
         inner = values.get(section)

@@ -13,16 +13,8 @@ from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.gguf_header import GgufHeader, check_file
 from edgetune.runtimes.llama_adapters import SYSTEM_KEY, LlamaAdapter, load_adapter, require_model
 from edgetune.runtimes.llama_batching import Work, answer_all, common_prefix
-from edgetune.runtimes.llama_native import (
-    MICRO_BATCH,
-    Batch,
-    Context,
-    ContextSize,
-    Model,
-    Threads,
-    system_info,
-    take_buffers,
-)
+from edgetune.runtimes.llama_library import system_info, take_buffers
+from edgetune.runtimes.llama_native import MICRO_BATCH, Batch, Context, ContextSize, Model, Threads
 from edgetune.runtimes.llama_raw import LlamaLoop
 from edgetune.runtimes.llama_tokenizer import LlamaTokenizer
 from edgetune.runtimes.pairing import require_loaded

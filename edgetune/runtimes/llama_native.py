@@ -7,19 +7,16 @@ llama-cpp-python's high-level class decodes one sequence at a time and writes to
 from __future__ import annotations
 
 import ctypes
-import re
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.errors import ArtifactError, EdgetuneError, ResourceError
-from edgetune.extras import require
+from edgetune.runtimes.llama_library import all_words, broken_amx, forget_words, last_words, library
 from edgetune.runtimes.protocol import KvCache
 
 #: Tokens computed in one go; llama.cpp's own default for n_ubatch.
@@ -27,70 +24,7 @@ MICRO_BATCH = 512
 #: ggml_type of the cache types that are offered, and bytes of 32 values of each.
 _GGML_TYPES: dict[KvCache, int] = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8}
 _BLOCK_BYTES: dict[KvCache, int] = {"f32": 128, "f16": 64, "q4_0": 18, "q4_1": 20, "q5_0": 22, "q5_1": 24, "q8_0": 34}
-#: GGML_LOG_LEVEL_WARN and GGML_LOG_LEVEL_ERROR of ggml.h.
-_KEPT_LOG_LEVELS = (3, 4)
 _FLASH_ATTENTION_OFF = 0
-
-#: llama.cpp's last warnings and errors. Its log is one for the process, so this is too.
-_log: deque[str] = deque(maxlen=20)
-#: "CPU_Mapped model buffer size =   136.40 MiB": what llama.cpp says of the memory that it takes.
-_BUFFER = re.compile(r"(\w+) buffer size = +([\d.]+) MiB")
-#: Which (model, KV, compute, output) → bytes, since the last call of :func:`take_buffers`.
-_buffers: list[tuple[str, int]] = []
-#: The callback must outlive every call into llama.cpp.
-_callbacks: list[Any] = []
-
-
-def library() -> ModuleType:
-    """llama-cpp-python's low-level module, with its log silenced and kept.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    module = require("llama_cpp", extra="gguf", needed_for="running a GGUF file")
-    if not _callbacks:
-        callback = module.llama_log_callback(_keep)
-        module.llama_log_set(callback, ctypes.c_void_p(0))
-        _callbacks.append(callback)
-        module.llama_backend_init()
-    return module
-
-
-def _keep(level: int, text: bytes, _user_data: object) -> None:
-    line = text.decode("utf-8", errors="replace").strip()
-    if level in _KEPT_LOG_LEVELS and line:
-        _log.append(line)
-    elif found := _BUFFER.search(line):
-        _buffers.append((found[1], round(float(found[2]) * 2**20)))
-
-
-def take_buffers() -> dict[str, int]:
-    """Bytes of the buffers that llama.cpp told of since this was last called, by its word for them."""
-    found: dict[str, int] = {}
-    for kind, size in _buffers:
-        found[kind] = found.get(kind, 0) + size
-    _buffers.clear()
-    return found
-
-
-def _last_words() -> str:
-    """What llama.cpp last complained of, for a message."""
-    return "; ".join(list(_log)[-3:]) or "llama.cpp gave no reason"
-
-
-def system_info() -> str:
-    """llama.cpp's line about the processor features it uses."""
-    text: bytes = library().llama_print_system_info()
-    return text.decode("utf-8", errors="replace").strip()
-
-
-def broken_amx() -> bool:
-    """Whether llama.cpp was compiled for AMX, which ends some processes in a segmentation fault.
-
-    Compilers may leave the tile configuration unwritten that llama.cpp loads (its issue 20824 and pull request 26954);
-    nothing in the library tells whether this one did. Its matrices live in extra buffers, so without those it is idle.
-    """
-    return "AMX_INT8 = 1" in system_info()
 
 
 class Model:
@@ -104,13 +38,13 @@ class Model:
         self._lib = library()
         parameters = self._lib.llama_model_default_params()
         parameters.use_extra_bufts = not broken_amx()
-        _log.clear()
+        forget_words()
         self.handle = self._lib.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.handle:
             raise ArtifactError(
                 f"llama.cpp cannot load {path}",
                 hint="edgetune doctor shows the installed llama-cpp-python; a newer one may know this model",
-                problems=tuple(_log),
+                problems=all_words(),
             )
         self.vocab = self._lib.llama_model_get_vocab(self.handle)
         self.vocabulary = int(self._lib.llama_vocab_n_tokens(self.vocab))
@@ -141,13 +75,13 @@ class Model:
         Raises:
             ArtifactError: llama.cpp cannot put it on this model; its own words are in ``problems``.
         """
-        _log.clear()
+        forget_words()
         handle = self._lib.llama_adapter_lora_init(self.handle, str(path).encode())
         if not handle:
             raise ArtifactError(
-                f"llama.cpp cannot put the adapter {path} on this model: {_last_words()}",
+                f"llama.cpp cannot put the adapter {path} on this model: {last_words()}",
                 hint="give the base that the adapter was trained on",
-                problems=tuple(_log),
+                problems=all_words(),
             )
         return handle
 
@@ -208,7 +142,7 @@ class Context:
         parameters.kv_unified = True
         if kv_cache == "f32":  # the exact path: flash attention sums in half precision
             parameters.flash_attn_type = _FLASH_ATTENTION_OFF
-        _log.clear()
+        forget_words()
         self.handle = self._lib.llama_init_from_model(model.handle, parameters)
         if not self.handle:
             megabytes = model.cache_bytes(size.cells, kv_cache) / 1e6
@@ -217,7 +151,7 @@ class Context:
                 hint="use a smaller context"
                 if kv_cache in ("f16", "f32")
                 else "use a smaller context, or a cache of f16",
-                problems=tuple(_log),
+                problems=all_words(),
             )
         self._memory = self._lib.llama_get_memory(self.handle)
         self._place = (0, 0)
@@ -259,10 +193,10 @@ class Context:
             EdgetuneError: llama.cpp failed; the message carries its own words.
         """
         assert batch.wanted <= self.size.outputs
-        _log.clear()
+        forget_words()
         status = self._lib.llama_decode(self.handle, batch.native)
         if status != 0:
-            reason = "the context is full" if status == 1 else _last_words()
+            reason = "the context is full" if status == 1 else last_words()
             raise EdgetuneError(
                 f"llama.cpp cannot compute {batch.count} tokens (status {status}): {reason}",
                 hint="use a longer context or a shorter prompt",

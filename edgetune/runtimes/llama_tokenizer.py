@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from edgetune.errors import ArtifactError, DataError
-from edgetune.runtimes.llama_native import Model, library
+from edgetune.runtimes.llama_library import library
+from edgetune.runtimes.llama_native import Model
 from edgetune.runtimes.protocol import Message
-from edgetune.runtimes.template import render, with_fixed_date
+from edgetune.runtimes.template import render
 
 _SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
 
@@ -78,9 +79,14 @@ class LlamaTokenizer:
         fixed_date: bool = False,
     ) -> str:
         """Apply the chat template."""
-        source = with_fixed_date(self.chat_template) if fixed_date else self.chat_template
-        variables = {"add_generation_prompt": add_generation_prompt, "tools": list(tools) if tools else None}
-        return render(source, messages, self.special_tokens, **variables)
+        return render(
+            self.chat_template,
+            messages,
+            self.special_tokens,
+            fixed_date=fixed_date,
+            add_generation_prompt=add_generation_prompt,
+            tools=list(tools) if tools else None,
+        )
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of ``text``, without a BOS that the text does not name."""

@@ -13,11 +13,10 @@ from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
 from edgetune.extras import require
 from edgetune.runtimes.classifier import padded
+from edgetune.runtimes.onnx_session import compute, open_session
 from edgetune.runtimes.threads import default_threads
 
 TOKENIZER = "tokenizer.json"
-#: onnxruntime's own number for errors alone.
-_ERRORS = 3
 
 
 class OnnxClassifier:
@@ -41,7 +40,7 @@ class OnnxClassifier:
         self.threads = threads or default_threads()
         self._path = artifact.path
         self._tokenizer = open_tokenizer(artifact.path / TOKENIZER, self.max_tokens)
-        self._session: Any = _open_session(artifact.main_file, self.threads)
+        self._session: Any = open_session(artifact.main_file, self.threads, needed_for="running a classifier")
         self._filler = int(self._session.get_modelmeta().custom_metadata_map.get("edgetune.pad_id", 0))
         classes = self._session.get_outputs()[0].shape[-1]
         if classes != len(self.labels):
@@ -57,12 +56,7 @@ class OnnxClassifier:
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (texts, classes)."""
         ids, mask = padded([self.encode(text) for text in texts], self._filler)
-        try:
-            (found,) = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-        except Exception as error:  # its exceptions have no common base
-            raise ArtifactError(
-                f"onnxruntime cannot run {self._path}: {str(error).splitlines()[0]}", hint="export it again"
-            ) from error
+        (found,) = compute(self._session, ["logits"], {"input_ids": ids, "attention_mask": mask}, self._path)
         logits: NDArray[np.float32] = found.astype(np.float32, copy=False)
         return logits
 
@@ -101,16 +95,3 @@ def open_tokenizer(file: Path, max_tokens: int) -> Any:
     tokenizer.enable_truncation(max_tokens)
     tokenizer.encode_special_tokens = True
     return tokenizer
-
-
-def _open_session(graph: Path, threads: int) -> Any:
-    onnxruntime = require("onnxruntime", extra="onnx", needed_for="running a classifier")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = _ERRORS
-    try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base
-        raise ArtifactError(
-            f"onnxruntime cannot load {graph}: {str(error).splitlines()[0]}", hint="export it again, or copy it again"
-        ) from error

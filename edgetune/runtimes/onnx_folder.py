@@ -12,7 +12,7 @@ from typing import Any
 from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
 from edgetune.runtimes.protocol import KvCache, MemoryParts, Message
-from edgetune.runtimes.template import render, with_fixed_date
+from edgetune.runtimes.template import render
 
 #: Context unless asked otherwise, as in llama.cpp's runtime.
 DEFAULT_CONTEXT = 4096
@@ -89,9 +89,14 @@ class OnnxFolder:
         fixed_date: bool = False,
     ) -> str:
         """Apply the chat template."""
-        source = with_fixed_date(self.chat_template) if fixed_date else self.chat_template
-        variables = {"add_generation_prompt": add_generation_prompt, "tools": list(tools) if tools else None}
-        return render(source, messages, self.special_tokens, **variables)
+        return render(
+            self.chat_template,
+            messages,
+            self.special_tokens,
+            fixed_date=fixed_date,
+            add_generation_prompt=add_generation_prompt,
+            tools=list(tools) if tools else None,
+        )
 
 
 def open_folder(artifact: Artifact) -> OnnxFolder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -18,10 +18,11 @@ from edgetune.memory import memory_errors
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.llama_batching import common_prefix
 from edgetune.runtimes.onnx_adapters import OnnxAdapter, fit_adapter
-from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder, require_own_cache, stored_parts
+from edgetune.runtimes.onnx_folder import open_folder, require_own_cache, stored_parts
 from edgetune.runtimes.onnx_raw import GenaiLoop
+from edgetune.runtimes.onnx_tokenizers import GenaiTokenizer
 from edgetune.runtimes.pairing import require_loaded
-from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts, Message
+from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.threads import default_threads
 
@@ -31,54 +32,6 @@ CHUNK = 256
 BATCH_ROWS = 8
 #: The cache is allocated for a whole answer; its smallest size, in tokens.
 SMALLEST_CACHE = 256
-
-
-class GenaiTokenizer:
-    """Text in, token ids out, as onnxruntime-genai does it."""
-
-    def __init__(self, tokenizer: Any, folder: OnnxFolder) -> None:
-        # A BOS is part of the template where a model wants one.
-        tokenizer.update_options(add_special_tokens="false")
-        self._tokenizer = tokenizer
-        self._folder = folder
-
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """Ids that end an answer."""
-        return self._folder.stop_ids
-
-    @property
-    def beginning(self) -> tuple[int, ...]:
-        """What the tokenizer puts first when it is let to."""
-        bare = self.encode("a")
-        self._tokenizer.update_options(add_special_tokens="true")
-        try:
-            whole = self.encode("a")
-        finally:
-            self._tokenizer.update_options(add_special_tokens="false")
-        return tuple(whole[: whole.index(bare[0])])
-
-    def render(
-        self,
-        messages: Sequence[Message],
-        *,
-        add_generation_prompt: bool = True,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        fixed_date: bool = False,
-    ) -> str:
-        """Apply the chat template in tokenizer_config.json."""
-        return self._folder.render(
-            messages, add_generation_prompt=add_generation_prompt, tools=tools, fixed_date=fixed_date
-        )
-
-    def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Token ids of ``text``; control tokens written in it are always parsed."""
-        del special  # onnxruntime-genai has no way to read them as plain text
-        return [int(token) for token in self._tokenizer.encode(text)]
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Text of the tokens, control tokens left out."""
-        return str(self._tokenizer.decode(np.asarray(tokens, np.int32))) if tokens else ""
 
 
 class GenaiRuntime:

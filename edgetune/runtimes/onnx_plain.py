@@ -15,74 +15,26 @@ A base with places for adapters also takes the tensors of an ``.onnx_adapter``, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.artifact import Artifact
-from edgetune.errors import ArtifactError, ResourceError
+from edgetune.errors import EdgetuneError
 from edgetune.extras import require
-from edgetune.memory import memory_errors
 from edgetune.runtimes.fitting import longest_answer, require_fit
 from edgetune.runtimes.onnx_adapters import OnnxAdapter, fit_adapter
-from edgetune.runtimes.onnx_folder import OnnxFolder, open_folder, require_own_cache, stored_parts
+from edgetune.runtimes.onnx_folder import open_folder, require_own_cache, stored_parts
 from edgetune.runtimes.onnx_raw import SessionLoop
+from edgetune.runtimes.onnx_session import compute, open_session
+from edgetune.runtimes.onnx_tokenizers import FastTokenizer
 from edgetune.runtimes.pairing import require_loaded
-from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts, Message
+from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts
 from edgetune.runtimes.sampling import Sampler
 from edgetune.runtimes.threads import default_threads
 
-#: ONNX Runtime's level of logging that shows errors and no warnings.
-_ERRORS = 3
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-
-class FastTokenizer:
-    """Text in, token ids out, by the tokenizers library from tokenizer.json."""
-
-    def __init__(self, folder: OnnxFolder) -> None:
-        tokenizers = require("tokenizers", extra="onnx", needed_for="running an ONNX folder")
-        path = folder.path / "tokenizer.json"
-        try:
-            self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise ArtifactError(f"{path} is damaged: {error}", hint="export it again, or copy it again") from error
-        self._folder = folder
-
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """Ids that end an answer."""
-        return self._folder.stop_ids
-
-    @property
-    def beginning(self) -> tuple[int, ...]:
-        """What the file's post-processor puts first."""
-        bare, whole = (self._tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True))
-        return tuple(whole[: whole.index(bare[0])])
-
-    def render(
-        self,
-        messages: Sequence[Message],
-        *,
-        add_generation_prompt: bool = True,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        fixed_date: bool = False,
-    ) -> str:
-        """Apply the chat template in tokenizer_config.json."""
-        return self._folder.render(
-            messages, add_generation_prompt=add_generation_prompt, tools=tools, fixed_date=fixed_date
-        )
-
-    def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Token ids of ``text``, without a BOS that the text does not name."""
-        self._tokenizer.encode_special_tokens = not special
-        return [int(token) for token in self._tokenizer.encode(text, add_special_tokens=False).ids]
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Text of the tokens, control tokens left out."""
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 
 class OnnxRuntime:
@@ -109,7 +61,7 @@ class OnnxRuntime:
         self.tokenizer = FastTokenizer(folder)
         self._path = folder.path
         self._folder = folder
-        self._session: Any = _session(folder.graph, self.threads)
+        self._session: Any = open_session(folder.graph, self.threads, needed_for="running an ONNX folder")
         self._wants_positions = "position_ids" in {value.name for value in self._session.get_inputs()}
         self._past: dict[str, Any] = {}
         self._held: list[int] = []
@@ -239,33 +191,10 @@ class OnnxRuntime:
 
     def _run(self, names: Sequence[str], feed: Mapping[str, Any]) -> list[Any]:
         try:
-            with memory_errors():
-                outputs: list[Any] = self._session.run(names, feed, self._options())
-        except ResourceError:
+            return compute(self._session, names, feed, self._path, self._options())
+        except EdgetuneError:
             self.reset()
             raise
-        except Exception as error:  # its exceptions have no common base
-            self.reset()
-            raise ArtifactError(
-                f"onnxruntime cannot run {self._path}: {str(error).splitlines()[0]}", hint="export it again"
-            ) from error
-        return outputs
-
-
-def _session(graph: Path, threads: int) -> Any:
-    onnxruntime = require("onnxruntime", extra="onnx", needed_for="running an ONNX folder")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = _ERRORS  # it would warn of each place for an adapter
-    try:
-        with memory_errors():
-            return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except ResourceError:
-        raise
-    except Exception as error:  # its exceptions have no common base
-        raise ArtifactError(
-            f"onnxruntime cannot load {graph}: {str(error).splitlines()[0]}", hint="export it again, or copy it again"
-        ) from error
 
 
 def _empty_past(session: Any) -> dict[str, NDArray[Any]]:

@@ -31,13 +31,16 @@ def with_fixed_date(source: str) -> str:
     return FIXED_DATE + source if "strftime_now" in source else source
 
 
-def render(source: str, messages: Sequence[Message], special: Mapping[str, str], **variables: Any) -> str:
+def render(
+    source: str, messages: Sequence[Message], special: Mapping[str, str], *, fixed_date: bool = False, **variables: Any
+) -> str:
     """Apply a chat template.
 
     Args:
         source: the Jinja text.
         messages: the conversation.
         special: ``bos_token``, ``eos_token``, … → text, as far as the vocabulary has them.
+        fixed_date: it is given :data:`FIXED_DATE`, not today's.
         variables: ``add_generation_prompt``, ``tools``, …
 
     Raises:
@@ -46,7 +49,7 @@ def render(source: str, messages: Sequence[Message], special: Mapping[str, str],
     """
     jinja2 = require("jinja2", extra="gguf", needed_for="a chat template")
     try:
-        template = _compile(source)
+        template = _compile(with_fixed_date(source) if fixed_date else source)
     except jinja2.TemplateSyntaxError as error:
         raise ArtifactError(
             f"the chat template is not valid (line {error.lineno}): {error.message}",

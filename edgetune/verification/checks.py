@@ -37,13 +37,27 @@ def check_prompts(reference: Reference, runtime: Runtime) -> Check:
         return _other_prompts(error.message, error.problems)
     pairs = zip((row.question for row in reference.rows), found, strict=True)
     differences = [text for own, theirs in pairs if (text := _difference(own, theirs))]
-    count = len(reference.rows)
+    cause = "another chat template, BOS or tokenizer than trained with"
+    same = "rows have the same text and token ids"
+    return none_differs("prompts", same, differences, of=len(reference.rows), cause=cause)
+
+
+def none_differs(name: str, same: str, differences: Sequence[str], *, of: int, cause: str) -> Check:
+    """A check that passes where nothing differs.
+
+    Args:
+        name: of the check.
+        same: what those that do not differ have, in words: ``rows have the same text``.
+        differences: each in words.
+        of: how many were compared.
+        cause: the likely one, where any differ.
+    """
     return Check(
-        name="prompts",
+        name=name,
         passed=not differences,
-        text=f"{count - len(differences)} of {count} rows have the same text and token ids",
+        text=f"{of - len(differences)} of {of} {same}",
         problems=tuple(differences),
-        cause="another chat template, BOS or tokenizer than trained with" if differences else None,
+        cause=cause if differences else None,
     )
 
 

@@ -32,6 +32,7 @@ from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.rows import choose_rows
 from edgetune.exporters import TunedModel, find_exporter
 from edgetune.run import Run
+from edgetune.verification.checks import none_differs
 from edgetune.verification.limits import Limits
 from edgetune.verification.phases import check_files, check_metadata, keep, phase, record, require_manifest
 from edgetune.verification.record import Check, Depth, Verification, load
@@ -40,8 +41,6 @@ from edgetune.verification.record import Check, Depth, Verification, load
 CHECKS = 1
 #: Rows of a quick verification.
 QUICK_ROWS = 64
-#: Differences named in one check.
-NAMED = 5
 #: What rounding may do, by precision: between what sound exports reach and what planted faults do
 #: (docs/decisions/0011-classification.md). Few classes mean few nats, so these are not those of next tokens.
 LIMITS = {
@@ -179,13 +178,8 @@ def check_inputs(texts: Sequence[str], own: Sequence[Sequence[int]], theirs: Seq
         for text, here, there in zip(texts, own, theirs, strict=True)
         if list(here) != list(there)
     ]
-    return Check(
-        name="inputs",
-        passed=not wrong,
-        text=f"{len(texts) - len(wrong)} of {len(texts)} texts have the same token ids",
-        problems=tuple(wrong),
-        cause="another tokenizer, or another longest text, than trained with" if wrong else None,
-    )
+    cause = "another tokenizer, or another longest text, than trained with"
+    return none_differs("inputs", "texts have the same token ids", wrong, of=len(texts), cause=cause)
 
 
 def check_distributions(own: NDArray[np.float64], theirs: NDArray[np.float64], limits: Limits) -> Check:

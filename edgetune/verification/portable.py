@@ -129,7 +129,7 @@ def write_portable(
 def seal(content: Mapping[str, Any]) -> str:
     """Hash over all of a reference but its seal."""
     rest = {key: value for key, value in content.items() if key != "seal"}
-    return files.sha256_text(json.dumps(rest, sort_keys=True))
+    return files.sha256_json(rest)
 
 
 def read_portable(artifact: Artifact) -> Portable:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from rowfiles import write_rows
 
 from edgetune.cli import main
 from edgetune.data.checking import Model, check_data
@@ -14,9 +15,7 @@ def ask(question, answer="ok"):
 
 
 def write(tmp_path, name, *rows):
-    path = tmp_path / name
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
+    return str(write_rows(tmp_path / name, rows))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import random
 
 import pytest
 import yaml
+from rowfiles import write_rows
 
 from edgetune.cli import main
 from edgetune.data.initialise import HUB_MODEL, write_recipe
@@ -13,8 +14,7 @@ from edgetune.recipe import resolve
 def write(tmp_path, name, *rows):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return write_rows(path, rows)
 
 
 def asks(count, answer=lambda i: f"answer {i}"):

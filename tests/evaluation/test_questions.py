@@ -16,7 +16,7 @@ from edgetune.evaluation.questions import ask
 from edgetune.models import stop_ids
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.fake import FakeTokenizer
-from edgetune.runtimes.torch_runtime import TorchTokenizer
+from edgetune.runtimes.torch_tokenizer import TorchTokenizer
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

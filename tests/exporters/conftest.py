@@ -15,7 +15,7 @@ from peft import LoraConfig, get_peft_model
 from tinyexports import VOCABULARY, randomise, save_model, save_tokenizer, tuned
 
 from edgetune.models.nf4 import nf4_round_trip
-from edgetune.runtimes.llama_native import library
+from edgetune.runtimes.llama_library import library
 
 
 def torch_logits(model: torch.nn.Module, tokens: list[int]) -> np.ndarray:

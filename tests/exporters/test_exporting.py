@@ -9,7 +9,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
-from tinyruns import write_rows
+from rowfiles import write_rows
+from tinyruns import ROWS
 
 from edgetune.adapters.merging import MergedWeights
 from edgetune.adapters.tuned import tuned_from_model, tuned_model
@@ -53,7 +54,7 @@ def run(tmp_path, tiny, base):
     adapted.save_pretrained(run.adapter_folder)
     tiny.save_tokenizer(run.tokenizer_folder)
     run.data_folder.mkdir()
-    write_rows(run.heldout_file)
+    write_rows(run.heldout_file, ROWS)
     found = resolve_base(ModelSettings(source=str(base)), tmp_path)
     run.update_manifest(
         state="trained", base_folder=str(base), base_sha256=found.sha256, trained_against="base", base_source="base"

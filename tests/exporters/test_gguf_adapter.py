@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from edgetune_gguf import GgufExporter
 from peft import PeftModel
+from settings import LORA_SCALES
 from tinyexports import randomise
 
 from edgetune.adapters.tuned import base_alone
@@ -35,13 +36,7 @@ def logits(artifact):
 
 
 KINDS = {
-    "lora": {},
-    "rslora": {"use_rslora": True, "r": 9},
-    "patterns": {
-        "rank_pattern": {"q_proj": 2, "layers.1.mlp.down_proj": 6},
-        "alpha_pattern": {"k_proj": 3, "layers.0.mlp.up_proj": 24},
-    },
-    "rslora-patterns": {"use_rslora": True, "rank_pattern": {"q_proj": 7}, "alpha_pattern": {"v_proj": 1}},
+    **LORA_SCALES,
     "alpha-0": {"lora_alpha": 0, "alpha_pattern": {"q_proj": 8}},
 }
 

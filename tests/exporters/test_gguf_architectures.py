@@ -5,27 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from edgetune_gguf import GgufExporter
+from settings import LLAMA3, LONGROPE, YARN
 
 from edgetune.adapters.tuned import tuned_from_model
 from edgetune.errors import ExportError
 from edgetune.recipe import ModelSettings
 
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 500.0,
-    "factor": 4.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
-YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}
-LONGROPE = {
-    "rope_type": "longrope",
-    "rope_theta": 10000.0,
-    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
-    "long_factor": [2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5],
-    "original_max_position_embeddings": 256,
-}
 #: Phi3Config goes by its own original_max_position_embeddings, whatever rope_parameters says.
 PHI3_LONG = {"rope_parameters": LONGROPE, "original_max_position_embeddings": 256, "max_position_embeddings": 512}
 GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 16}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from edgetune_gguf import GgufExporter
+from settings import LONGROPE, YARN
 
 from edgetune.errors import ModelError
 from edgetune.models import load_model, load_tokenizer, resolve_base
@@ -18,14 +19,6 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }
-LONGROPE = {
-    "rope_type": "longrope",
-    "rope_theta": 10000.0,
-    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
-    "long_factor": [2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5],
-    "original_max_position_embeddings": 256,
-}
-YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 16}
 GRANITE = {
     "attention_multiplier": 0.2,

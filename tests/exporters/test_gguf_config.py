@@ -7,20 +7,9 @@ import json
 import numpy as np
 import pytest
 from edgetune_gguf import GgufExporter, quantiser
+from settings import SCALING
 
 from edgetune.errors import ExportError, MissingExtra
-
-PLAIN = {
-    "num_attention_heads": 4,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "vocab_size": 272,
-    "max_position_embeddings": 128,
-    "rms_norm_eps": 1e-6,
-    "hidden_act": "silu",
-}
-SCALING = {"factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 
 
 def test_a_config_of_transformers_4_gives_the_same_file(tmp_path, tiny):

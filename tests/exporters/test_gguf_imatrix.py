@@ -178,4 +178,5 @@ def test_an_input_that_was_never_seen_counts_one(made, tmp_path, tiny):
     architecture, config = understand(model)
     write_imatrix(tmp_path / "none.gguf", replace(found, tokens=0), file_names(architecture, config))
     means = read_imatrix(tmp_path / "none.gguf").means
+    assert means
     assert all((values == 1).all() for values in means.values())

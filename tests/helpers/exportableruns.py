@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from rowfiles import write_rows
 from tinyexports import save_model, save_tokenizer
-from tinyruns import write_rows
+from tinyruns import ROWS
 
 from edgetune.models import resolve_base
 from edgetune.models.nf4 import nf4_round_trip
@@ -43,7 +44,7 @@ def make_run(tmp_path):
         )
         run = create_run(Resolved(recipe, {}, tmp_path / "recipe.yaml"), folder, created="now", version="0")
         run.data_folder.mkdir()
-        write_rows(run.heldout_file)
+        write_rows(run.heldout_file, ROWS)
         _save_adapter(model, run.adapter_folder, seed, method, rank, strength)
         save_tokenizer(run.tokenizer_folder)
         run.update_manifest(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from tinyruns import write_rows
+from rowfiles import write_rows
 
 from edgetune.models import load_model, load_tokenizer, resolve_base
 from edgetune.recipe import ModelSettings, Resolved, validate

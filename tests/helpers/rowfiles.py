@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,14 @@ def write(folder: Path, name: str, content: bytes | str) -> Path:
     return path
 
 
-def jsonl(folder: Path, *rows: Any, name: str = "rows.jsonl") -> Path:
+def write_rows(path: Path, rows: Iterable[Any]) -> Path:
     """A file of JSON Lines."""
-    return write(folder, name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return write(path.parent, path.name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def jsonl(folder: Path, *rows: Any, name: str = "rows.jsonl") -> Path:
+    """The same, of a name that does not matter."""
+    return write_rows(folder / name, rows)
 
 
 def load(path: Path | str, **options: Any) -> LoadedRows:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
+from recipefiles import tiny_recipe
+from rowfiles import write_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from edgetune.recipe import Resolved, resolve
+from edgetune.recipe import Resolved
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD, BAD = ("good", "fine", "lovely", "great"), ("bad", "poor", "awful", "dull")
@@ -72,35 +72,10 @@ def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
     return found
 
 
-def write_rows(path: Path, found: list[dict[str, Any]]) -> Path:
-    """Rows as JSON Lines."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in found))
-    return path
-
-
 def write_recipe(folder: Path, base: Path, **sections: Any) -> Resolved:
     """A recipe for a few steps on the CPU; ``sections`` change it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / "train.jsonl", rows(64))
     write_rows(folder / "heldout.jsonl", rows(24, start=64))
-    values: dict[str, Any] = {
-        "name": "tiny",
-        "model": {"source": str(base)},
-        "task": {"kind": "text-classification"},
-        "data": {"train": "train.jsonl", "heldout": "heldout.jsonl"},
-        "method": {"rank": 4},
-        "train": {
-            "device": "cpu",
-            "dtype": "float32",
-            "batch_size": 16,
-            "max_steps": 48,
-            "evaluate_every": 16,
-            "log_every": 8,
-            "learning_rate": 0.01,
-        },
-    }
-    for section, changes in sections.items():
-        values[section] = values.get(section, {}) | changes if isinstance(changes, dict) else changes
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return resolve(path)
+    train = {"batch_size": 16, "max_steps": 48, "evaluate_every": 16, "log_every": 8}
+    return tiny_recipe(folder, base, {"task": {"kind": "text-classification"}, "train": train}, sections)

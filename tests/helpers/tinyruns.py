@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from rowfiles import write_rows
 from tinygguf import write_tiny_gguf
 from tinymodels import tiny_model, tiny_tokenizer
 
@@ -25,12 +25,6 @@ data: {{heldout_limit: 6}}
 ROWS = [
     {"messages": [{"role": "user", "content": f"say {n}"}, {"role": "assistant", "content": f"{n}!"}]} for n in range(9)
 ]
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
-    """Rows as JSON Lines."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def write_base(folder: Path) -> Path:
@@ -64,8 +58,8 @@ def write_run(folder: Path, base: Path, source: str | Path | None = None, **chan
     recipe.write_text(RECIPE.format(source=source or base))
     run = create_run(resolve(recipe), folder, created="2026-01-01T00:00:00Z", version="0")
     run.data_folder.mkdir()
-    write_rows(run.heldout_file)
-    write_rows(run.train_file)
+    write_rows(run.heldout_file, ROWS)
+    write_rows(run.train_file, ROWS)
     write_adapter(run.adapter_folder)
     tiny_tokenizer().save_pretrained(run.tokenizer_folder)
     given = {

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
+from recipefiles import tiny_recipe
+from rowfiles import write_rows
 from safetensors.torch import load_file
-from tinyruns import write_rows
 
 from edgetune.recipe import Resolved, resolve
 from edgetune.run import Run
@@ -32,27 +32,8 @@ def write_recipe(folder: Path, base: Path, **sections: Any) -> Resolved:
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / "train.jsonl", ROWS[:24])
     write_rows(folder / "heldout.jsonl", ROWS[24:])
-    values: dict[str, Any] = {
-        "name": "tiny",
-        "model": {"source": str(base)},
-        "data": {"train": "train.jsonl", "heldout": "heldout.jsonl"},
-        "method": {"rank": 4},
-        "train": {
-            "device": "cpu",
-            "dtype": "float32",
-            "batch_size": 4,
-            "max_steps": 6,
-            "evaluate_every": 2,
-            "save_every": 1,
-            "log_every": 1,
-            "learning_rate": 0.01,
-        },
-    }
-    for section, changes in sections.items():
-        values[section] = values.get(section, {}) | changes if isinstance(changes, dict) else changes
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return resolve(path)
+    train = {"batch_size": 4, "max_steps": 6, "evaluate_every": 2, "save_every": 1, "log_every": 1}
+    return tiny_recipe(folder, base, {"train": train}, sections)
 
 
 def weights(run: Run) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 from edgetune_gguf.imatrix import read_imatrix
+from rowfiles import write_rows
 from safetensors.torch import load_file, save_file
-from tinyruns import write_rows
+from tinyruns import ROWS
 
 from edgetune import files
 from edgetune.errors import DataError, ExportError
@@ -19,7 +20,7 @@ from edgetune.verification.verify import Verifier
 @pytest.fixture
 def run(make_run):
     made = make_run()
-    write_rows(made.train_file)
+    write_rows(made.train_file, ROWS)
     return made
 
 
@@ -71,7 +72,7 @@ def test_the_rows_and_the_text_have_the_same_share(run, monkeypatch):
 @pytest.mark.parametrize("precision", ["q4_0", "q4_1", "q5_0", "iq4_nl", "q3_k_m"])
 def test_what_searching_takes_away_is_no_alarm(make_run, seed, precision):
     run = make_run(seed, "qlora")
-    write_rows(run.train_file)
+    write_rows(run.train_file, ROWS)
     (part,) = merged(weighted(find_source(str(run.folder)), "gguf", "auto"), precision)
     checks = {check.name: check for check in Verifier(run, quick=True).verify(part.write()).checks}
     assert checks["metadata"].passed, checks["metadata"].problems

@@ -5,20 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from settings import PLAIN, SCALING
 
 from edgetune.models.text_config import Rope, _normalise, generation_stops
-
-PLAIN = {
-    "num_attention_heads": 4,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "vocab_size": 272,
-    "max_position_embeddings": 128,
-    "rms_norm_eps": 1e-6,
-    "hidden_act": "silu",
-}
-SCALING = {"factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 
 
 def test_both_layouts_of_rotary_settings_mean_the_same():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from faults import fit_manifest, other_adapter
-from realruns import QUESTIONS, smollm2_run
+from realruns import QUESTIONS
 
 from edgetune.adapters.tuned import tuned_model
 from edgetune.exporting import Wanted, find_source
@@ -17,11 +17,6 @@ from edgetune.verification.record import Depth
 from edgetune.verification.verify import Verifier
 
 DECODING = Decoding(max_new_tokens=16)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return smollm2_run(tmp_path_factory.mktemp("real"))
 
 
 @pytest.fixture(scope="module")

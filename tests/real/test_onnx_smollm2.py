@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from faults import export_with, other_adapter
-from realruns import QUESTIONS, smollm2_run
+from realruns import QUESTIONS
 
 from edgetune.adapters.tuned import tuned_model
 from edgetune.exporting import export
@@ -12,21 +12,8 @@ from edgetune.runtimes import open_runtime
 from edgetune.runtimes.onnx_plain import OnnxRuntime
 from edgetune.runtimes.protocol import Decoding
 from edgetune.runtimes.torch_runtime import open_torch
-from edgetune.verification.record import Depth
-from edgetune.verification.verify import Verifier
 
-DEPTH = Depth(rows=6, answers=6)
 DECODING = Decoding(max_new_tokens=16)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return smollm2_run(tmp_path_factory.mktemp("real"))
-
-
-@pytest.fixture(scope="module")
-def verifier(run):
-    return Verifier(run, depth=DEPTH)
 
 
 @pytest.fixture(scope="module")

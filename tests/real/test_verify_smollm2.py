@@ -6,26 +6,10 @@ import shutil
 
 import pytest
 from faults import export_with, other_adapter, rewrite
-from realruns import smollm2_run
 
 from edgetune.adapters.tuned import tuned_model
 from edgetune.cli import main
 from edgetune.exporting import export
-from edgetune.verification.record import Depth
-from edgetune.verification.verify import Verifier
-
-#: Rows for distributions, and answers.
-DEPTH = Depth(rows=6, answers=6)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return smollm2_run(tmp_path_factory.mktemp("real"))
-
-
-@pytest.fixture(scope="module")
-def verifier(run):
-    return Verifier(run, depth=DEPTH)
 
 
 def found(verification):
@@ -67,9 +51,9 @@ def test_a_wrong_end_token_fails(run, verifier, tmp_path):
     assert checks["metadata"].passed is False
 
 
-def test_a_copy_is_verified_by_what_travels_with_it(run, tmp_path, capsys):
+def test_a_copy_is_verified_by_what_travels_with_it(run, verifier, tmp_path, capsys):
     artifact = export(run, "gguf", "q8_0", tmp_path)
-    Verifier(run, depth=DEPTH).verify(artifact, portable=True)
+    verifier.verify(artifact, portable=True)
     copy = tmp_path / "device"
     shutil.copytree(artifact.path, copy)
     assert main(["verify", str(copy)]) == 0

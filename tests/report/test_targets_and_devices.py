@@ -172,6 +172,7 @@ def test_kinds_of_evidence_stay_apart(with_devices):
         "devices-projected-data": "projected",
     }
     projected = found.charts[0]
+    assert projected.series
     assert all(one.hollow for one in projected.series)
     assert "rojected" in projected.title
     row = projected.table.rows[0]

@@ -7,7 +7,7 @@ import pytest
 
 from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError, DataError, MissingExtra
-from edgetune.runtimes import llama_batching, llama_native, open_runtime
+from edgetune.runtimes import llama_batching, llama_library, open_runtime
 from edgetune.runtimes.llama_cpp import LlamaCppRuntime
 from edgetune.runtimes.protocol import Decoding
 
@@ -266,7 +266,7 @@ def numpy_llama(path, tokens):
 @pytest.mark.parametrize("amx", [True, False])
 def test_buffers_that_may_crash_are_not_used(tiny_gguf, monkeypatch, amx):
     parts = []
-    library = llama_native.library()
+    library = llama_library.library()
     load = library.llama_model_load_from_file
 
     def watched(path, parameters):
@@ -274,6 +274,6 @@ def test_buffers_that_may_crash_are_not_used(tiny_gguf, monkeypatch, amx):
         return load(path, parameters)
 
     monkeypatch.setattr(library, "llama_model_load_from_file", watched)
-    monkeypatch.setattr(llama_native, "system_info", lambda: "AMX_INT8 = 1 |" if amx else "REPACK = 1 |")
+    monkeypatch.setattr(llama_library, "system_info", lambda: "AMX_INT8 = 1 |" if amx else "REPACK = 1 |")
     open_runtime(tiny_gguf, threads=1).close()
     assert parts == [not amx]

@@ -7,8 +7,9 @@ import shlex
 import pytest
 import torch
 import transformers
+from rowfiles import write_rows
 from safetensors.torch import load_file, save_file
-from tinyclassifier import rows, write_base, write_recipe, write_rows
+from tinyclassifier import rows, write_base, write_recipe
 
 from edgetune.cli import main
 from edgetune.data.encoding import Encoded
@@ -245,6 +246,7 @@ def test_a_base_that_lacks_more_than_its_head_is_refused(tmp_path):
     folder = without(write_base(tmp_path / "b", bert()), "query")
     with pytest.raises(ModelError, match=r"do not fit its config\.json") as error:
         open_classifier_base(folder, ("bad", "good"))
+    assert error.value.problems
     assert all("query" in problem for problem in error.value.problems)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from rowfiles import write_rows
 from tinytraining import write_recipe
 
 from edgetune import training
@@ -26,7 +27,7 @@ TEXTS = [{"text": f"In the year {n} nothing happened."} for n in range(20)]
 
 def recipe(folder, base, rows=TALK, share=0.25, **sections):
     folder.mkdir()
-    (folder / "general.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(folder / "general.jsonl", rows)
     replay = {"source": "general.jsonl", "share": share}
     return write_recipe(folder, base, data={"replay": replay}, task={"system": "Be brief"}, **sections)
 

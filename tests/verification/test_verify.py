@@ -19,8 +19,10 @@ from faults import (
     silence_layer,
     swap_rows,
 )
+from rowfiles import write_rows
 from tinyexports import TEMPLATE
-from tinyruns import write_rows
+from tinyruns import ROWS
+from verdicts import failed
 
 from edgetune.adapters.lora import LoadedChange
 from edgetune.adapters.tuned import tuned_model
@@ -37,14 +39,6 @@ EOS, BOS = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.add_bos_token"
 
 def verdicts(verification):
     return {check.name: check.passed for check in verification.checks}
-
-
-def failed(run, artifact):
-    found = Verifier(run, quick=True).verify(artifact)
-    assert not found.passed
-    assert warning(artifact) is not None
-    assert all(check.cause for check in found.failed)
-    return {check.name for check in found.failed}
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -78,7 +72,7 @@ def weights_of(run, artifact):
 
 def test_an_importance_matrix_is_rounded_with_again(make_run, tmp_path):
     run = make_run(method="qlora", strength=0.005)
-    write_rows(run.data_folder / "train.jsonl")
+    write_rows(run.data_folder / "train.jsonl", ROWS)
     source = weighted(find_source(str(run.folder)), "gguf", "auto")
     artifact = export_model(source.model, "gguf", "q4_0", run.exports_folder)
     assert weights_of(run, artifact).passed

@@ -19,10 +19,10 @@ from faults import (
     silence_layer,
 )
 from faults_onnx import edit_graph, edit_settings, replace_values, tensor
+from verdicts import failed
 
 from edgetune.adapters.tuned import tuned_model
 from edgetune.exporting import export
-from edgetune.verification.record import warning
 from edgetune.verification.verify import Verifier, verify_portable
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8_k_quant", "int4", "int4_rtn", "int4_last", "int4_mixed")
@@ -32,14 +32,6 @@ SIZES = {"intermediate_size": 128}
 @pytest.fixture
 def make(make_run):
     return lambda *given, **settings: make_run(*given, **{**SIZES, **settings})
-
-
-def failed(run, artifact):
-    found = Verifier(run, quick=True).verify(artifact)
-    assert not found.passed
-    assert warning(artifact) is not None
-    assert all(check.cause for check in found.failed)
-    return {check.name for check in found.failed}
 
 
 @pytest.mark.parametrize("seed", range(20))

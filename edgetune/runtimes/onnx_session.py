@@ -1,0 +1,63 @@
+"""A session of plain onnxruntime on the CPU: opening it and computing, with errors that say whose fault it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgetune.errors import ArtifactError, ResourceError
+from edgetune.extras import require
+from edgetune.memory import memory_errors
+
+#: ONNX Runtime's level of logging that shows errors and no warnings.
+_ERRORS = 3
+
+
+def open_session(graph: Path, threads: int, *, needed_for: str) -> Any:
+    """A session of a graph.
+
+    Raises:
+        ArtifactError: onnxruntime cannot load it.
+        ResourceError: memory does not suffice.
+        MissingExtra: onnxruntime is not installed.
+    """
+    onnxruntime = require("onnxruntime", extra="onnx", needed_for=needed_for)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS  # it would warn of each place for an adapter
+    try:
+        with memory_errors():
+            return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except ResourceError:
+        raise
+    except Exception as error:  # its exceptions have no common base
+        raise ArtifactError(
+            f"onnxruntime cannot load {graph}: {str(error).splitlines()[0]}", hint="export it again, or copy it again"
+        ) from error
+
+
+def compute(session: Any, names: Sequence[str], feed: Mapping[str, Any], path: Path, options: Any = None) -> list[Any]:
+    """The outputs of that name.
+
+    Args:
+        session: of the artifact.
+        names: of outputs.
+        feed: inputs by name.
+        path: of the artifact, for messages.
+        options: onnxruntime's ``RunOptions``.
+
+    Raises:
+        ArtifactError: onnxruntime cannot run the graph.
+        ResourceError: memory does not suffice.
+    """
+    try:
+        with memory_errors():
+            outputs: list[Any] = session.run(names, feed, options)
+    except ResourceError:
+        raise
+    except Exception as error:  # its exceptions have no common base
+        raise ArtifactError(
+            f"onnxruntime cannot run {path}: {str(error).splitlines()[0]}", hint="export it again"
+        ) from error
+    return outputs
