@@ -29,6 +29,7 @@ from edgetune.recipe import Resolved
 from edgetune.report.quality import find_score, task_figure
 from edgetune.run import Run
 from edgetune.stored import read_if_sound, write_stored
+from edgetune.training.finishing import FEW_STEPS
 from edgetune.trials import Trial, in_fresh_process, make_trial, run_trial
 
 #: In the folder of a comparison.
@@ -234,6 +235,8 @@ class _Comparison:
                 f"other programs used up to {max(shares):.0%} of the processors' time while it trained: times are too "
                 "long, and under a budget of time each training did fewer steps than it would have alone"
             )
+        if hasty := list(dict.fromkeys(one.method for one in trainings if one.steps < FEW_STEPS)):
+            yield f"fewer than {FEW_STEPS} steps, so hardly trained: {', '.join(hasty)}; more may turn the order"
         with suppress(StopIteration):
             run = Run(next(iter(self.trained.values()))[0].folder)
             if run.evaluation_rows_file == run.heldout_file:

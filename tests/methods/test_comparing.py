@@ -64,6 +64,7 @@ def test_methods_take_turns_and_all_is_stored(short, tmp_path, trained):
     assert found.general_reason == forgetting.NO_SUCH_THING
     assert found.device_reason == comparing.NO_DEVICE
     assert any("no data.validation" in warning for warning in found.warnings)
+    assert any("hardly trained: full, lora" in warning for warning in found.warnings)
     assert list((tmp_path / "out" / "trials").glob("*/checkpoints")) == []
 
 
