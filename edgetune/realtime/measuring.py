@@ -15,6 +15,7 @@ from edgetune.bench.prompts import prompts_for
 from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeSection
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.subjects import Measured
+from edgetune.realtime import frame_measuring, frames
 from edgetune.realtime.clause import CLAUSE_DEFINITION
 from edgetune.realtime.figures import DEFINITIONS, figure_of, measured_of_section
 from edgetune.realtime.plan import FIRST_SHARE
@@ -23,7 +24,7 @@ from edgetune.targets.judging import judge, measured_in
 
 CHILD = "edgetune.realtime.child"
 #: Figures that a benchmark has only from its real-time section.
-ADDED = set(DEFINITIONS) - set(OF_BENCH)
+ADDED = (set(DEFINITIONS) | set(frames.DEFINITIONS)) - set(OF_BENCH)
 #: Default for all loops together.
 SECONDS = 180.0
 
@@ -52,7 +53,12 @@ def hold(
     if wanted.needs_loop:
         section = measure_section(subject, wanted, plan, seconds)
         report = with_section(report, section, wanted)
+    if wanted.needs_frames:
+        section = frame_measuring.measure_frames(subject, wanted, plan, seconds)
+        report = frame_measuring.with_frames(report, section)
     measured = measured_in(report)
+    if report.frames is not None:
+        measured |= frames.measured_of_frames(report.frames.loop)
     if report.realtime is not None:
         measured |= measured_of_section(report.realtime, wanted.objectives)
     return report.model_copy(update={"target": wanted.name, "verdicts": judge(wanted.objectives, measured)})
@@ -62,11 +68,12 @@ def without_section(report: BenchReport) -> BenchReport:
     """The report as the benchmark made it, without what it was held to before."""
     if report.target is None:
         return report
-    section = report.realtime
-    others = set(warnings(section)) if section is not None else set()
+    others: set[str] = set(warnings(report.realtime)) if report.realtime is not None else set()
+    others |= set(frame_measuring.warnings(report.frames)) if report.frames is not None else set()
     return report.model_copy(
         update={
             "realtime": None,
+            "frames": None,
             "target": None,
             "verdicts": (),
             "figures": tuple(one for one in report.figures if one.name not in ADDED),

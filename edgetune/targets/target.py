@@ -36,7 +36,7 @@ class Target(BaseModel):
     """Tokens of context that must fit."""
     scenario: Literal["single stream", "open loop", "frames"] = "single stream"
     """single stream: one request after another. open loop: requests at random times, whether or not the last one is
-    answered. frames: at a fixed rate, and one that finds the last still at work is dropped."""
+    answered. frames: at a fixed rate to what classifies; one that a newer one overtakes while it waits is dropped."""
     rate: float | None = Field(default=None, gt=0)
     """open loop: requests a second that must be carried. frames: frames a second."""
     new_tokens: int | None = Field(default=None, ge=2)

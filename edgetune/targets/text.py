@@ -22,8 +22,7 @@ def list_text() -> str:
 
 def _line(found: Found, target: Target) -> str:
     where = "" if found.owner == "edgetune" else f"  ({found.owner}: {found.file})"
-    open_ = "  (cannot be measured yet: no model that takes frames can)" if target.scenario == "frames" else ""
-    return f"{target.kind:<9} {target.description}{open_}{where}"
+    return f"{target.kind:<9} {target.description}{where}"
 
 
 def to_text(target: Target) -> str:

@@ -104,7 +104,7 @@ def test_a_rate_that_is_asked_for(bench, slo):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--target", "camera-30fps"), "camera-30fps is for models that take frames"),
+        (("--target", "camera-30fps"), "camera-30fps is for models that classify"),
         (("--target", "raspberry-pi-5"), "raspberry-pi-5 is a device"),
         (("--target", "voice-asistant"), "did you mean 'voice-assistant'?"),
         (("--slo", "gone.yaml"), "no such list of objectives: gone.yaml"),
