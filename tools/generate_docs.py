@@ -23,6 +23,7 @@ from edgetune.bench.definitions import AT, CLASSIFYING, DEFINITIONS, SHARED, SUS
 from edgetune.bench.schema import bench_schema
 from edgetune.cli import edgetune
 from edgetune.cli.options import Setting, flag, recipe_options, variable
+from edgetune.devices.report import device_schema
 from edgetune.evaluation.metrics import LOSS_DEFINITION, METRICS
 from edgetune.realtime import figures, frames
 from edgetune.recipe import ExportSettings, PrepareSettings, Recipe, ReplaySettings, Section
@@ -58,6 +59,7 @@ def generated() -> dict[Path, Callable[[], str]]:
         REFERENCE / "onnx.md": onnx_reference,
         REFERENCE / "errors.md": errors_reference,
         REFERENCE / "bench.schema.json": lambda: json.dumps(bench_schema(), indent=2) + "\n",
+        REFERENCE / "device.schema.json": lambda: json.dumps(device_schema(), indent=2) + "\n",
         SCHEMA_FILE: lambda: json.dumps(recipe_schema(), indent=2) + "\n",
         target.SCHEMA_FILE: lambda: json.dumps(target.target_schema(), indent=2) + "\n",
     }

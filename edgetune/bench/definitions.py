@@ -54,6 +54,8 @@ DEFINITIONS: dict[str, Definition] = {
         "last output token visible - request scheduled; template, tokenisation, sampling and text included",
         tail=True,
     ),
+    "e2e_raw": Definition("ms", f"time to compute the same prompt and the same tokens {_LOOP}", compared=False),
+    "overhead_e2e": Definition("%", "of each request: (e2e - e2e_raw) / e2e_raw", compared=False),
     "itl_raw": Definition("ms", f"every gap of the same tokens {_LOOP}", compared=False),
     "decode_raw": Definition("tokens/s", f"1 / mean gap of the same tokens of each request {_LOOP}", "higher"),
     "prefill_raw": Definition("tokens/s", f"prompt tokens / time to compute them, of each request {_LOOP}", "higher"),

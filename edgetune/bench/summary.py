@@ -28,6 +28,8 @@ __all__ = ["DEFINITIONS", "Samples", "figures", "warnings"]
 
 #: Why memory is not known.
 UNREAD = "this system has no /proc to read it from"
+#: What a runtime without a loop of its own has not.
+_OF_THE_LOOP = ("e2e_raw", "overhead_e2e", "itl_raw", "decode_raw", "prefill_raw", "overhead_per_token")
 #: Seconds at each end of a sustained run.
 _END = 30
 
@@ -133,15 +135,24 @@ def _latencies(requests: Sequence[RequestSample]) -> dict[str, Values]:
 
 
 def _raw(found: Samples) -> dict[str, Values]:
-    asked = {(r.round, r.prompt): r for r in found.requests if len(r.token_s) > 1}
+    answered = {(r.round, r.prompt): r for r in found.requests if r.token_s}
+    asked = {key: r for key, r in answered.items() if len(r.token_s) > 1}
+    whole = [(raw, answered[key], _whole_s(raw)) for raw in found.raw if (key := (raw.round, raw.prompt)) in answered]
     stepped = [sample for sample in found.raw if sample.step_s]
     both = [(sample, asked[key]) for sample in stepped if (key := (sample.round, sample.prompt)) in asked]
     return {
+        "e2e_raw": [(raw.round, seconds) for raw, _, seconds in whole],
+        "overhead_e2e": [(raw.round, app.token_s[-1] / seconds - 1) for raw, app, seconds in whole if seconds > 0],
         "itl_raw": [(sample.round, step) for sample in stepped for step in sample.step_s],
         "decode_raw": [(sample.round, len(sample.step_s) / sum(sample.step_s)) for sample in stepped],
         "prefill_raw": [(s.round, s.prompt_tokens / s.prefill_s) for s in found.raw if s.prefill_s > 0],
         "overhead_per_token": [(raw.round, median(gaps_of(app.token_s)) / median(raw.step_s) - 1) for raw, app in both],
     }
+
+
+def _whole_s(raw: RawSample) -> float:
+    """Seconds of a prompt and all its tokens; the first token comes with the prompt."""
+    return raw.prefill_s + sum(raw.step_s)
 
 
 def _memory(memory: Sequence[MemorySample]) -> dict[str, Values]:
@@ -165,7 +176,7 @@ def _absent(found: Samples) -> dict[str, str | None]:
     reasons = parts.reasons if parts else {}
     return {
         **dict.fromkeys(("load_cold", "first_answer_cold"), found.no_cold),
-        **dict.fromkeys(("itl_raw", "decode_raw", "prefill_raw", "overhead_per_token"), raw),
+        **dict.fromkeys(_OF_THE_LOOP, raw),
         **dict.fromkeys(("anonymous", "file_backed", "pss"), UNREAD),
         **{f"memory_{name}": reasons.get(name) for name in ("weights", "kv", "compute")},
         "energy_per_token": next((sample.reason for sample in found.energy if sample.reason), None),

@@ -8,9 +8,7 @@ from edgetune.bench.company import Company, doubts
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
 from edgetune.bench.realtime_section import FrameLoop, FrameSection
-from edgetune.bench.schema import BenchReport
 from edgetune.bench.subjects import Measured
-from edgetune.realtime.frames import frame_figures
 from edgetune.realtime.wanted import Wanted
 
 CHILD = "edgetune.realtime.frames_child"
@@ -40,17 +38,6 @@ def measure_frames(subject: Measured, wanted: Wanted, plan: Plan, seconds: float
         loop=FrameLoop.model_validate(told["loop"]),
         others_share=company.share(),
         steal_share=company.steal(),
-    )
-
-
-def with_frames(report: BenchReport, section: FrameSection) -> BenchReport:
-    """The report with frames, and their figures."""
-    return report.model_copy(
-        update={
-            "frames": section,
-            "figures": (*report.figures, *frame_figures(section.loop)),
-            "warnings": (*report.warnings, *warnings(section)),
-        }
     )
 
 

@@ -21,6 +21,7 @@ from edgetune.evaluation.subjects import artifact_opening, tuned_opening
 from edgetune.ladder.record import FILE as LADDER_FILE
 from edgetune.ladder.record import Ladder
 from edgetune.merging import record as merges
+from edgetune.realtime.trusting import contradictions
 from edgetune.recipe import Recipe
 from edgetune.report.benchmark import Benchmark
 from edgetune.run import Run, RunManifest, open_run
@@ -140,6 +141,8 @@ class _Reader:
             report = BenchReport.read(path)
             if report is None:
                 self.remarks.append(f"bench/{path.name} is left out: it is damaged or of another version")
+            elif problems := contradictions(report):
+                self.remarks.append(f"bench/{path.name} is left out: it contradicts its own samples: {problems[0]}")
             else:
                 found.append(report)
         return sorted(found, key=lambda report: report.created)
