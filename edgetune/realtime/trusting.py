@@ -91,7 +91,7 @@ def _numbers(stored: Figure, again: Figure) -> Iterator[tuple[str, float | None,
     yield "number of rounds", len(stored.rounds), len(again.rounds)
     for number, (before, after) in enumerate(zip(stored.rounds, again.rounds, strict=False)):
         yield f"round {number}", before, after
-    for name in stored.percentiles.keys() | again.percentiles.keys():
+    for name in sorted(stored.percentiles.keys() | again.percentiles.keys()):
         yield name, stored.percentiles.get(name), again.percentiles.get(name)
     for which, end in enumerate(("lower end of the interval", "upper end of the interval")):
         yield end, stored.interval and stored.interval[which], again.interval and again.interval[which]

@@ -37,6 +37,7 @@ def to_text(target: Target) -> str:
             ("threads", "threads", target.threads),
             ("memory", "memory_budget_mb", target.memory_budget_mb and f"{target.memory_budget_mb:g} MB"),
             ("context", "context", target.context and f"{target.context} tokens"),
+            ("prompt", "prompt_tokens", target.prompt_tokens and f"{target.prompt_tokens} tokens"),
             ("answers", "new_tokens", target.new_tokens and f"up to {target.new_tokens} tokens"),
         )
         if value is not None

@@ -32,9 +32,7 @@ def held():
         loops=(loop(*[request(0.1, 0.2, scheduled_s=0.2 * n) for n in range(30)]),),
         search=RateSearch(highest_met=2.0, lowest_missed=None, predicted=2.0, ended="x"),
     )  # fmt: skip
-    frames = tuple(Frame(scheduled_s=n / 10, started_s=n / 10, finished_s=n / 10 + 0.01) for n in range(5))
-    source = FrameSection(inputs=1, input_source="x", loop=FrameLoop(rate=10, frames=frames))
-    whole = with_parts(sampled([100, 101, 99]), section, source, OBJECTIVES)
+    whole = with_parts(sampled([100, 101, 99]), section, None, OBJECTIVES)
     return whole.model_copy(update={"target": "mine", "verdicts": judged(whole, OBJECTIVES)})
 
 
@@ -66,7 +64,6 @@ def test_what_follows_from_its_samples_is_read(held, tmp_path):
         (lambda r: figure(r, "decode").update(better="lower"), "decode: better lower is stored"),
         (lambda r: figure(r, "itl").update(percentiles={"p90": 1.0, "p95": None, "p99": None}), "itl: p90 1 is stored"),
         (lambda r: figure(r, "first_clause").update(median=1.0), "first_clause: median 1 is stored"),
-        (lambda r: figure(r, "frame").update(median=1.0), "frame: median 1 is stored"),
         (lambda r: figure(r, "e2e").update(name="e3e"), "e3e: no sample is of it"),
         (lambda r: r["requests"][0].update(token_s=[0.05, 0.06]), "itl"),
         (lambda r: r["requests"].clear(), "ttft: samples 9 is stored, its samples say 0"),
@@ -80,6 +77,19 @@ def test_what_was_changed_is_named(held, tmp_path, change, words):
         read_trusted(stored(held, tmp_path / "r.json", change))
     assert words in " | ".join(caught.value.problems)
     assert "edgetune bench" in caught.value.hint
+
+
+def test_frames_too(tmp_path):
+    frames = tuple(Frame(scheduled_s=n / 10, started_s=n / 10, finished_s=n / 10 + 0.01) for n in range(5))
+    source = FrameSection(inputs=1, input_source="x", loop=FrameLoop(rate=10, frames=frames))
+    objectives = [Objective(metric="frame", at_most=20, unit="ms")]
+    whole = with_parts(sampled([100, 101, 99]), None, source, objectives)
+    whole = whole.model_copy(update={"target": "mine", "verdicts": judged(whole, objectives)})
+    assert contradictions(whole) == []
+    late = stored(whole, tmp_path / "r.json", lambda r: r["frames"]["loop"]["frames"][2].update(finished_s=0.9))
+    with pytest.raises(EdgetuneError) as caught:
+        read_trusted(late)
+    assert any(problem.startswith("jitter") for problem in caught.value.problems)
 
 
 def test_compare_refuses_it(held, tmp_path, capsys):
