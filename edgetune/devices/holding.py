@@ -190,7 +190,7 @@ def _bound_of_ttft(found: MeasuredRun, prompt: int | None) -> Measured:
         return Measured("ms", "llama-bench", reasons={"median": reason})
     values = [1e3 * seconds for seconds in fitting[0].samples_s]
     how = (
-        f"llama-bench, a prompt of {fitting[0].prompt_tokens} tokens computed: a lower bound of ttft, without template, "
-        "tokenisation and sampling"
+        f"llama-bench, a prompt of {fitting[0].prompt_tokens} tokens computed: a lower bound of ttft, "
+        "without template, tokenisation and sampling"
     )
     return Measured("ms", how, values=values, samples=len(values))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgetune.bench.agreeing import alike, shown, verdict_apart
 from edgetune.bench.classifying_summary import classifier_figures
-from edgetune.bench.objective import Verdict
 from edgetune.bench.reading import AGAIN, read_report
 from edgetune.bench.schema import BenchReport, Figure
 from edgetune.bench.summary import Samples, figures
 from edgetune.errors import EdgetuneError
 from edgetune.realtime.measuring import judged, with_parts, without_section
 
-#: How far numbers may be apart that two machines derived from the same samples.
-_ROUNDING = 1e-6
 #: So many places are named.
 _FEW = 5
 
@@ -43,7 +40,7 @@ def contradictions(report: BenchReport) -> list[str]:
     known = {one.name: one for one in again.figures}
     found = [problem for one in report.figures for problem in _of_figure(one, known.get(one.name))]
     pairs = zip(report.verdicts, again.verdicts, strict=True)
-    return found + [problem for stored, verdict in pairs for problem in _of_verdict(stored, verdict)]
+    return found + [problem for stored, verdict in pairs for problem in verdict_apart(stored, verdict)]
 
 
 def derived(report: BenchReport) -> BenchReport:
@@ -79,8 +76,8 @@ def _of_figure(stored: Figure, again: Figure | None) -> Iterator[str]:
             yield f"{stored.name}: {what} {before} is stored, its samples say {after}"
             return
     for what, before, after in _numbers(stored, again):
-        if not _alike(before, after):
-            yield f"{stored.name}: {what} {_shown(before)} is stored, its samples give {_shown(after)}"
+        if not alike(before, after):
+            yield f"{stored.name}: {what} {shown(before)} is stored, its samples give {shown(after)}"
             return
 
 
@@ -95,22 +92,3 @@ def _numbers(stored: Figure, again: Figure) -> Iterator[tuple[str, float | None,
         yield name, stored.percentiles.get(name), again.percentiles.get(name)
     for which, end in enumerate(("lower end of the interval", "upper end of the interval")):
         yield end, stored.interval and stored.interval[which], again.interval and again.interval[which]
-
-
-def _of_verdict(stored: Verdict, again: Verdict) -> Iterator[str]:
-    same = stored.outcome == again.outcome and stored.samples == again.samples
-    if not (same and _alike(stored.value, again.value) and _alike(stored.beyond, again.beyond)):
-        yield (
-            f"{stored.objective.text}: {stored.outcome} ({_shown(stored.value)}) is stored, "
-            f"its samples say {again.outcome} ({_shown(again.value)})"
-        )
-
-
-def _alike(before: float | None, after: float | None) -> bool:
-    if before is None or after is None:
-        return before is after
-    return math.isclose(before, after, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
-
-
-def _shown(value: float | None) -> str:
-    return "none" if value is None else f"{value:.6g}"

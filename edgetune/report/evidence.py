@@ -13,6 +13,7 @@ from typing import Any
 from edgetune import console
 from edgetune.artifact import Artifact, ArtifactManifest, is_artifact, read_artifact
 from edgetune.bench.schema import BenchReport
+from edgetune.devices import trusting
 from edgetune.devices.keeping import FOLDER
 from edgetune.devices.report import DeviceReport
 from edgetune.errors import ArtifactError, EdgetuneError
@@ -162,9 +163,14 @@ class _Reader:
         found = []
         for path in sorted((self.run.folder / FOLDER).glob("*.json")):
             try:
-                found.append(DeviceReport.read(path))
+                report = DeviceReport.read(path)
             except ArtifactError:
                 self.remarks.append(f"devices/{path.name} is left out: it is damaged or no device report")
+                continue
+            if problems := trusting.contradictions(report):
+                self.remarks.append(f"devices/{path.name} is left out: it contradicts its own samples: {problems[0]}")
+            else:
+                found.append(report)
         return sorted(found, key=lambda report: report.created)
 
     def shipped(self, artifact: Artifact, benches: Iterable[BenchReport], devices: Iterable[DeviceReport]) -> Shipped:

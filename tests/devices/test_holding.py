@@ -12,6 +12,7 @@ from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.projecting import project_all
 from edgetune.devices.report import Constrained, DeviceReport, Limits
 from edgetune.devices.transport import LocalTransport
+from edgetune.devices.trusting import contradictions
 from edgetune.errors import TargetError
 
 
@@ -196,6 +197,19 @@ def test_a_target_s_threads_and_context_are_the_constrained_run_s(tiny, tmp_path
 
 def test_nothing_asked_nothing_changed(measured):
     assert hold(measured, held_to(None, None, None)) is measured
+
+
+def test_a_report_that_contradicts_its_samples_is_told(measured, slo):
+    report = hold(measured, held_to(None, slo("metric: decode, at_least: 79", "metric: ttft, at_most: 1"), None))
+    assert contradictions(report) == []
+    figure = report.figures[-1].model_copy(update={"median": 500.0})
+    (said,) = contradictions(report.model_copy(update={"figures": (figure,)}))
+    assert "decode_tps: median 500 is stored, its samples give 79.5" in said
+    gone = report.figures[0].model_copy(update={"depth": 77})
+    assert contradictions(report.model_copy(update={"figures": (gone,)})) == [f"{gone.name}: no sample is of it"]
+    better = report.verdicts[0].model_copy(update={"value": 200.0})
+    (said,) = contradictions(report.model_copy(update={"verdicts": (better,)}))
+    assert "decode median ≥ 79: met (200) is stored" in said or "met (200) is stored" in said
 
 
 def test_verdicts_survive_storage(measured, slo, tmp_path):
