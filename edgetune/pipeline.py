@@ -145,7 +145,7 @@ def _bench(run: Run, artifact: Artifact, settings: BenchSettings, wanted: Wanted
         (known,) = bench_subjects([subject], plan)
     elif wanted.is_answered_by(known):
         return known
-    report = hold(known, subject, wanted, plan)
+    report = hold(known, subject, wanted, plan, seconds=settings.seconds)
     report.write(stored)
     return report
 

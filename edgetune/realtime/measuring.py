@@ -21,13 +21,14 @@ from edgetune.realtime.clause import CLAUSE_DEFINITION
 from edgetune.realtime.figures import DEFINITIONS, figure_of, measured_of_section
 from edgetune.realtime.plan import FIRST_SHARE, LONGER
 from edgetune.realtime.wanted import Wanted
+from edgetune.recipe import BenchSettings
 from edgetune.targets.judging import judge, measured_in
 
 CHILD = "edgetune.realtime.child"
 #: Figures that a benchmark has only from its real-time section.
 ADDED = (set(DEFINITIONS) | set(frames.DEFINITIONS)) - set(OF_BENCH)
 #: Default for all loops together.
-SECONDS = 180.0
+SECONDS: float = BenchSettings().seconds
 
 
 def hold(
