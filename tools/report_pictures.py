@@ -1,7 +1,7 @@
 """Take the pictures of docs/guide/report.md from the report of a real run, in headless Chromium.
 
-``python tools/report_pictures.py RUN`` makes the report in a folder that goes again, looks at it at the widths of a desk
-and of a phone, and puts two of its charts side by side. Needs Chromium and Pillow.
+``python tools/report_pictures.py RUN`` makes the report in a folder that goes again, looks at it at the widths of a
+desk and of a phone, and puts two of its charts side by side. Needs Chromium and Pillow.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from edgetune.bench.single_stream import bench_artifact
 from edgetune.bench.text import to_text
 from edgetune.cli import main
 from edgetune.errors import EdgetuneError
+from edgetune.realtime.trusting import contradictions
 
 SHORT = {"prompts": 4, "rounds": 3, "starts": 1, "memory_rounds": 1}
 
@@ -56,6 +57,7 @@ def test_raw_samples_are_kept_and_give_the_figures(report):
     rates = sorted(one.inputs / one.done_s for one in plain)
     assert report.figure("batch_rate").median == pytest.approx(rates[7])
     assert BenchReport.model_validate_json(report.model_dump_json()) == report
+    assert contradictions(report) == []
 
 
 def test_threads_and_batches_are_tried_one_at_a_time(report):
