@@ -21,8 +21,8 @@ from edgetune.report.writing import CHARTS, write_report
 GUIDE = Path(__file__).resolve().parent.parent / "docs" / "guide"
 #: Picture → width and height of the window.
 WINDOWS = {"report.png": (1080, 900), "report-phone.png": (390, 844)}
-#: Shown side by side, by their ids; of a run that lacks one the first it has.
-SIDE_BY_SIDE = ("latency-ttft", "memory-parts")
+#: Shown side by side, by their ids.
+SIDE_BY_SIDE = ("latency-ttft", "latency-itl")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _COLOURS = 128
 
