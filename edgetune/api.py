@@ -172,9 +172,10 @@ def benchmark(
     from edgetune.realtime.planned import require_planned
     from edgetune.realtime.wanted import find_wanted
 
-    wanted = find_wanted(target, Path(slo) if slo is not None else None)
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
-    subject, plan = artifact_subject(opened), wanted.filled_in(Plan(**options))
+    subject = artifact_subject(opened)
+    wanted = find_wanted(target, Path(slo) if slo is not None else None, classifies=subject.classifies)
+    plan = wanted.filled_in(Plan(**options))
     require_planned(wanted, plan)
     (report,) = bench_subjects([subject], plan)
     return hold(report, subject, wanted, plan)

@@ -26,6 +26,7 @@ from edgetune.exporting_parts import plan_parts
 from edgetune.exporting_text import plans_text
 from edgetune.realtime.measuring import hold
 from edgetune.realtime.planned import require_planned
+from edgetune.realtime.trusting import contradictions
 from edgetune.realtime.wanted import Wanted, wanted_by_recipe
 from edgetune.recipe import BenchSettings, Resolved
 from edgetune.report.writing import write_report
@@ -140,11 +141,11 @@ def _bench(run: Run, artifact: Artifact, settings: BenchSettings, wanted: Wanted
     known = BenchReport.read(stored)
     subject = artifact_subject(artifact)
     plan = _plan(settings, wanted)
-    if known is None or not _is_of(known, subject, plan):
+    if known is None or not _is_of(known, subject, plan) or contradictions(known):
         (known,) = bench_subjects([subject], plan)
     elif wanted.is_answered_by(known):
         return known
-    report = hold(known, subject, wanted, plan)
+    report = hold(known, subject, wanted, plan, seconds=settings.seconds)
     report.write(stored)
     return report
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgetune.bench.child import tell
+from edgetune.bench.telling import tell
 from edgetune.errors import EdgetuneError, Interrupted
 from edgetune.memory import memory_errors
 from edgetune.recipe import Resolved, validate

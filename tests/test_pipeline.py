@@ -151,6 +151,22 @@ def test_what_a_recipe_holds_artifacts_to_is_judged_once(whole, monkeypatch, tmp
     assert plain == shipped.bench
 
 
+@pytest.mark.parametrize(("required", "code"), [(True, 9), (False, 0)])
+def test_a_missed_target_ends_the_run_only_where_it_is_required(whole, monkeypatch, tmp_path, capsys, required, code):
+    _, result = whole
+    slo = tmp_path / "slo.yaml"
+    slo.write_text("- {metric: peak_rss, at_most: 0.001}\n")
+    shipped = result.shipped[1]
+    report = pipeline._bench(result.run, shipped.artifact, result.run.recipe.bench, find_wanted(None, slo))
+    held = PipelineResult(result.run, result.base, (replace(shipped, bench=report),), result.report, None)
+    monkeypatch.setattr(pipeline, "run_recipe", lambda *_, **__: held)
+    recipe = write_recipe(tmp_path / "recipe", tmp_path / "base", bench={"required": required})
+    assert main(["run", str(recipe.path)]) == code
+    captured = capsys.readouterr()
+    assert "missed      peak_rss" in captured.out
+    assert ("misses 1 of 1 objectives" in captured.err) == required
+
+
 def test_a_bad_target_is_said_before_the_training(place, resolved, monkeypatch):
     monkeypatch.setattr(pipeline.training, "train", None)
     recipe = write_recipe(place / "bad", place / "base", bench={"target": "voice-asistant"})

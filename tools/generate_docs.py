@@ -19,12 +19,13 @@ from edgetune_onnx.families import FAMILIES
 from edgetune_onnx.precision import ACCURACIES, BLOCKS, NAMES
 
 from edgetune import errors
-from edgetune.bench.definitions import AT, DEFINITIONS, SUSTAINED, Definition
+from edgetune.bench.definitions import AT, CLASSIFYING, DEFINITIONS, SHARED, SUSTAINED, Definition
 from edgetune.bench.schema import bench_schema
 from edgetune.cli import edgetune
 from edgetune.cli.options import Setting, flag, recipe_options, variable
+from edgetune.devices.report import device_schema
 from edgetune.evaluation.metrics import LOSS_DEFINITION, METRICS
-from edgetune.realtime import figures
+from edgetune.realtime import figures, frames
 from edgetune.recipe import ExportSettings, PrepareSettings, Recipe, ReplaySettings, Section
 from edgetune.schema import SCHEMA_FILE, recipe_schema
 from edgetune.targets import target
@@ -58,6 +59,7 @@ def generated() -> dict[Path, Callable[[], str]]:
         REFERENCE / "onnx.md": onnx_reference,
         REFERENCE / "errors.md": errors_reference,
         REFERENCE / "bench.schema.json": lambda: json.dumps(bench_schema(), indent=2) + "\n",
+        REFERENCE / "device.schema.json": lambda: json.dumps(device_schema(), indent=2) + "\n",
         SCHEMA_FILE: lambda: json.dumps(recipe_schema(), indent=2) + "\n",
         target.SCHEMA_FILE: lambda: json.dumps(target.target_schema(), indent=2) + "\n",
     }
@@ -162,6 +164,9 @@ def metrics_reference() -> str:
     bench = "\n\n## `edgetune bench`\n\nA stored report as a JSON Schema: [bench.schema.json](bench.schema.json).\n\n"
     bench += _figures_table(known)
     realtime = f"\n## With `--target` or `--slo`\n\n{_figures_table(figures.DEFINITIONS)}"
+    realtime += "\n## `edgetune bench` of what classifies\n\nAn input is a text or an image. As above: "
+    realtime += f"{', '.join(f'`{name}`' for name in SHARED)}.\n\n{_figures_table(CLASSIFYING)}"
+    realtime += f"\n## With `--target camera-30fps`, or a rate of frames\n\n{_figures_table(frames.DEFINITIONS)}"
     return _NOTE + (text + "\n".join(rows) + bench + realtime).replace("<", "\\<")
 
 

@@ -4,13 +4,12 @@ A fresh process each time is the only way to measure a start, and memory that ea
 leave behind. It answers on stdout with one JSON object a line, ``{"kind": …, …}``; an error of ours is such an
 object too. Imports that an application would not have are left out, because their time would count.
 
-A mode is a function of the opened assistant, the job and the moment it was ready. What is not a language model
-(features in, scores out) needs a mode of its own beside these, and nothing else here.
+A mode is a function of the opened assistant, the job and the moment it was ready. What classifies has a process of its
+own: :mod:`edgetune.bench.classifying_child`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -22,13 +21,12 @@ from edgetune.assistant import Assistant
 from edgetune.bench.answering import answer, prompt_tokens
 from edgetune.bench.looping import at_depths, steady, through_the_loop
 from edgetune.bench.resident import resident, storage_bytes
+from edgetune.bench.telling import Job, run_job, tell
 from edgetune.energy import EnergyMeter
-from edgetune.errors import EdgetuneError
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.pairing import on_base
 from edgetune.runtimes.protocol import Decoding, LoopsRaw, Runtime, TellsMemory
 
-Job = dict[str, Any]
 Mode = Callable[[Assistant, Job, float], None]
 
 
@@ -124,11 +122,6 @@ def told(runtime: Runtime) -> dict[str, Any]:
     return {"features": getattr(runtime, "features", ""), "context": runtime.context_length, **known}
 
 
-def tell(kind: str, **values: Any) -> None:
-    """Report one object."""
-    print(json.dumps({"kind": kind, **values}), flush=True)
-
-
 def open_job(job: Job) -> Runtime:
     """The runtime that a job wants, opened as it wants.
 
@@ -164,17 +157,11 @@ def main(do: Mode | None = None) -> int:
     Args:
         do: default: the mode that the job names.
     """
-    job = json.load(sys.stdin)
-    job["python_only"] = resident()["peak_rss"]
-    try:
-        runtime = open_job(job)
-        ready = time.monotonic()
-        with Assistant(runtime) as assistant:
-            (do or MODES[job["mode"]])(assistant, job, ready)
-    except EdgetuneError as error:
-        tell("error", error=type(error).__name__, message=error.message, hint=error.hint, problems=error.problems)
-        return error.exit_code
-    return 0
+
+    def chosen(assistant: Assistant, job: Job, ready: float) -> None:
+        (do or MODES[job["mode"]])(assistant, job, ready)
+
+    return run_job(lambda job: Assistant(open_job(job)), chosen)
 
 
 if __name__ == "__main__":

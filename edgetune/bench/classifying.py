@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
 from edgetune import console
 from edgetune.bench import pagecache
+from edgetune.bench.classifying_summary import NO_GRAPH, classifier_figures
 from edgetune.bench.company import Company
-from edgetune.bench.definitions import CLASSIFYING, DEFINITIONS
 from edgetune.bench.environment import environment
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
-from edgetune.bench.samples import Loads, LoadSample, MemorySample, RequestSample
-from edgetune.bench.schema import BenchReport, Environment, Figure, Settings
+from edgetune.bench.samples import BatchSample, Loads, LoadSample, MemorySample, RawSample, RequestSample
+from edgetune.bench.schema import BenchReport, Environment, Settings
 from edgetune.bench.subjects import Measured
-from edgetune.bench.summary import scaled, warnings
+from edgetune.bench.summary import Samples, warnings
 from edgetune.data.labelled import load_labelled, text_of
 from edgetune.errors import EdgetuneError
 from edgetune.files import sha256_text
@@ -30,29 +31,28 @@ from edgetune.runtimes.classifier import BATCH
 from edgetune.runtimes.threads import default_threads
 
 CHILD = "edgetune.bench.classifying_child"
-NO_LOOP = "a classifier has no tokens to loop over"
 #: Settings of a plan that only models that generate have.
-_OF_GENERATION = ("prefill_threads", "decode_threads", "kv_types", "batches", "contexts", "sustained")
+_OF_GENERATION = ("prefill_threads", "decode_threads", "kv_types", "contexts", "sustained")
 
 
 @dataclass(frozen=True)
-class Texts:
+class Inputs:
     """What is classified, and where it comes from."""
 
-    texts: tuple[str, ...]
+    values: tuple[str, ...]
     source: str
 
 
-def texts_for(path: Path, count: int) -> Texts:
+def inputs_for(path: Path, count: int) -> Inputs:
     """Texts of the held-out rows of the run around an artifact, spread evenly, else a built-in handful."""
     run = run_around(path)
     if run is not None and run.heldout_file.is_file():
         rows = load_labelled(run.heldout_file).raise_on_problems().rows
         few = min(count, len(rows))
         chosen = tuple(text_of(rows[index * len(rows) // few]) for index in range(few))
-        return Texts(chosen, f"held-out rows of {run.folder.name}")
+        return Inputs(chosen, f"held-out rows of {run.folder.name}")
     built_in = json.loads(files("edgetune.bench").joinpath("prompts.json").read_text(encoding="utf-8"))
-    return Texts(
+    return Inputs(
         tuple(built_in[index % len(built_in)] for index in range(count)), f"{len(built_in)} built-in general texts"
     )
 
@@ -63,24 +63,16 @@ def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchRep
     Raises:
         EdgetuneError: what only models that generate have is asked for, or a measured process died.
     """
-    if given := [name for name in _OF_GENERATION if getattr(plan, name)]:
-        raise EdgetuneError(
-            f"a classifier has no {', '.join(name.replace('_', ' ') for name in given)} to vary",
-            hint="leave it out; --threads, --prompts, --rounds and --memory-budget are for all",
-        )
-    if others := [subject.name for subject in subjects if not subject.classifies]:
-        raise EdgetuneError(
-            f"{', '.join(others)} does not classify, so it cannot be measured beside what does",
-            hint="measure them one after another",
-        )
-    asked = texts_for(subjects[0].path, plan.prompts)
-    machine, company = environment(""), Company()
+    _require_possible(subjects, plan)
+    asked = inputs_for(subjects[0].path, plan.prompts)
+    machine, company, begun = environment(""), Company(), monotonic()
     jobs = [_Job(subject, plan, asked) for subject in subjects]
     steps: list[tuple[Callable[[_Job, int], None], int]] = [
         (_Job.prime, 1),
         (_Job.one_round, plan.rounds),
         (_Job.cold_start, plan.starts),
         (_Job.read_memory, plan.memory_rounds),
+        (_Job.vary, plan.rounds if list(plan.classifier_points()) else 0),
     ]
     total = len(jobs) * sum(count for _, count in steps)
     names = ", ".join(one.name for one in subjects)
@@ -91,8 +83,23 @@ def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchRep
                     step(job, number)
                     bar.advance()
     machine = machine.model_copy(update={"steal_share": company.steal(), "others_share": company.share()})
-    session = uuid4().hex
-    return [job.report(machine, session) for job in jobs]
+    session, seconds = uuid4().hex, round(monotonic() - begun, 1)
+    return [job.report(machine, session, seconds) for job in jobs]
+
+
+def _require_possible(subjects: Sequence[Measured], plan: Plan) -> None:
+    if given := [name for name in _OF_GENERATION if getattr(plan, name)]:
+        raise EdgetuneError(
+            f"a classifier has no {', '.join(name.replace('_', ' ') for name in given)} to vary",
+            hint="leave it out; --threads and --batch take several values, --prompts, --rounds and --memory-budget one",
+        )
+    if any(size > BATCH for size in plan.batches):
+        raise EdgetuneError(f"a classifier computes {BATCH} inputs at once at most", hint=f"--batch {BATCH} or less")
+    if others := [subject.name for subject in subjects if not subject.classifies]:
+        raise EdgetuneError(
+            f"{', '.join(others)} does not classify, so it cannot be measured beside what does",
+            hint="measure them one after another",
+        )
 
 
 @dataclass
@@ -101,13 +108,8 @@ class _Job:
 
     subject: Measured
     plan: Plan
-    asked: Texts
-    warm: list[LoadSample] = field(default_factory=list)
-    cold: list[LoadSample] = field(default_factory=list)
-    cold_reason: str | None = None
-    requests: list[RequestSample] = field(default_factory=list)
-    rates: list[tuple[int, float]] = field(default_factory=list)
-    memory: list[MemorySample] = field(default_factory=list)
+    asked: Inputs
+    found: Samples = field(default_factory=Samples)
     threads: int | None = None
 
     def prime(self, _number: int) -> None:
@@ -115,70 +117,69 @@ class _Job:
         list(self._measured("start"))
 
     def one_round(self, number: int) -> None:
-        """A warm start, all texts alone, batches."""
+        """A warm start, all inputs alone, batches."""
+        lists: dict[str, tuple[type[Any], list[Any]]] = {
+            "load": (LoadSample, self.found.warm),
+            "request": (RequestSample, self.found.requests),
+            "raw": (RawSample, self.found.raw),
+            "batch": (BatchSample, self.found.batches),
+        }
         for kind, report in self._measured("round"):
-            if kind == "load":
-                self.warm.append(LoadSample.model_validate({"round": number, **report}))
-            elif kind == "request":
-                self.requests.append(RequestSample.model_validate({"round": number, **report}))
-            elif kind == "batch":
-                self.rates.append((number, report["texts"] / report["seconds"]))
-            else:
+            if kind == "threads":
                 self.threads = report["threads"]
+                continue
+            sample, target = lists[kind]
+            target.append(sample.model_validate({"round": number, **report}))
 
     def cold_start(self, number: int) -> None:
         """A start without the files in the page cache, where they can be dropped."""
         for path in self.subject.weights:
-            self.cold_reason = self.cold_reason or pagecache.drop(path)
-        if self.cold_reason is None:
+            self.found.cold_reason = self.found.cold_reason or pagecache.drop(path)
+        if self.found.cold_reason is None:
             for _, report in self._measured("start"):
-                self.cold.append(LoadSample.model_validate({"round": number, **report}))
+                self.found.cold.append(LoadSample.model_validate({"round": number, **report}))
 
     def read_memory(self, number: int) -> None:
         """Memory, in a process whose speed nobody looks at."""
         for _, report in self._measured("memory"):
-            self.memory.append(MemorySample.model_validate({"round": number, **report}))
+            self.found.memory.append(MemorySample.model_validate({"round": number, **report}))
 
-    def report(self, machine: Environment, session: str) -> BenchReport:
+    def vary(self, number: int) -> None:
+        """Latency and rate with one setting varied, a process for each of its values."""
+        for axis, value in self.plan.classifier_points():
+            for _, report in self._measured("axis", **{axis: value, "axis": axis, "value": value}):
+                self.found.batches.append(BatchSample.model_validate({"round": number, **report}))
+
+    def report(self, machine: Environment, session: str, seconds: float) -> BenchReport:
         """The report, with all that is derived."""
-        settings = self._settings(session)
-        derived = self._figures()
+        found, settings = self.found, self._settings(session)
+        derived = classifier_figures(found, settings)
         return BenchReport(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=seconds,
             subject=self.subject.subject,
             settings=settings,
             environment=machine,
-            loads=Loads(warm=tuple(self.warm), cold=tuple(self.cold), cold_reason=self.cold_reason),
-            requests=tuple(self.requests),
-            raw_reason=NO_LOOP,
-            memory=tuple(self.memory),
+            loads=Loads(warm=tuple(found.warm), cold=tuple(found.cold), cold_reason=found.cold_reason),
+            requests=tuple(found.requests),
+            raw=tuple(found.raw),
+            raw_reason=None if found.raw else NO_GRAPH,
+            batches=tuple(found.batches),
+            memory=tuple(found.memory),
             figures=derived,
-            warnings=warnings(machine, settings, derived, self.requests),
+            warnings=warnings(machine, settings, derived, found.requests),
         )
-
-    def _figures(self) -> tuple[Figure, ...]:
-        none_cold = self.cold_reason or "no cold starts were asked for"
-        loads = {"load_cold": self.cold, "load_warm": self.warm}
-        found = [
-            scaled(name, DEFINITIONS[name], [(one.round, one.ready_s) for one in samples], none_cold)
-            for name, samples in loads.items()
-        ]
-        latencies = [(one.round, one.token_s[0]) for one in self.requests]
-        found.append(scaled("latency", CLASSIFYING["latency"], latencies))
-        found.append(scaled("batch_rate", CLASSIFYING["batch_rate"], self.rates))
-        for name in ("peak_rss", "anonymous", "file_backed", "pss"):
-            values = [(one.round, float(value)) for one in self.memory if (value := getattr(one, name)) is not None]
-            found.append(scaled(name, DEFINITIONS[name], values, "this system has no /proc to read it from"))
-        return tuple(found)
 
     def _settings(self, session: str) -> Settings:
         return Settings(
             runtime=self.subject.runtime,
             threads=self.threads or self.plan.threads or default_threads(),
-            prompts=len(self.asked.texts),
+            batch=self._batch,
+            prompts=len(self.asked.values),
             prompts_wanted=self.plan.prompts,
             prompt_source=self.asked.source,
-            prompts_sha256=sha256_text(json.dumps(self.asked.texts)),
+            prompts_sha256=sha256_text(json.dumps(self.asked.values)),
+            input="text",
             new_tokens=0,
             rounds=self.plan.rounds,
             starts=self.plan.starts,
@@ -186,13 +187,18 @@ class _Job:
             session=session,
         )
 
-    def _measured(self, mode: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    @property
+    def _batch(self) -> int:
+        return self.plan.batches[0] if self.plan.batches else BATCH
+
+    def _measured(self, mode: str, **changes: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         job = {
             **self.subject.job,
             "mode": mode,
-            "texts": self.asked.texts,
-            "batch": BATCH,
+            "inputs": self.asked.values,
+            "batch": self._batch,
             "threads": self.plan.threads,
+            **changes,
         }
         for report in measure(job, CHILD):
             yield report.pop("kind"), report

@@ -19,7 +19,7 @@ from edgetune.runtimes.protocol import KvCache
 
 @dataclass(frozen=True)
 class Words:
-    """The command line: what to measure, and the fields of a plan. See :class:`~edgetune.bench.plan.Plan`."""
+    """The command line: what to measure, what it is held to, and the fields of a :class:`~edgetune.bench.plan.Plan`."""
 
     subjects: Sequence[Path]
     names: Sequence[str] = ()
@@ -29,7 +29,7 @@ class Words:
     prompts: int = 20
     new_tokens: int = 64
     rounds: int = 5
-    threads: int | None = None
+    threads: tuple[int, ...] = ()
     depths: tuple[int, ...] | None = None
     prefill_threads: tuple[int, ...] = ()
     decode_threads: tuple[int, ...] = ()
@@ -38,6 +38,9 @@ class Words:
     contexts: tuple[int, ...] = ()
     sustained: float = 0.0
     memory_budget_mb: float | None = None
+    target: str | None = None
+    slo: Path | None = None
+    rate: float | None = None
 
     def plan(self) -> Plan:
         """How to measure.
@@ -51,10 +54,11 @@ class Words:
                 raise EdgetuneError(
                     f"no type of the key-value cache is called '{kind}'", hint=f"one of {', '.join(kinds)}"
                 )
-        for name in ("prefill_threads", "decode_threads", "batches", "contexts"):
+        for name in ("threads", "prefill_threads", "decode_threads", "batches", "contexts"):
             if 0 in getattr(self, name):
                 raise EdgetuneError(f"0 is no value to try for {name.replace('_', ' ')}", hint="edgetune bench --help")
         known = {name: value for name, value in vars(self).items() if name in Plan.__dataclass_fields__}
+        known |= {"threads": next(iter(self.threads), None), "thread_counts": self.threads}
         return Plan(**{**known, "depths": DEPTHS if self.depths is None else self.depths})
 
 

@@ -54,6 +54,8 @@ DEFINITIONS: dict[str, Definition] = {
         "last output token visible - request scheduled; template, tokenisation, sampling and text included",
         tail=True,
     ),
+    "e2e_raw": Definition("ms", f"time to compute the same prompt and the same tokens {_LOOP}", compared=False),
+    "overhead_e2e": Definition("%", "of each request: (e2e - e2e_raw) / e2e_raw", compared=False),
     "itl_raw": Definition("ms", f"every gap of the same tokens {_LOOP}", compared=False),
     "decode_raw": Definition("tokens/s", f"1 / mean gap of the same tokens of each request {_LOOP}", "higher"),
     "prefill_raw": Definition("tokens/s", f"prompt tokens / time to compute them, of each request {_LOOP}", "higher"),
@@ -73,7 +75,7 @@ DEFINITIONS: dict[str, Definition] = {
         "J", "energy of the processor packages while answering / output tokens, prefill included"
     ),
 }
-#: Figures of the sweeps: ``prefill@depth=512``, ``decode@kv_type=q8_0``.
+#: Figures of the sweeps: ``prefill@depth=512``, ``decode@kv_type=q8_0``, ``latency@threads=2``.
 AT: dict[str, Definition] = {
     "prefill": Definition(
         "tokens/s", f"{{prefill}} tokens / time to compute them after {{depth}} tokens, {_LOOP}", "higher"
@@ -81,6 +83,10 @@ AT: dict[str, Definition] = {
     "decode": Definition("tokens/s", f"1 / median gap of {{decode}} tokens after {{depth}} tokens, {_LOOP}", "higher"),
     "peak_rss": Definition("MB", "largest resident set of the process that measured it"),
     "memory_kv": Definition("MB", "key-value cache as allocated for the whole context", compared=False),
+    "latency": Definition("ms", "class known - input given, one input at a time; its preparation included"),
+    "batch_rate": Definition(
+        "inputs/s", "inputs of a batch of {batch} / time until all their classes are known", "higher"
+    ),
 }
 #: Figures of sustained decoding: of one process, so that there are no rounds to compare.
 SUSTAINED: dict[str, Definition] = {
@@ -94,11 +100,31 @@ SUSTAINED: dict[str, Definition] = {
         compared=False,
     ),
 }
-#: Figures of a classifier besides those of its start and memory.
+_GRAPH = "through the runtime alone, without preparation, softmax and names of classes"
+_PREPARED = "preparation (of a text its tokenisation, of an image reading and resizing it) included"
+#: What a classifier has of :data:`DEFINITIONS`, as it stands there.
+SHARED = ("load_cold", "load_warm", "peak_rss", "anonymous", "file_backed", "pss")
+#: Figures of a classifier besides :data:`SHARED`. An input is a text or an image.
 CLASSIFYING: dict[str, Definition] = {
-    "latency": Definition("ms", "class known - text given, one text at a time; tokenisation included", tail=True),
-    "batch_rate": Definition("texts/s", "texts of a batch of 32 / time until all their classes are known", "higher"),
+    "first_answer_cold": Definition(
+        "s", "process start → class of the first input known, load_cold included", compared=False
+    ),
+    "first_answer_warm": Definition(
+        "s", "process start → class of the first input known, load_warm included", compared=False
+    ),
+    "first_inference": Definition(
+        "ms", "latency of the first input after a start - that of the same input later in that process", compared=False
+    ),
+    "latency": Definition("ms", f"class known - input given, one input at a time; {_PREPARED}", tail=True),
+    "latency_raw": Definition("ms", f"time of the same inputs {_GRAPH}", compared=False),
+    "overhead": Definition("%", "of each input: (latency - latency_raw) / latency_raw", compared=False),
+    "batch_rate": Definition(
+        "inputs/s", f"inputs of a batch of {{batch}} / time until all their classes are known; {_PREPARED}", "higher"
+    ),
+    "batch_rate_raw": Definition("inputs/s", f"inputs of the same batches / their time {_GRAPH}", "higher"),
 }
+#: What an application adds to its runtime: a small difference of two figures, so that its spread says nothing.
+OVERHEADS = ("overhead_per_token", "overhead_e2e", "overhead")
 #: What the published definition of retention asks for, in minutes.
 RETENTION_MINUTES = 5
 

@@ -25,7 +25,7 @@ class Objective(BaseModel):
     at_least: float | None = Field(default=None, ge=0)
     """The statistic may not be smaller."""
     unit: str | None = None
-    """Of the limit: ms, s, MB, GB, tokens/s, requests/s, frames/s or share; default: the metric's own."""
+    """Of the limit: ms, s, MB, GB, tokens/s, requests/s, frames/s, inputs/s or share; default: the metric's own."""
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:

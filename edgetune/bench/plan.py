@@ -21,6 +21,7 @@ class Plan:
         prompts: how many requests to time in each round.
         new_tokens: longest answer; an answer ends earlier where the model stops.
         threads: for tokens and prompts; default: the physical cores this process may use.
+        thread_counts: of a classifier, to try.
         rounds: fresh processes, each answering all prompts.
         starts: fresh processes with the files dropped from the page cache.
         memory_rounds: fresh processes whose memory is read.
@@ -31,7 +32,7 @@ class Plan:
         prefill_threads: to try.
         decode_threads: to try.
         kv_types: types of the key-value cache to try.
-        batches: most tokens computed in one go, to try.
+        batches: most tokens computed in one go, or inputs that a classifier is given at once, to try.
         contexts: lengths that the runtime is opened for, to try.
         sustained: minutes of decoding without a pause; 0: none.
         memory_budget_mb: what the peak is held against.
@@ -40,6 +41,7 @@ class Plan:
     prompts: int = 20
     new_tokens: int = 64
     threads: int | None = None
+    thread_counts: tuple[int, ...] = ()
     rounds: int = 5
     starts: int = 3
     memory_rounds: int = 3
@@ -78,5 +80,11 @@ class Plan:
     def points(self) -> Iterator[tuple[Axis, int | str]]:
         """Every setting to try by itself, where several values are given."""
         for axis, values in self.axes.items():
+            if len(values) > 1:
+                yield from ((axis, value) for value in values)
+
+    def classifier_points(self) -> Iterator[tuple[str, int]]:
+        """As :meth:`points`, of what a classifier has."""
+        for axis, values in (("threads", self.thread_counts), ("batch", self.batches)):
             if len(values) > 1:
                 yield from ((axis, value) for value in values)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from edgetune.bench.schema import BenchReport
 from edgetune.errors import EdgetuneError
 
-_AGAIN = "edgetune bench ARTIFACT --output FILE measures again"
+AGAIN = "edgetune bench ARTIFACT --output FILE measures again"
 _KIND: str = BenchReport.model_fields["kind"].default
 _VERSION: int = BenchReport.model_fields["schema_version"].default
 #: So many wrong places are named.
@@ -33,7 +33,7 @@ def read_report(path: Path) -> BenchReport:
         places = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         more = [f"and {len(places) - _FEW} more"] if len(places) > _FEW else []
         raise EdgetuneError(
-            f"{path} is a damaged benchmark report", hint=_AGAIN, problems=[*places[:_FEW], *more]
+            f"{path} is a damaged benchmark report", hint=AGAIN, problems=[*places[:_FEW], *more]
         ) from error
 
 
@@ -43,7 +43,7 @@ def _text(path: Path) -> str:
     except FileNotFoundError as error:
         raise EdgetuneError(f"no such file: {path}", hint="edgetune bench ARTIFACT --output FILE writes one") from error
     except UnicodeDecodeError as error:
-        raise EdgetuneError(f"{path} is no text, so it is no benchmark report", hint=_AGAIN) from error
+        raise EdgetuneError(f"{path} is no text, so it is no benchmark report", hint=AGAIN) from error
     except OSError as error:
         raise EdgetuneError(
             f"{path} cannot be read: {error.strerror}", hint="check its path and permissions"
@@ -55,14 +55,14 @@ def _record(path: Path, text: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except json.JSONDecodeError as error:
-        raise EdgetuneError(f"{path} is damaged JSON at line {error.lineno}: {error.msg}", hint=_AGAIN) from error
+        raise EdgetuneError(f"{path} is damaged JSON at line {error.lineno}: {error.msg}", hint=AGAIN) from error
     if isinstance(record, list):
         raise EdgetuneError(
             f"{path} is a list: of several artifacts, --json prints all reports as one",
             hint="edgetune bench ARTIFACT ARTIFACT --output FOLDER stores a file of each",
         )
     if not isinstance(record, dict):
-        raise EdgetuneError(f"{path} is JSON, but no benchmark report", hint=_AGAIN)
+        raise EdgetuneError(f"{path} is JSON, but no benchmark report", hint=AGAIN)
     return record
 
 
@@ -71,7 +71,7 @@ def _require_kind(path: Path, record: dict[str, Any]) -> None:
     kind, version = record.get("kind"), record.get("schema_version")
     if kind != _KIND:
         what = f"says that it is '{kind}'" if kind else "does not say what it is"
-        raise EdgetuneError(f"{path} is no benchmark report: it {what}", hint=_AGAIN)
+        raise EdgetuneError(f"{path} is no benchmark report: it {what}", hint=AGAIN)
     if version == _VERSION:
         return
     if isinstance(version, int) and version > _VERSION:
@@ -80,7 +80,7 @@ def _require_kind(path: Path, record: dict[str, Any]) -> None:
             hint="a newer edgetune reads it; or measure again: edgetune bench ARTIFACT --output FILE",
         )
     if not isinstance(version, int):
-        raise EdgetuneError(f"{path} is a damaged benchmark report: it has no schema version", hint=_AGAIN)
+        raise EdgetuneError(f"{path} is a damaged benchmark report: it has no schema version", hint=AGAIN)
     raise EdgetuneError(
-        f"{path} has schema version {version}, written by an older edgetune; this one reads {_VERSION}", hint=_AGAIN
+        f"{path} has schema version {version}, written by an older edgetune; this one reads {_VERSION}", hint=AGAIN
     )

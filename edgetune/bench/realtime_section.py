@@ -76,6 +76,19 @@ class FrameLoop(_Part):
     frames: tuple[Frame, ...]
 
 
+class FrameSection(_Part):
+    """A source with a fixed rate, measured against a clock: each frame is an input to be classified."""
+
+    inputs: int
+    """How many there were; frames take them in turn."""
+    input_source: str
+    loop: FrameLoop
+    others_share: float | None = None
+    """Share of this machine's processor time that other processes took meanwhile; None where it cannot be read."""
+    steal_share: float | None = None
+    """Share of it that a host took from this virtual machine."""
+
+
 class RealtimeSection(_Part):
     """Everything measured against a clock."""
 

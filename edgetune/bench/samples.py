@@ -38,20 +38,23 @@ class Loads(Part):
 
 
 class RequestSample(Part):
-    """One prompt answered alone. Seconds since the request was scheduled."""
+    """One prompt answered, or one input classified, alone. Seconds since the request was scheduled."""
 
     round: int = 0
     prompt: int = 0
     """Which of the prompts."""
     prompt_tokens: int
+    """0: of an image."""
     tokenised_s: float
+    """When the prompt was tokens; of an image: when it was read and resized."""
     token_s: tuple[float, ...]
-    """When each output token was visible, as text or as a part of a character that is not whole yet."""
+    """When each output token was visible, as text or as a part of a character that is not whole yet; of a classifier:
+    when the class was known."""
     finish: Literal["stop", "length"]
 
 
 class RawSample(Part):
-    """The same tokens through the runtime's own lowest-level loop."""
+    """The same tokens through the runtime's own lowest-level loop; of a classifier the same input through its graph."""
 
     round: int
     prompt: int
@@ -59,6 +62,21 @@ class RawSample(Part):
     prefill_s: float
     step_s: tuple[float, ...]
     """Of each token after the first."""
+
+
+class BatchSample(Part):
+    """Inputs given to a classifier at once, with a setting varied where ``axis`` says so."""
+
+    round: int
+    inputs: int
+    done_s: float
+    """From when they were given until all their classes were known."""
+    raw_s: float | None
+    """The same, prepared already, through the runtime alone."""
+    axis: Literal["threads", "batch"] | None = None
+    value: int | None = None
+    peak_rss: int | None = None
+    """Of the process so far, in bytes."""
 
 
 class DepthSample(Part):

@@ -9,9 +9,10 @@ from pydantic import Field, ValidationError, field_validator
 
 from edgetune import files
 from edgetune.bench.objective import Verdict
-from edgetune.bench.realtime_section import RealtimeSection
+from edgetune.bench.realtime_section import FrameSection, RealtimeSection
 from edgetune.bench.samples import (
     AxisSample,
+    BatchSample,
     DepthSample,
     EnergySample,
     Loads,
@@ -92,7 +93,10 @@ class Settings(Part):
     prompts_wanted: int | None = None
     prompt_source: str
     prompts_sha256: str | None = None
+    input: Literal["prompt", "text", "image"] = "prompt"
+    """What is given to the model: a prompt is answered, a text or an image classified."""
     new_tokens: int
+    """Longest answer; 0: nothing is written."""
     rounds: int = 1
     """Fresh processes that answered all prompts."""
     starts: int
@@ -108,6 +112,11 @@ class Settings(Part):
     session: str | None = None
     """Reports of one session were measured in turns: their rounds pair up."""
     seed: int = 0
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the model tells a class instead of writing."""
+        return self.new_tokens == 0
 
 
 class Figure(Part):
@@ -163,6 +172,8 @@ class BenchReport(Part):
     """Why nothing is measured in the runtime's own loop."""
     depths: tuple[DepthSample, ...] = ()
     axes: tuple[AxisSample, ...] = ()
+    batches: tuple[BatchSample, ...] = ()
+    """Of a classifier."""
     memory: tuple[MemorySample, ...]
     energy: tuple[EnergySample, ...] = ()
     sustained: Sustained | None = None
@@ -171,6 +182,8 @@ class BenchReport(Part):
     warnings: tuple[str, ...]
     realtime: RealtimeSection | None = None
     """Requests against a clock, where a target or an SLO asked for it."""
+    frames: FrameSection | None = None
+    """Frames of a camera, where a target or a rate asked for them."""
     target: str | None = None
     """What the verdicts hold it to: a target's name, a file's, or both."""
     verdicts: tuple[Verdict, ...] = ()

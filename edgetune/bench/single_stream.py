@@ -34,6 +34,7 @@ from edgetune.bench.samples import (
 from edgetune.bench.schema import BenchReport, Environment, Settings
 from edgetune.bench.subjects import Measured, artifact_subject
 from edgetune.bench.summary import Samples, figures, warnings
+from edgetune.errors import EdgetuneError
 from edgetune.runtimes.threads import default_threads
 
 Job = dict[str, Any]
@@ -70,6 +71,11 @@ def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport
     """
     if any(subject.classifies for subject in subjects):
         return bench_classifiers(subjects, plan)
+    if len(plan.thread_counts) > 1:
+        raise EdgetuneError(
+            "of several values for --threads each is tried only with what classifies",
+            hint="--decode-threads 1,2 and --prefill-threads 1,2: a model that writes has two numbers of threads",
+        )
     asked = prompts_for(subjects[0].path, plan.prompts)
     machine = environment("")
     company = Company()

@@ -12,6 +12,7 @@ from edgetune import files
 from edgetune.artifact import Artifact, require_whole
 from edgetune.bench.schema import Subject
 from edgetune.errors import ArtifactError
+from edgetune.recipe import TaskKind
 from edgetune.run import Run, is_run, open_run
 from edgetune.runtimes.choosing import require_artifact
 from edgetune.runtimes.pairing import on_base
@@ -31,7 +32,7 @@ class Measured:
         job: what a measured process is told of it.
         weights: files to drop from the page cache before a cold start.
         subject: what the report says of it.
-        classifies: it tells a class instead of writing tokens.
+        task: what it does.
     """
 
     name: str
@@ -40,7 +41,12 @@ class Measured:
     job: Mapping[str, Any]
     weights: Sequence[Path] = field(default_factory=tuple)
     subject: Subject = field(kw_only=True)
-    classifies: bool = field(default=False, kw_only=True)
+    task: TaskKind = field(default="generation", kw_only=True)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it tells a class instead of writing tokens."""
+        return self.task != "generation"
 
     @property
     def is_llama(self) -> bool:
@@ -76,10 +82,8 @@ def artifact_subject(artifact: Artifact, runtime: str | None = None) -> Measured
     job: dict[str, Any] = {"artifact": str(opened.path), "runtime": opened.runtime}
     if opened.beneath:
         job["base"] = str(opened.beneath.path)
-    classifies = manifest is not None and manifest.task != "generation"
-    return Measured(
-        opened.name, opened.runtime, opened.path, job, _weights(whole), subject=subject, classifies=classifies
-    )
+    task: TaskKind = manifest.task if manifest is not None else "generation"
+    return Measured(opened.name, opened.runtime, opened.path, job, _weights(whole), subject=subject, task=task)
 
 
 def tuned_subject(run: Run) -> Measured:

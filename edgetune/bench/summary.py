@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from edgetune.bench import company
 from edgetune.bench.budget import beyond_budget
-from edgetune.bench.definitions import AT, DEFINITIONS, RETENTION_MINUTES, SUSTAINED, Definition
+from edgetune.bench.definitions import AT, DEFINITIONS, OVERHEADS, RETENTION_MINUTES, SUSTAINED
+from edgetune.bench.figuring import Values, filled, gaps_of, scaled
 from edgetune.bench.samples import (
     AxisSample,
+    BatchSample,
     DepthSample,
     EnergySample,
     LoadSample,
@@ -21,19 +22,19 @@ from edgetune.bench.samples import (
     Sustained,
 )
 from edgetune.bench.schema import Environment, Figure, Settings
-from edgetune.bench.statistics import FEWEST_ROUNDS, NOISY, mad, median, percentile, rounds_interval
+from edgetune.bench.statistics import NOISY, median
 
 __all__ = ["DEFINITIONS", "Samples", "figures", "warnings"]
 
-PERCENTILES = (90, 95, 99)
+#: Why memory is not known.
+UNREAD = "this system has no /proc to read it from"
+#: What a runtime without a loop of its own has not.
+_OF_THE_LOOP = ("e2e_raw", "overhead_e2e", "itl_raw", "decode_raw", "prefill_raw", "overhead_per_token")
 #: Seconds at each end of a sustained run.
 _END = 30
-_SCALE = {"s": 1.0, "ms": 1e3, "MB": 1e-6, "%": 100.0}
 
 S = TypeVar("S")
 K = TypeVar("K")
-#: A value and the round it is of.
-Values = list[tuple[int, float]]
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Samples:
     raw: list[RawSample] = field(default_factory=list)
     depths: list[DepthSample] = field(default_factory=list)
     axes: list[AxisSample] = field(default_factory=list)
+    batches: list[BatchSample] = field(default_factory=list)
     memory: list[MemorySample] = field(default_factory=list)
     energy: list[EnergySample] = field(default_factory=list)
     sustained: Sustained | None = None
@@ -55,6 +57,11 @@ class Samples:
     def raw_reason(self) -> str | None:
         """Why nothing is measured in the runtime's own loop."""
         return None if self.raw or not self.requests else "this runtime has no loop of its own that can be timed"
+
+    @property
+    def no_cold(self) -> str:
+        """Why there is no cold start, where there is none."""
+        return self.cold_reason or "no cold starts were asked for"
 
 
 def figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
@@ -91,7 +98,7 @@ def doubts(environment: Environment, found: Sequence[Figure]) -> Iterator[str]:
         yield f"the machine was busy: load {busy:.1f} on {environment.usable_cpus} CPUs before the first start"
     yield from company.doubts(environment.others_share, environment.steal_share)
     for one in found:
-        if one.median and one.mad is not None and one.samples > 2 and one.name != "overhead_per_token":
+        if one.median and one.mad is not None and one.samples > 2 and one.name not in OVERHEADS:
             share = one.mad / abs(one.median)
             if share >= NOISY:
                 yield f"{one.name} is noisy: MAD is {share:.0%} of the median ({NOISY:.0%} or more)"
@@ -128,15 +135,24 @@ def _latencies(requests: Sequence[RequestSample]) -> dict[str, Values]:
 
 
 def _raw(found: Samples) -> dict[str, Values]:
-    asked = {(r.round, r.prompt): r for r in found.requests if len(r.token_s) > 1}
+    answered = {(r.round, r.prompt): r for r in found.requests if r.token_s}
+    asked = {key: r for key, r in answered.items() if len(r.token_s) > 1}
+    whole = [(raw, answered[key], _whole_s(raw)) for raw in found.raw if (key := (raw.round, raw.prompt)) in answered]
     stepped = [sample for sample in found.raw if sample.step_s]
     both = [(sample, asked[key]) for sample in stepped if (key := (sample.round, sample.prompt)) in asked]
     return {
+        "e2e_raw": [(raw.round, seconds) for raw, _, seconds in whole],
+        "overhead_e2e": [(raw.round, app.token_s[-1] / seconds - 1) for raw, app, seconds in whole if seconds > 0],
         "itl_raw": [(sample.round, step) for sample in stepped for step in sample.step_s],
         "decode_raw": [(sample.round, len(sample.step_s) / sum(sample.step_s)) for sample in stepped],
         "prefill_raw": [(s.round, s.prompt_tokens / s.prefill_s) for s in found.raw if s.prefill_s > 0],
         "overhead_per_token": [(raw.round, median(gaps_of(app.token_s)) / median(raw.step_s) - 1) for raw, app in both],
     }
+
+
+def _whole_s(raw: RawSample) -> float:
+    """Seconds of a prompt and all its tokens; the first token comes with the prompt."""
+    return raw.prefill_s + sum(raw.step_s)
 
 
 def _memory(memory: Sequence[MemorySample]) -> dict[str, Values]:
@@ -158,11 +174,10 @@ def _absent(found: Samples) -> dict[str, str | None]:
     raw = found.raw_reason
     parts = next(iter(found.memory), None)
     reasons = parts.reasons if parts else {}
-    unread = "this system has no /proc to read it from"
     return {
-        **dict.fromkeys(("load_cold", "first_answer_cold"), found.cold_reason or "no cold starts were asked for"),
-        **dict.fromkeys(("itl_raw", "decode_raw", "prefill_raw", "overhead_per_token"), raw),
-        **dict.fromkeys(("anonymous", "file_backed", "pss"), unread),
+        **dict.fromkeys(("load_cold", "first_answer_cold"), found.no_cold),
+        **dict.fromkeys(_OF_THE_LOOP, raw),
+        **dict.fromkeys(("anonymous", "file_backed", "pss"), UNREAD),
         **{f"memory_{name}": reasons.get(name) for name in ("weights", "kv", "compute")},
         "energy_per_token": next((sample.reason for sample in found.energy if sample.reason), None),
         "first_inference": "the first prompt got no answer",
@@ -197,13 +212,13 @@ def _rates(place: str, samples: Sequence[DepthSample], depth: int, settings: Set
     prefill = [(s.round, s.prefill_tokens / s.prefill_s) for s in samples if s.prefill_s > 0]
     decode = [(s.round, 1 / median(s.step_s)) for s in samples if s.step_s]
     for name, values in (("prefill", prefill), ("decode", decode)):
-        yield scaled(f"{name}@{place}", _filled(AT[name], words), values)
+        yield scaled(f"{name}@{place}", filled(AT[name], words), values)
 
 
 def _sustained(run: Sustained) -> Iterator[Figure]:
     short = run.minutes < RETENTION_MINUTES
     note = f"; shorter than the {RETENTION_MINUTES} minutes of the published definition" if short else ""
-    known = {name: _filled(one, {"minutes": f"{run.minutes:g}", "short": note}) for name, one in SUSTAINED.items()}
+    known = {name: filled(one, {"minutes": f"{run.minutes:g}", "short": note}) for name, one in SUSTAINED.items()}
     yield scaled("decode_sustained", known["decode_sustained"], [(0, float(count)) for count in run.tokens])
     enough = len(run.tokens) >= 2 * _END
     first, last = sum(run.tokens[:_END]), sum(run.tokens[-_END:])
@@ -212,52 +227,5 @@ def _sustained(run: Sustained) -> Iterator[Figure]:
     yield scaled("retention", known["retention"], [(0, share) for share in ends], reason)
 
 
-def _filled(definition: Definition, words: Mapping[str, object]) -> Definition:
-    return Definition(definition.unit, definition.text.format(**words), definition.better, compared=definition.compared)
-
-
 def _prefill_s(request: RequestSample) -> float:
     return request.token_s[0] - request.tokenised_s
-
-
-def gaps_of(token_s: Sequence[float]) -> list[float]:
-    """Seconds between consecutive tokens."""
-    return [after - before for before, after in pairwise(token_s)]
-
-
-def scaled(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
-    """A figure of samples in seconds and bytes."""
-    scale = _SCALE.get(known.unit, 1.0)
-    return figure(name, known, [(number, value * scale) for number, value in samples], absent)
-
-
-def figure(name: str, known: Definition, samples: Values, absent: str | None = None) -> Figure:
-    """A figure of samples in its own unit, each with the round that it is of.
-
-    Args:
-        name: of the figure.
-        known: what it is.
-        samples: rounds and values; an interval needs three rounds, as samples of one process are alike.
-        absent: why there are no samples, where there are none.
-    """
-    plain: dict[str, Any] = {"name": name, "unit": known.unit, "definition": known.text, "better": known.better}
-    if not samples:
-        return Figure(**plain, median=None, samples=0, reasons={"median": absent or "no answer was long enough"})
-    ordered = sorted(samples, key=lambda pair: pair[0])
-    rounds = [[value for _, value in some] for _, some in groupby(ordered, key=lambda pair: pair[0])]
-    values = [value for some in rounds for value in some]
-    wanted = {f"p{percent}": percentile(values, percent) for percent in PERCENTILES} if known.tail else {}
-    reasons = {key: found.reason for key, found in wanted.items() if found.reason}
-    interval = rounds_interval(rounds)
-    if interval is None:
-        reasons["interval"] = f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}; an interval needs {FEWEST_ROUNDS}"
-    return Figure(
-        **plain,
-        median=median(values),
-        mad=mad(values) if len(values) > 1 else None,
-        interval=interval,
-        samples=len(values),
-        rounds=tuple(median(some) for some in rounds),
-        percentiles={key: found.value for key, found in wanted.items()},
-        reasons=reasons,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgetune.bench.realtime_section import RateSearch
+from edgetune.bench.realtime_section import FrameSection, RateSearch
 from edgetune.bench.schema import BenchReport
 
 
@@ -13,6 +13,8 @@ def verdict_lines(report: BenchReport) -> list[str]:
     lines = ["", f"held to {report.target}", *(f"  {verdict.text}" for verdict in report.verdicts)]
     if not report.verdicts:
         lines.append("  no objectives: give some with --slo FILE")
+    if report.frames is not None:
+        lines += [f"  {line}" for line in frame_lines(report.frames)]
     section = report.realtime
     if section is not None:
         loop = section.judged
@@ -32,3 +34,13 @@ def search_lines(search: RateSearch) -> list[str]:
         found = f"highest rate that meets them: {search.highest_met:.3g} requests/s (seeded Poisson arrivals, measured)"
     missed = "" if search.lowest_missed is None else f"; lowest that misses: {search.lowest_missed:.3g}"
     return [found + missed, f"search ended: {search.ended}"]
+
+
+def frame_lines(section: FrameSection) -> list[str]:
+    """What came, and what was done of it."""
+    loop = section.loop
+    dropped = sum(one.finished_s is None for one in loop.frames)
+    return [
+        f"{len(loop.frames)} frames, {loop.rate:g} a second ({section.inputs} inputs in turn, {section.input_source})",
+        f"one waits at most, the newest; {dropped} dropped",
+    ]

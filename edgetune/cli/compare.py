@@ -22,13 +22,14 @@ def compare(old: Path, new: Path, tolerance: float, as_json: bool) -> None:
     """Compare two reports that `edgetune bench --output` stored.
 
     Says which figures differ beyond what rounds differ by themselves, which way and by how much. Unlike runs (another
-    processor, other threads, prompts or definitions) are refused. Exit code 9 if anything got worse.
+    processor, other threads, prompts or definitions) are refused, and reports whose figures do not follow from the
+    samples in them. Exit code 9 if anything got worse.
     """
     from edgetune.bench.comparing import compare as compared
     from edgetune.bench.comparing import require_no_worse
     from edgetune.bench.comparing_text import comparison_json, comparison_text
-    from edgetune.bench.reading import read_report
+    from edgetune.realtime.trusting import read_trusted
 
-    found = compared(read_report(old), read_report(new))
+    found = compared(read_trusted(old), read_trusted(new))
     console.data(comparison_json(found, tolerance) if as_json else comparison_text(found, tolerance))
     require_no_worse(found, tolerance)

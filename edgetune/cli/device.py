@@ -95,7 +95,7 @@ def list_devices(*, as_json: bool) -> None:
     help="Which it is: its big cores and threads. Default: the target's, else detected.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Default: the target's, else the device's, else its big cores.")
-@click.option("--prompt", type=click.IntRange(1), default=128, show_default=True, help="Tokens of the prefill test.")
+@click.option("--prompt", type=click.IntRange(1), help="Tokens of the prefill test. Default: the target's, else 128.")
 @click.option("--new-tokens", type=click.IntRange(1), default=64, show_default=True, help="Tokens of the decode test.")
 @click.option(
     "--depth", type=click.IntRange(0), multiple=True, help="Tokens already in the context; repeat. Default: 0."
@@ -117,8 +117,9 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
     from edgetune.devices.opening import open_transport
     from edgetune.runtimes.choosing import require_artifact
 
-    load = Load(how["prompt"], how["new_tokens"], how["depth"] or (0,), how["repetitions"])
     wanted = held_to(how["target"], how["slo"], how["name"], over=how["over"])
+    prompt = how["prompt"] or wanted.prompt or Load().prompt
+    load = Load(prompt, how["new_tokens"], how["depth"] or (0,), how["repetitions"])
     plan = Plan(how["runner"], load, how["threads"] or wanted.threads, how["timeout"], how["target"] is not None)
     chosen = require_artifact(subject, artifact)
     transport = open_transport(how["over"], how["serial"], how["host"], how["ssh_config"])

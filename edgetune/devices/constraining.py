@@ -172,7 +172,7 @@ def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[MemoryVerdict, str]
 
 
 def _not_limited(device: Device, wanted: int, cores: int, limit: MemoryLimit) -> Iterator[str]:
-    yield f"memory bandwidth: this is not done here; the device has {device.bandwidth_gb_s:g} GB/s in theory"
+    yield f"bandwidth: memory is as fast as this host's; the device has {device.bandwidth_gb_s:g} GB/s in theory"
     yield f"clock and kind of the cores: the device has {device.soc}"
     if cores < wanted:
         yield f"cores: this host gives {cores}, the device would use {wanted}"

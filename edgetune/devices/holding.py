@@ -25,7 +25,7 @@ class HeldTo:
     Attributes:
         name: of the target, the file, or both; None: nothing is asked.
         device: as named on the command line, else the target's.
-        threads, context: the target's, to measure with unless the command line says otherwise.
+        threads, context, prompt: the target's, to measure with unless the command line says otherwise.
     """
 
     name: str | None
@@ -33,6 +33,7 @@ class HeldTo:
     device: Device | None
     threads: int | None = None
     context: int | None = None
+    prompt: int | None = None
 
 
 def held_to(target: str | None, slo: Path | None, device: str | None, *, over: Over | None = None) -> HeldTo:
@@ -62,7 +63,7 @@ def held_to(target: str | None, slo: Path | None, device: str | None, *, over: O
     words = " and ".join(filter(None, [found.name if found else None, slo.name if slo else None]))
     if found is None:
         return HeldTo(words or None, objectives, known)
-    return HeldTo(words, objectives, known, found.threads, found.context)
+    return HeldTo(words, objectives, known, found.threads, found.context, found.prompt_tokens)
 
 
 def _require_about(target: Target, device: Device | None, over: Over | None) -> None:
@@ -96,7 +97,7 @@ def hold(report: DeviceReport, wanted: HeldTo) -> DeviceReport:
     """The report with a verdict on each objective; those that its figures do not answer are not judged."""
     if wanted.name is None:
         return report
-    answers, otherwise = _answers(report)
+    answers, otherwise = _answers(report, wanted)
     verdicts = [
         verdict if verdict.objective.metric in answers else verdict.model_copy(update={"reason": otherwise})
         for verdict in judge(wanted.objectives, answers)
@@ -109,7 +110,7 @@ def _with_its_context(verdict: Verdict, tokens: int, asked: int | None) -> Verdi
     """No memory budget is met with a shorter context than asked for; one that is missed then is missed all the more."""
     if asked is None or tokens >= asked or verdict.objective.metric != "peak_rss" or verdict.outcome != "met":
         return verdict
-    reason = f"measured with {tokens} tokens of context, the target asks for {asked}"
+    reason = f"measured with {tokens} tokens of context, the target asks for {asked} (device measure --depth {asked})"
     return Verdict(
         objective=verdict.objective, outcome="not judged", value=None, samples=verdict.samples, reason=reason
     )
@@ -143,10 +144,11 @@ def require_kept(report: DeviceReport) -> None:
     )
 
 
-def _answers(report: DeviceReport) -> tuple[dict[str, Measured], str]:
+def _answers(report: DeviceReport, wanted: HeldTo) -> tuple[dict[str, Measured], str]:
     """Metric → what was measured; and why the others were not."""
     if report.measured:
-        return _of_the_runner(report.measured), "not measured by llama-bench"
+        bounds = {"ttft_bound": _bound_of_ttft(report.measured, wanted.prompt)}
+        return _of_the_runner(report.measured) | bounds, "not measured by llama-bench"
     found = report.constrained
     assert found, "projections are held to nothing"
     if found.peak_rss is None:
@@ -169,3 +171,26 @@ def _of_the_runner(found: MeasuredRun) -> dict[str, Measured]:
         how = f"llama-bench with {_longest(found)} tokens of context at most"
         answers["peak_rss"] = Measured("MB", how, values=[found.watch.peak_rss / 1e6], samples=1)
     return answers
+
+
+def _bound_of_ttft(found: MeasuredRun, prompt: int | None) -> Measured:
+    """Less than this no first token takes: seconds to compute a prompt of that length, with nothing held before it.
+
+    llama-bench measures neither template nor tokenisation nor sampling, so that ttft itself it cannot give.
+
+    Args:
+        found: what the runner measured.
+        prompt: tokens that are asked for; None: as many as were measured.
+    """
+    tests = [one for one in found.tests if one.name == "prefill" and one.depth == 0]
+    fitting = [one for one in tests if prompt in (None, one.prompt_tokens)]
+    if not fitting:
+        lengths = ", ".join(str(one.prompt_tokens) for one in tests) or "none"
+        reason = f"prompts of {lengths} tokens were measured, the target asks for {prompt}: --prompt {prompt}"
+        return Measured("ms", "llama-bench", reasons={"median": reason})
+    values = [1e3 * seconds for seconds in fitting[0].samples_s]
+    how = (
+        f"llama-bench, a prompt of {fitting[0].prompt_tokens} tokens computed: a lower bound of ttft, "
+        "without template, tokenisation and sampling"
+    )
+    return Measured("ms", how, values=values, samples=len(values))

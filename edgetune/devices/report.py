@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -211,3 +211,13 @@ class DeviceReport(_Part):
             ) from error
         except ValidationError as error:
             raise ArtifactError(f"{path} is no device report of this version", hint="measure again") from error
+
+
+def device_schema() -> dict[str, Any]:
+    """The JSON Schema of a stored report, as plain values."""
+    schema = DeviceReport.model_json_schema(mode="validation")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": f"edgetune device report, version {DeviceReport.model_fields['schema_version'].default}",
+    }

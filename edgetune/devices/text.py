@@ -65,7 +65,8 @@ def _state(state: DeviceState) -> str:
 
 def _constrained(found: Constrained) -> Iterator[str]:
     limits = found.limits
-    yield f"limits: {len(limits.cores)} cores, {limits.memory_bytes / 1e6:.0f} MB by {limits.memory_by}"
+    limited = f"{len(limits.cores)} cores, {limits.memory_bytes / 1e6:.0f} MB by {limits.memory_by}"
+    yield f"limits: {limited}; bandwidth not limited"
     yield from (f"not limited: {thing}" for thing in limits.not_limited)
     yield f"verdict: {found.verdict}: {found.reason}"
 

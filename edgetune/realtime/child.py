@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgetune.assistant import Assistant
-from edgetune.bench.child import main, tell
+from edgetune.bench.child import main
 from edgetune.bench.objective import Objective
 from edgetune.bench.realtime_section import RealtimeRequest
+from edgetune.bench.telling import tell
 from edgetune.realtime.clock import SystemClock
 from edgetune.realtime.plan import Plan, carry_out
 from edgetune.realtime.serving import server

@@ -8,29 +8,28 @@ from edgetune.bench.command import Words
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import choose_subjects
-from edgetune.errors import TargetError
 from edgetune.realtime.measuring import hold, needed_seconds
 from edgetune.realtime.planned import require_planned
-from edgetune.realtime.wanted import Wanted
+from edgetune.realtime.wanted import find_wanted
 from edgetune.targets.judging import require_met
 
 
-def bench_held(words: Words, wanted: Wanted, seconds: float) -> list[BenchReport]:
-    """Measure what the words say, and hold each to the objectives.
+def bench_held(words: Words, seconds: float) -> list[BenchReport]:
+    """Measure what the words say, and hold each to the objectives; without any it is the plain benchmark.
 
     Args:
         words: of the command line.
-        wanted: objectives; without any it is the plain benchmark.
-        seconds: of requests against a clock, for each subject.
+        seconds: of requests or frames against a clock, for each subject.
 
     Raises:
-        EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`.
+        EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`; TargetError: wrong objectives, said
+            before anything is measured.
     """
+    chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
+    classifies = any(subject.classifies for subject in chosen)
+    wanted = find_wanted(words.target, words.slo, words.rate, classifies=classifies)
     plan = wanted.filled_in(words.plan())
     require_planned(wanted, plan)
-    chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
-    if wanted.name and (others := [subject.name for subject in chosen if subject.classifies]):
-        raise TargetError(f"{', '.join(others)} classifies: targets and objectives are for models that generate")
     reports = bench_subjects(chosen, plan)
     return [
         hold(report, subject, wanted, plan, seconds=seconds) for report, subject in zip(reports, chosen, strict=True)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from edgetune.bench.definitions import Definition
+from edgetune.bench.figuring import figure, gaps_of
 from edgetune.bench.objective import Objective
 from edgetune.bench.realtime_section import RealtimeLoop, RealtimeRequest, RealtimeSection
 from edgetune.bench.schema import Figure
 from edgetune.bench.statistics import mad
-from edgetune.bench.summary import figure, gaps_of
 from edgetune.realtime.clause import CLAUSE_DEFINITION
 from edgetune.targets.judging import Measured
 from edgetune.targets.units import factor

@@ -1,22 +1,35 @@
 """A source with a fixed rate, such as a camera, over any callable that works on one frame.
 
-For programs: no command measures frames, as no runtime here takes them.
+Of what classifies a frame is one input: an image, or, where texts come at a fixed rate, a text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 
 from edgetune.bench.definitions import Definition
+from edgetune.bench.figuring import figure
 from edgetune.bench.realtime_section import Frame, FrameLoop
+from edgetune.bench.schema import Figure
+from edgetune.bench.statistics import mad
 from edgetune.realtime.arrivals import steady
 from edgetune.realtime.clock import Clock
 from edgetune.targets.judging import Measured
 
+_definition = partial(Definition, compared=False)
+#: In the order in which they are printed. All samples are of one process, so that runs are not compared by them.
 DEFINITIONS: dict[str, Definition] = {
-    "frame": Definition("ms", "frame done - frame scheduled, of frames that were not dropped", tail=True),
-    "deadline_miss": Definition("share", "share of frames dropped, or not done when the next one comes"),
-    "frames_done": Definition(
+    "frame": _definition("ms", "frame done - frame scheduled, of frames that were not dropped", tail=True),
+    "deadline_miss": _definition("share", "share of frames dropped, or not done when the next one comes"),
+    "frames_dropped": _definition(
+        "share", "share of frames that a newer one overtook while they waited: one waits at most"
+    ),
+    "jitter": _definition(
+        "ms", "median absolute deviation of the gaps between frames done from their median, dropped ones left out"
+    ),
+    "frames_done": _definition(
         "frames/s", "frames done / time from the first one's schedule to the last one done", "higher"
     ),
 }
@@ -52,10 +65,14 @@ def measured_of_frames(loop: FrameLoop) -> dict[str, Measured]:
     done = [one for one in loop.frames if one.finished_s is not None]
     ends = [one.finished_s for one in done if one.finished_s is not None]
     times = [1e3 * (end - one.scheduled_s) for one, end in zip(done, ends, strict=True)]
-    late = sum(time > 1e3 / loop.rate for time in times) + len(loop.frames) - len(done)
+    dropped = len(loop.frames) - len(done)
+    late = sum(time > 1e3 / loop.rate for time in times) + dropped
+    gaps = [1e3 * (after - before) for before, after in pairwise(ends)]
     values = {
         "frame": times,
-        "deadline_miss": [1.0] * late + [0.0] * (len(loop.frames) - late),
+        "deadline_miss": _shares(late, len(loop.frames)),
+        "frames_dropped": _shares(dropped, len(loop.frames)),
+        "jitter": [mad(gaps)] if gaps else [],
         "frames_done": [len(done) / max(ends)] if ends else [],
     }
     how = f"frames at {loop.rate:g} a second"
@@ -69,3 +86,19 @@ def measured_of_frames(loop: FrameLoop) -> dict[str, Measured]:
         )
         for name, found in values.items()
     }
+
+
+def frame_figures(loop: FrameLoop) -> list[Figure]:
+    """Every metric as a report keeps it."""
+    return [_figure(name, measured) for name, measured in measured_of_frames(loop).items()]
+
+
+def _figure(name: str, measured: Measured) -> Figure:
+    values = measured.values
+    if DEFINITIONS[name].unit == "share" and values:  # of yes and no the share says more than the middle one
+        values = [sum(values) / len(values)]
+    return figure(name, DEFINITIONS[name], [(0, value) for value in values], measured.reasons.get("median"))
+
+
+def _shares(yes: int, whole: int) -> list[float]:
+    return [1.0] * yes + [0.0] * (whole - yes)

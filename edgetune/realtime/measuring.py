@@ -9,23 +9,26 @@ from typing import Any
 from edgetune import console
 from edgetune.bench.company import Company, doubts
 from edgetune.bench.definitions import DEFINITIONS as OF_BENCH
+from edgetune.bench.objective import Objective, Verdict
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
 from edgetune.bench.prompts import prompts_for
-from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeSection
-from edgetune.bench.schema import BenchReport
+from edgetune.bench.realtime_section import FrameSection, RateSearch, RealtimeLoop, RealtimeSection
+from edgetune.bench.schema import BenchReport, Figure
 from edgetune.bench.subjects import Measured
+from edgetune.realtime import frame_measuring, frames
 from edgetune.realtime.clause import CLAUSE_DEFINITION
 from edgetune.realtime.figures import DEFINITIONS, figure_of, measured_of_section
-from edgetune.realtime.plan import FIRST_SHARE
+from edgetune.realtime.plan import FIRST_SHARE, LONGER
 from edgetune.realtime.wanted import Wanted
+from edgetune.recipe import BenchSettings
 from edgetune.targets.judging import judge, measured_in
 
 CHILD = "edgetune.realtime.child"
 #: Figures that a benchmark has only from its real-time section.
-ADDED = set(DEFINITIONS) - set(OF_BENCH)
+ADDED = (set(DEFINITIONS) | set(frames.DEFINITIONS)) - set(OF_BENCH)
 #: Default for all loops together.
-SECONDS = 180.0
+SECONDS: float = BenchSettings().seconds
 
 
 def hold(
@@ -49,24 +52,32 @@ def hold(
     report = without_section(report)
     if wanted.name is None:
         return report
-    if wanted.needs_loop:
-        section = measure_section(subject, wanted, plan, seconds)
-        report = with_section(report, section, wanted)
+    section = measure_section(subject, wanted, plan, seconds) if wanted.needs_loop else None
+    source = frame_measuring.measure_frames(subject, wanted, plan, seconds) if wanted.needs_frames else None
+    report = with_parts(report, section, source, wanted.objectives)
+    return report.model_copy(update={"target": wanted.name, "verdicts": judged(report, wanted.objectives)})
+
+
+def judged(report: BenchReport, objectives: Sequence[Objective]) -> tuple[Verdict, ...]:
+    """A verdict on each objective, by what was measured against a clock, else by the benchmark."""
     measured = measured_in(report)
+    if report.frames is not None:
+        measured |= frames.measured_of_frames(report.frames.loop)
     if report.realtime is not None:
-        measured |= measured_of_section(report.realtime, wanted.objectives)
-    return report.model_copy(update={"target": wanted.name, "verdicts": judge(wanted.objectives, measured)})
+        measured |= measured_of_section(report.realtime, objectives)
+    return judge(objectives, measured)
 
 
 def without_section(report: BenchReport) -> BenchReport:
     """The report as the benchmark made it, without what it was held to before."""
     if report.target is None:
         return report
-    section = report.realtime
-    others = set(warnings(section)) if section is not None else set()
+    others: set[str] = set(warnings(report.realtime)) if report.realtime is not None else set()
+    others |= set(frame_measuring.warnings(report.frames)) if report.frames is not None else set()
     return report.model_copy(
         update={
             "realtime": None,
+            "frames": None,
             "target": None,
             "verdicts": (),
             "figures": tuple(one for one in report.figures if one.name not in ADDED),
@@ -75,16 +86,26 @@ def without_section(report: BenchReport) -> BenchReport:
     )
 
 
-def with_section(report: BenchReport, section: RealtimeSection, wanted: Wanted) -> BenchReport:
-    """The report with a real-time section, and the figures of it that it had not."""
+def with_parts(
+    report: BenchReport, section: RealtimeSection | None, source: FrameSection | None, objectives: Sequence[Objective]
+) -> BenchReport:
+    """The report with what was measured against a clock, and the figures of it that it had not."""
     known = {one.name for one in report.figures}
-    found = measured_of_section(section, wanted.objectives)
-    added = [figure_of(name, measured) for name, measured in found.items() if name not in known]
+    added: list[Figure] = []
+    notes: tuple[str, ...] = ()
+    if section is not None:
+        found = measured_of_section(section, objectives)
+        added += [figure_of(name, measured) for name, measured in found.items() if name not in known]
+        notes += warnings(section)
+    if source is not None:
+        added += frames.frame_figures(source.loop)
+        notes += frame_measuring.warnings(source)
     return report.model_copy(
         update={
             "realtime": section,
+            "frames": source,
             "figures": (*report.figures, *added),
-            "warnings": (*report.warnings, *warnings(section)),
+            "warnings": (*report.warnings, *notes),
         }
     )
 
@@ -144,9 +165,11 @@ def needed_seconds(section: RealtimeSection) -> int | None:
     judged = section.judged
     if judged.stopped is None or not judged.requests:
         return None
-    first = section.loops[0].planned * _pace(section.loops[0])
-    needed = first / FIRST_SHARE if judged.rate is None else first + judged.planned * _pace(judged)
-    return math.ceil(1.2 * needed / 10) * 10
+    needed = judged.planned * _pace(judged)
+    overloaded = judged.rate is not None and _pace(judged) > LONGER / judged.rate
+    # A queue that grows takes longer than its requests need to come: then half of the time has to be enough.
+    needed = needed / (1 - FIRST_SHARE) if overloaded else needed * LONGER
+    return math.ceil(needed / 10) * 10
 
 
 def _pace(loop: RealtimeLoop) -> float:

@@ -16,8 +16,10 @@ from edgetune.targets.judging import judge
 
 #: Objectives that a rate of requests is searched by: those on what each request or token felt.
 OF_SEARCH = (*OF_REQUEST, "itl", "jitter", "deadline_miss")
-#: Of the time, the first loop may take so much where another follows.
+#: Of the time, the first loop may take so much where another one is judged.
 FIRST_SHARE = 0.5
+#: A loop at a rate takes a little longer than its requests need to come: the last one's answer, and Poisson's luck.
+LONGER = 1.2
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Plan:
     Attributes:
         objectives: what loops are held to.
         requests: of each loop.
-        seconds: for everything; a loop that would not end in time is not begun, and the first one is cut short.
+        seconds: for everything; a loop that would not end in time is not begun. The loop that is judged may take all of
+            them: one request after another where no rate is asked for, else the one at that rate.
         rate: requests a second of the open loop; None: search for the highest.
         seed: of the arrivals.
     """
@@ -52,13 +55,28 @@ def carry_out(
     """
     end = clock.now() + plan.seconds
     on_loop(f"one request after another, {plan.requests}")
-    closed = closed_loop(serve, plan.requests, clock, _out_of_time(clock, clock.now() + plan.seconds * FIRST_SHARE))
+    closed = closed_loop(serve, plan.requests, clock, _out_of_time(clock, clock.now() + first_seconds(plan)))
     if plan.rate is not None:
         on_loop(f"{plan.rate:.3g} requests/s, {plan.requests}")
         arrivals = Arrivals(plan.rate, plan.requests, plan.seed)
         return [closed, open_loop(serve, arrivals, clock, _out_of_time(clock, end))], None
     trials, search = _search(plan, closed, serve, clock, end=end, on_loop=on_loop)
     return [closed, *trials], search
+
+
+def first_seconds(plan: Plan) -> float:
+    """Seconds of one request after another: all, as it is what is judged; before a loop at a rate what that one leaves.
+
+    >>> first_seconds(Plan(objectives=(), requests=59, seconds=180))
+    180
+    >>> first_seconds(Plan(objectives=(), requests=60, seconds=180, rate=2.0))
+    90.0
+    >>> first_seconds(Plan(objectives=(), requests=60, seconds=100, rate=1.0))
+    28.0
+    """
+    if plan.rate is None:
+        return plan.seconds
+    return max(0.0, min(plan.seconds * FIRST_SHARE, plan.seconds - LONGER * plan.requests / plan.rate))
 
 
 def _search(  # noqa: PLR0913  # what carry_out has

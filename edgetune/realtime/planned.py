@@ -17,6 +17,7 @@ _OPTIONS = {
     "decode_threads": "--decode-threads",
     "kv_type": "--kv-type",
     "batch": "--batch",
+    "threads": "--threads",
     "context": "--context",
 }
 
@@ -64,6 +65,7 @@ def _values(plan: Plan) -> dict[str, list[str]]:
     """What is varied → the values that are tried."""
     values: dict[str, list[str]] = {name: [] for name in _OPTIONS}
     values["depth"] = [str(depth) for depth in plan.depths]
-    for axis, value in plan.points():
-        values[axis].append(str(value))
+    for axis, value in (*plan.points(), *plan.classifier_points()):
+        if str(value) not in values[axis]:
+            values[axis].append(str(value))
     return values

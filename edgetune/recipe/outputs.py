@@ -43,3 +43,7 @@ class BenchSettings(Section):
     """Hold artifacts to this target's objectives: a name that `edgetune targets list` shows, or a YAML file."""
     slo: str | None = Field(default=None, json_schema_extra=MAY_BE_PATH)
     """Hold artifacts to the objectives in this YAML file, besides those of the target."""
+    seconds: float = Field(default=180.0, gt=0)
+    """With a target or an SLO: of requests or frames against a clock, for each artifact."""
+    required: bool = True
+    """Whether a run in which no artifact meets all of it ends with an exit code; the verdicts are the same."""

@@ -234,7 +234,12 @@ def _key_figures(chosen: Shipped, quality: Quality, gain: Gain) -> tuple[KeyFigu
         figures.append(KeyFigure(name="of the gain kept", text=percent(gain.value), detail=interval))
     size = short(chosen.size_bytes / 1e6)
     figures.append(KeyFigure(name="size", text=size, unit="MB", detail="all its files"))
-    named = {"ttft": "median time to first token", "decode": "median decode speed", "peak_rss": "peak memory (RSS)"}
+    named = {"ttft": "median time to first token", "decode": "median decode speed"}
+    named |= {
+        "latency": "median time to a class",
+        "batch_rate": "median rate in batches",
+        "peak_rss": "peak memory (RSS)",
+    }
     for figure in chosen.bench.figures if chosen.bench else ():
         if figure.name in named and figure.median is not None:
             low, high = figure.interval or (None, None)

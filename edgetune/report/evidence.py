@@ -13,6 +13,7 @@ from typing import Any
 from edgetune import console
 from edgetune.artifact import Artifact, ArtifactManifest, is_artifact, read_artifact
 from edgetune.bench.schema import BenchReport
+from edgetune.devices import trusting
 from edgetune.devices.keeping import FOLDER
 from edgetune.devices.report import DeviceReport
 from edgetune.errors import ArtifactError, EdgetuneError
@@ -21,6 +22,7 @@ from edgetune.evaluation.subjects import artifact_opening, tuned_opening
 from edgetune.ladder.record import FILE as LADDER_FILE
 from edgetune.ladder.record import Ladder
 from edgetune.merging import record as merges
+from edgetune.realtime.trusting import contradictions
 from edgetune.recipe import Recipe
 from edgetune.report.benchmark import Benchmark
 from edgetune.run import Run, RunManifest, open_run
@@ -140,6 +142,8 @@ class _Reader:
             report = BenchReport.read(path)
             if report is None:
                 self.remarks.append(f"bench/{path.name} is left out: it is damaged or of another version")
+            elif problems := contradictions(report):
+                self.remarks.append(f"bench/{path.name} is left out: it contradicts its own samples: {problems[0]}")
             else:
                 found.append(report)
         return sorted(found, key=lambda report: report.created)
@@ -159,9 +163,14 @@ class _Reader:
         found = []
         for path in sorted((self.run.folder / FOLDER).glob("*.json")):
             try:
-                found.append(DeviceReport.read(path))
+                report = DeviceReport.read(path)
             except ArtifactError:
                 self.remarks.append(f"devices/{path.name} is left out: it is damaged or no device report")
+                continue
+            if problems := trusting.contradictions(report):
+                self.remarks.append(f"devices/{path.name} is left out: it contradicts its own samples: {problems[0]}")
+            else:
+                found.append(report)
         return sorted(found, key=lambda report: report.created)
 
     def shipped(self, artifact: Artifact, benches: Iterable[BenchReport], devices: Iterable[DeviceReport]) -> Shipped:

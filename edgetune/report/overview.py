@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgetune.report.benchmark import find_figure
 from edgetune.report.cells import absent, figure_cell, score_cell, share_cell, short, text_cell
 from edgetune.report.evidence import Evidence, Shipped
 from edgetune.report.quality import Quality
 from edgetune.report.record import Candidate, Cell, Column, Recommendation, Table, Tone
 
-#: Of the benchmark, in this order.
-_FIGURES = (("ttft", "ms"), ("decode", "tokens/s"), ("peak_rss", "MB"))
+#: Of the benchmark of what writes, and of what classifies, in this order.
+_FIGURES = {
+    "generation": (("ttft", "ms"), ("decode", "tokens/s"), ("peak_rss", "MB")),
+    "classification": (("latency", "ms"), ("batch_rate", "inputs/s"), ("peak_rss", "MB")),
+}
 _TONES: dict[str, Tone] = {"recommended": "good", "passes": "", "fails": "bad", "unknown": "warn"}
 
 
@@ -18,21 +23,22 @@ def overview(evidence: Evidence, quality: Quality, recommendation: Recommendatio
     if not evidence.shipped:
         return None
     metric = quality.metric or "score"
+    figures = _FIGURES["generation" if evidence.recipe.task.kind == "generation" else "classification"]
     columns = [
         Column(name="artifact"),
         Column(name="verdict"),
         Column(name=metric),
         Column(name="gain kept"),
         Column(name="size", unit="MB"),
-        *(Column(name=name, unit=unit) for name, unit in _FIGURES),
+        *(Column(name=name, unit=unit) for name, unit in figures),
     ]
     candidates = {one.name: one for one in recommendation.candidates}
-    rows = tuple(_row(one, quality, candidates[one.label]) for one in evidence.shipped)
+    rows = tuple(_row(one, quality, candidates[one.label], [name for name, _ in figures]) for one in evidence.shipped)
     caption = "Artifacts; medians, with 95 % intervals in [ ]"
     return Table(id="overview", caption=caption, columns=tuple(columns), rows=rows)
 
 
-def _row(one: Shipped, quality: Quality, candidate: Candidate) -> tuple[Cell, ...]:
+def _row(one: Shipped, quality: Quality, candidate: Candidate, figures: Sequence[str]) -> tuple[Cell, ...]:
     gain = quality.gain(one)
     size = one.size_bytes / 1e6
     return (
@@ -41,5 +47,5 @@ def _row(one: Shipped, quality: Quality, candidate: Candidate) -> tuple[Cell, ..
         score_cell(quality.score(one.label)) if one.evaluation else absent("not evaluated"),
         share_cell(gain.value, gain.low, gain.high, gain.reason),
         Cell(text=short(size), value=size),
-        *(figure_cell(find_figure(one.bench, name)) for name, _ in _FIGURES),
+        *(figure_cell(find_figure(one.bench, name)) for name in figures),
     )

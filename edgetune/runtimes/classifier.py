@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Texts classified side by side where nobody says otherwise.
+#: Inputs classified side by side where nobody says otherwise.
 BATCH = 32
+#: What a graph takes, by the names of its inputs; the first axis counts them.
+Features = dict[str, NDArray[np.generic]]
 
 
 class Classifier(Protocol):
@@ -36,6 +38,19 @@ class Classifier(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class RunsRaw(Protocol):
+    """A classifier whose graph can be run by itself, so that what stands around it can be told from it."""
+
+    def features(self, inputs: Sequence[str]) -> Features:
+        """What the graph takes for these inputs."""
+        ...
+
+    def compute(self, features: Features) -> NDArray[np.float32]:
+        """Shape (inputs, classes)."""
+        ...
 
 
 def log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
 from edgetune.extras import require
-from edgetune.runtimes.classifier import padded
+from edgetune.runtimes.classifier import Features, padded
 from edgetune.runtimes.onnx_session import compute, open_session
 from edgetune.runtimes.threads import default_threads
 
@@ -55,8 +55,16 @@ class OnnxClassifier:
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (texts, classes)."""
-        ids, mask = padded([self.encode(text) for text in texts], self._filler)
-        (found,) = compute(self._session, ["logits"], {"input_ids": ids, "attention_mask": mask}, self._path)
+        return self.compute(self.features(texts))
+
+    def features(self, inputs: Sequence[str]) -> Features:
+        """Token ids and which of them count, each (texts, longest)."""
+        ids, mask = padded([self.encode(text) for text in inputs], self._filler)
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def compute(self, features: Features) -> NDArray[np.float32]:
+        """The graph alone: shape (texts, classes)."""
+        (found,) = compute(self._session, ["logits"], features, self._path)
         logits: NDArray[np.float32] = found.astype(np.float32, copy=False)
         return logits
 

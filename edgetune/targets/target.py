@@ -34,9 +34,11 @@ class Target(BaseModel):
     """What the process may hold at most: an objective on peak_rss."""
     context: int | None = Field(default=None, ge=1)
     """Tokens of context that must fit."""
+    prompt_tokens: int | None = Field(default=None, ge=1)
+    """mobile: length of the prompt that ttft_bound is about."""
     scenario: Literal["single stream", "open loop", "frames"] = "single stream"
     """single stream: one request after another. open loop: requests at random times, whether or not the last one is
-    answered. frames: at a fixed rate, and one that finds the last still at work is dropped."""
+    answered. frames: at a fixed rate to what classifies; one that a newer one overtakes while it waits is dropped."""
     rate: float | None = Field(default=None, gt=0)
     """open loop: requests a second that must be carried. frames: frames a second."""
     new_tokens: int | None = Field(default=None, ge=2)
@@ -52,6 +54,8 @@ class Target(BaseModel):
             raise ValueError("a mobile target needs transport: adb, ssh or none")
         if self.kind != "mobile" and (self.device is not None or self.transport != "host"):
             raise ValueError(f"device and transport are for kind mobile, not {self.kind}")
+        if any(one.metric == "ttft_bound" for one in self.objectives) and self.prompt_tokens is None:
+            raise ValueError("an objective on ttft_bound needs prompt_tokens: the length of the prompt it is about")
         if self.scenario == "frames" and self.rate is None:
             raise ValueError("the scenario frames needs a rate, in frames a second")
         if self.scenario == "single stream" and self.rate is not None:

@@ -22,8 +22,7 @@ def list_text() -> str:
 
 def _line(found: Found, target: Target) -> str:
     where = "" if found.owner == "edgetune" else f"  ({found.owner}: {found.file})"
-    open_ = "  (cannot be measured yet: no model that takes frames can)" if target.scenario == "frames" else ""
-    return f"{target.kind:<9} {target.description}{open_}{where}"
+    return f"{target.kind:<9} {target.description}{where}"
 
 
 def to_text(target: Target) -> str:
@@ -38,6 +37,7 @@ def to_text(target: Target) -> str:
             ("threads", "threads", target.threads),
             ("memory", "memory_budget_mb", target.memory_budget_mb and f"{target.memory_budget_mb:g} MB"),
             ("context", "context", target.context and f"{target.context} tokens"),
+            ("prompt", "prompt_tokens", target.prompt_tokens and f"{target.prompt_tokens} tokens"),
             ("answers", "new_tokens", target.new_tokens and f"up to {target.new_tokens} tokens"),
         )
         if value is not None

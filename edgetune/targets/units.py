@@ -11,6 +11,7 @@ UNITS: dict[str, tuple[str, float]] = {
     "tokens/s": ("speed", 1.0),
     "requests/s": ("rate", 1.0),
     "frames/s": ("frames", 1.0),
+    "inputs/s": ("inputs", 1.0),
     "share": ("share", 1.0),
     "%": ("share", 0.01),
 }

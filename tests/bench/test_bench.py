@@ -20,6 +20,7 @@ from edgetune.bench.schema import BenchReport, Subject
 from edgetune.bench.subjects import artifact_subject
 from edgetune.bench.text import to_text
 from edgetune.errors import ArtifactError, EdgetuneError, MissingExtra
+from edgetune.realtime.trusting import contradictions
 from edgetune.runtimes import _known_to
 from edgetune.runtimes.fake import FakeRuntime
 
@@ -77,6 +78,7 @@ def test_a_benchmark_from_start_to_report(artifact, tmp_path):
     assert "CPU" in report.environment.features
     report.write(tmp_path / "report.json")
     assert BenchReport.model_validate_json((tmp_path / "report.json").read_bytes()) == report
+    assert contradictions(report) == []
     text = to_text(report)
     assert report.seconds is not None
     assert report.seconds > 0

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from benchreports import report
+from benchreports import report, sampled
 
 from edgetune.bench.reading import read_report
 from edgetune.cli import main
@@ -59,6 +59,6 @@ def test_no_file_a_folder_and_no_text(tmp_path, capsys):
     (tmp_path / "model.gguf").write_bytes(b"GGUF\xff\xfe")
     with pytest.raises(EdgetuneError, match="is no text"):
         read_report(tmp_path / "model.gguf")
-    report({"decode": [1.0, 2.0, 3.0]}).write(tmp_path / "one.json")
+    sampled([1.0, 2.0, 3.0]).write(tmp_path / "one.json")
     assert main(["compare", str(tmp_path / "one.json"), str(tmp_path / "gone.json")]) == 1
     assert "no such file" in capsys.readouterr().err

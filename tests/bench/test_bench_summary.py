@@ -66,6 +66,8 @@ def test_every_figure_follows_its_definition():
     assert found["decode"].median == pytest.approx(5)
     assert found["prefill"].median == pytest.approx((40 / 0.4 + 40 / 0.2) / 2)
     assert found["e2e"].median == pytest.approx(700)
+    assert found["e2e_raw"].median == pytest.approx(550), "prompt 250, then 100 and 200"
+    assert found["overhead_e2e"].median == pytest.approx(100 * (900 / 550 - 1))
     assert found["itl_raw"].median == pytest.approx(150)
     assert found["decode_raw"].median == pytest.approx(2 / 0.3)
     assert found["prefill_raw"].median == pytest.approx(160)
@@ -102,7 +104,8 @@ def test_what_is_missing_says_why():
     assert found["load_cold"].reasons == {"median": "no posix_fadvise"}
     assert found["itl"].reasons == {"median": "no answer was long enough"}
     assert found["energy_per_token"].reasons == {"median": "no counter"}
-    assert "no loop of its own" in found["itl_raw"].reasons["median"]
+    for name in ("itl_raw", "e2e_raw", "overhead_e2e"):
+        assert "no loop of its own" in found[name].reasons["median"]
     assert found["ttft"].samples == 1
 
 

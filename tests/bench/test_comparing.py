@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from benchreports import NAMES, report
+from benchreports import NAMES, report, sampled
 from clockwork import loop, request
 
 from edgetune.bench.comparing import DRIFT, compare
@@ -113,14 +113,15 @@ def test_another_processor_or_definition_is_refused():
 
 def test_the_command_ends_with_nine_when_something_got_worse(tmp_path, capsys):
     for name, rate in (("old", 100.0), ("new", 90.0)):
-        report({"decode": [rate, rate + 0.1, rate - 0.1]}).write(tmp_path / f"{name}.json")
+        sampled([rate, rate + 0.1, rate - 0.1]).write(tmp_path / f"{name}.json")
     words = ["compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]
     assert main(words) == 9
     captured = capsys.readouterr()
     assert "0.900" in captured.out
-    assert "worse than a in decode" in captured.err
+    assert "worse than a in itl, decode, e2e" in captured.err
     assert main([*words, "--tolerance", "0.2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["differences"][0]["verdict"] == "worse"
+    differences = {one["name"]: one["verdict"] for one in json.loads(capsys.readouterr().out)["differences"]}
+    assert differences["decode"] == "worse"
     assert main([words[0], *words[:0:-1]]) == 0, "the other way round it got better"
 
 

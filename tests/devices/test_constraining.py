@@ -17,6 +17,7 @@ from edgetune.devices.cgroup import MemoryLimit, memory_limit
 from edgetune.devices.constraining import Run, Within, constrain
 from edgetune.devices.device import find_device
 from edgetune.devices.llama_bench import Load
+from edgetune.devices.text import report_text
 from edgetune.errors import EdgetuneError, ResourceError
 from edgetune.files import sha256_file
 
@@ -31,7 +32,8 @@ def test_a_tiny_model_fits(tiny):
     assert found.verdict == "fits"
     assert found.limits.memory_bytes == 10**9
     assert 1 <= len(found.limits.cores) <= 4
-    assert "memory bandwidth: this is not done here; the device has 51.2 GB/s in theory" in found.limits.not_limited
+    assert "bandwidth: memory is as fast as this host's; the device has 51.2 GB/s in theory" in found.limits.not_limited
+    assert "; bandwidth not limited" in report_text(report)
     assert [(test.prompt_tokens, test.new_tokens, len(test.samples_s)) for test in found.tests] == [
         (8, 0, 1),
         (0, 2, 1),

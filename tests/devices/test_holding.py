@@ -12,6 +12,7 @@ from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.projecting import project_all
 from edgetune.devices.report import Constrained, DeviceReport, Limits
 from edgetune.devices.transport import LocalTransport
+from edgetune.devices.trusting import contradictions
 from edgetune.errors import TargetError
 
 
@@ -45,6 +46,7 @@ def test_what_the_runner_answers(measured, slo):
         "metric: decode@depth=512, at_least: 1",
         "metric: peak_rss, at_most: 0.04, unit: GB",
         "metric: ttft, at_most: 1000, unit: ms",
+        "metric: ttft_bound, at_most: 0.001, unit: ms",
     )
     found = verdicts(measured, held_to(None, file, None))
     assert {name: one.outcome for name, one in found.items()} == {
@@ -54,12 +56,44 @@ def test_what_the_runner_answers(measured, slo):
         "decode@depth=512": "not judged",
         "peak_rss": "missed",
         "ttft": "not judged",
+        "ttft_bound": "missed",
     }
     assert found["decode"].value == pytest.approx(64 / 0.805)
     assert "no sampling" in found["decode"].measured_as
     assert found["peak_rss"].beyond == pytest.approx(0.01)
     assert "128 tokens of context" in found["peak_rss"].measured_as
     assert found["ttft"].reason == "not measured by llama-bench"
+
+
+def test_the_bound_of_ttft_is_the_prompt_alone_and_says_so(measured):
+    wanted = held_to("raspberry-pi-5", None, None)
+    prefill = next(test for test in measured.measured.tests if test.name == "prefill")
+    assert (wanted.prompt, prefill.prompt_tokens) == (128, 128)
+    found = verdicts(measured, wanted)["ttft_bound"]
+    assert found.value == pytest.approx(1e3 * sorted(prefill.samples_s)[1])
+    assert "a lower bound of ttft, without template, tokenisation and sampling" in found.text
+    assert "ttft" not in verdicts(measured, wanted), "no target that llama-bench judges asks for what it cannot give"
+
+
+def test_a_bound_of_another_prompt_is_none(measured):
+    short = [
+        test.model_copy(update={"prompt_tokens": 64}) if test.name == "prefill" else test
+        for test in measured.measured.tests
+    ]
+    other = measured.model_copy(update={"measured": measured.measured.model_copy(update={"tests": tuple(short)})})
+    found = verdicts(other, held_to("raspberry-pi-5", None, None))["ttft_bound"]
+    assert found.outcome == "not judged"
+    assert found.reason == "prompts of 64 tokens were measured, the target asks for 128: --prompt 128"
+
+
+def test_every_mobile_target_that_is_measured_can_be_met(measured):
+    deep = measured.measured.tests[1].model_copy(update={"depth": 2048})
+    quick = [test.model_copy(update={"samples_s": (0.01,)}) for test in (*measured.measured.tests, deep)]
+    watch = measured.measured.watch
+    whole = measured.measured.model_copy(update={"tests": tuple(quick), "watch": watch})
+    for name in ("android-flagship", "android-mid-range", "raspberry-pi-4", "raspberry-pi-5"):
+        found = verdicts(measured.model_copy(update={"measured": whole}), held_to(name, None, None))
+        assert {one.outcome for one in found.values()} == {"met"}, name
 
 
 def test_a_tail_needs_its_samples(measured, slo):
@@ -89,7 +123,7 @@ def test_this_host_s_speed_is_no_device_s(tiny):
     assert wanted.device == find_device("raspberry-pi-5")
     found = verdicts(constrained(tiny, 10**8), wanted)
     assert {name: one.outcome for name, one in found.items()} == {
-        "ttft": "not judged",
+        "ttft_bound": "not judged",
         "decode": "not judged",
         "peak_rss": "met",
     }
@@ -104,7 +138,8 @@ def test_no_budget_is_met_with_a_shorter_context_than_asked_for(tiny, measured):
     for report, tokens in ((measured, 128), (constrained(tiny, 10**8, 512), 512), (constrained(tiny, 10**8, None), 0)):
         found = verdicts(report, wanted)["peak_rss"]
         assert (found.outcome, found.value) == ("not judged", None)
-        assert found.reason == f"measured with {tokens} tokens of context, the target asks for 2048"
+        assert found.reason.startswith(f"measured with {tokens} tokens of context, the target asks for 2048 ")
+        assert "--depth 2048" in found.reason
     assert verdicts(constrained(tiny, 10**11, 512), wanted)["peak_rss"].outcome == "missed"
     deep = measured.measured.tests[1].model_copy(update={"depth": 2048})
     filled = measured.model_copy(update={"measured": measured.measured.model_copy(update={"tests": (deep,)})})
@@ -162,6 +197,19 @@ def test_a_target_s_threads_and_context_are_the_constrained_run_s(tiny, tmp_path
 
 def test_nothing_asked_nothing_changed(measured):
     assert hold(measured, held_to(None, None, None)) is measured
+
+
+def test_a_report_that_contradicts_its_samples_is_told(measured, slo):
+    report = hold(measured, held_to(None, slo("metric: decode, at_least: 79", "metric: ttft, at_most: 1"), None))
+    assert contradictions(report) == []
+    figure = report.figures[-1].model_copy(update={"median": 500.0})
+    (said,) = contradictions(report.model_copy(update={"figures": (figure,)}))
+    assert "decode_tps: median 500 is stored, its samples give 79.5" in said
+    gone = report.figures[0].model_copy(update={"depth": 77})
+    assert contradictions(report.model_copy(update={"figures": (gone,)})) == [f"{gone.name}: no sample is of it"]
+    better = report.verdicts[0].model_copy(update={"value": 200.0})
+    (said,) = contradictions(report.model_copy(update={"verdicts": (better,)}))
+    assert "decode median ≥ 79: met (200) is stored" in said or "met (200) is stored" in said
 
 
 def test_verdicts_survive_storage(measured, slo, tmp_path):

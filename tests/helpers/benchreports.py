@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from edgetune.bench.samples import RequestSample
 from edgetune.bench.schema import BenchReport, Environment, Figure, Settings, Subject
 from edgetune.bench.statistics import median
+from edgetune.bench.summary import Samples, figures
 
 NAMES = {
     "load_warm": "s", "ttft": "ms", "decode": "tokens/s", "e2e": "ms", "decode_raw": "tokens/s", "peak_rss": "MB",
@@ -30,3 +32,18 @@ def report(rounds, session=None, **settings) -> BenchReport:
         settings=Settings(**{**given, "session": session, **settings}), environment=machine,
         loads={"warm": (), "cold": ()}, requests=(), memory=(), figures=tuple(figures), warnings=(),
     )  # fmt: skip
+
+
+def sampled(rates, requests=3) -> BenchReport:
+    """A report whose figures follow from its samples: in each round some requests, decoded at one of these rates."""
+    asked = [
+        RequestSample(
+            round=number, prompt=place, prompt_tokens=8, tokenised_s=0.001, finish="stop",
+            token_s=tuple(0.05 + count / rate for count in range(8)),
+        )
+        for number, rate in enumerate(rates)
+        for place in range(requests)
+    ]  # fmt: skip
+    plain = report({})
+    found = figures(Samples(requests=asked), plain.settings)
+    return plain.model_copy(update={"requests": tuple(asked), "figures": found})

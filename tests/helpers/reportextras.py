@@ -12,15 +12,16 @@ from edgetune.bench.objective import Objective, Outcome, Verdict
 from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeRequest, RealtimeSection
 from edgetune.devices.device import find_device
 from edgetune.devices.keeping import FOLDER
+from edgetune.devices.llama_bench import figures
 from edgetune.devices.report import (
     Constrained,
     DeviceReport,
     DeviceState,
-    Figure,
     Limits,
     Measured,
     Projected,
     Subject,
+    Timing,
     Watch,
 )
 from edgetune.report.benchmark import Benchmark
@@ -91,6 +92,12 @@ def _at(metric: str, axis: str, value: int | str, median: float) -> schema.Figur
     )
 
 
+def _timing(rate: float, depth: int) -> Timing:
+    """64 new tokens at about so many a second, five times."""
+    samples = tuple(64 / (rate + off) for off in (-0.8, -0.4, 0.0, 0.4, 0.8))
+    return Timing(prompt_tokens=0, new_tokens=64, depth=depth, threads=2, samples_s=samples)
+
+
 def write_device_reports(run: Run, label: str, speed: float = 20.0) -> None:
     """A measured, a constrained and a projected report of one artifact, as `devices/` of a run keeps them."""
     manifest = json.loads((run.exports_folder / label / "manifest.json").read_text())
@@ -107,22 +114,21 @@ def write_device_reports(run: Run, label: str, speed: float = 20.0) -> None:
             bytes_per_token=1,
         ),
     }
-    figure = Figure(
-        name="decode_tps", unit="tokens/s", definition="as llama-bench times it", depth=512, median=2.7 * speed,
-        mad=0.4, samples=5,
-    )  # fmt: skip
-    hosts = figure.model_copy(update={"definition": "on this constrained host", "depth": 0, "median": 9 * speed})
+    tests = (_timing(2.7 * speed, 512), _timing(9 * speed, 0))
+    figure, hosts = figures(tests)
+    figure = figure.model_copy(update={"definition": "as llama-bench times it"})
+    hosts = hosts.model_copy(update={"definition": "on this constrained host"})
     unknown = DeviceState.model_validate(
         dict.fromkeys(DeviceState.model_fields) | {"highest_khz": {}, "clock_khz": {}, "temperatures_c": {}}
     )
     measured = Measured(
         over="ssh", where="pi", context="shell", runner="llama-bench b4000", mask=None, threads=2,
-        before=unknown, after=unknown, tests=(),
+        before=unknown, after=unknown, tests=tests[:1],
         watch=Watch(peak_rss=None, anonymous=None, file_backed=None, clocks_khz=()),
     )  # fmt: skip
     constrained = Constrained(
         limits=Limits(cores=(0, 1), memory_bytes=2 * 10**9, memory_by="cgroup v2", not_limited=("bandwidth",)),
-        verdict="fits", reason="peak 335 MB of 2000 MB", tests=(), peak_rss=335 * 10**6, anonymous=None,
+        verdict="fits", reason="peak 335 MB of 2000 MB", tests=tests[1:], peak_rss=335 * 10**6, anonymous=None,
         read_bytes=None,
     )  # fmt: skip
     projected = tuple(

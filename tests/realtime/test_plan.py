@@ -9,6 +9,7 @@ from edgetune.realtime.plan import Plan, carry_out, doomed, meets
 from edgetune.realtime.search import RESOLUTION, highest_rate
 from edgetune.realtime.simulation import predicted_rate
 
+LATE_ENOUGH = Objective(metric="ttft", statistic="p95", at_most=2000, unit="ms")
 QUICK = Objective(metric="ttft", statistic="p95", at_most=500, unit="ms")
 
 
@@ -64,6 +65,22 @@ def test_the_time_is_kept(seconds):
         assert loops[0].stopped.startswith("time was up")
     else:
         assert search.highest_met is not None or search.ended.startswith("no time left")
+
+
+def test_what_is_judged_has_all_the_time_that_it_needs():
+    """One request after another is judged where no rate is asked for: 59 of 1 s need more than half of 100 s."""
+    loops, search, took, _ = carried_out(seconds=100.0, service=1.0, objectives=[LATE_ENOUGH])
+    assert (len(loops[0].requests), loops[0].stopped) == (59, None)
+    assert search.ended.startswith("no time left")
+    assert took < 60
+    loops, search, took, _ = carried_out(seconds=40.0, service=1.0, objectives=[LATE_ENOUGH])
+    assert loops[0].stopped == "time was up after 40 requests"
+
+
+def test_a_loop_at_a_rate_has_the_time_that_its_requests_need_to_come():
+    loops, *_ = carried_out(seconds=100.0, service=0.5, rate=0.8)
+    assert loops[1].stopped is None, "it had 1.2 times the 74 s that they take on average"
+    assert 20 < len(loops[0].requests) < 30, "the 11.5 s that were left"
 
 
 def test_time_that_runs_out_in_an_open_loop_is_a_miss():

@@ -79,9 +79,11 @@ def test_a_stored_report_answers_only_what_it_was_held_to(slo):
     assert not wanted.is_answered_by(held.model_copy(update={"realtime": None}))
 
 
-def test_frames_are_measured_by_nothing():
-    with pytest.raises(TargetError, match="camera-30fps is for models that take frames"):
+def test_frames_are_for_what_classifies():
+    with pytest.raises(TargetError, match="camera-30fps is for models that classify"):
         find_wanted("camera-30fps", None)
+    wanted = find_wanted("camera-30fps", None, classifies=True)
+    assert (wanted.rate, wanted.needs_frames, wanted.needs_loop) == (30, True, False)
 
 
 def test_devices_are_not_judged_by_this_machine():
@@ -108,7 +110,7 @@ def test_devices_are_not_judged_by_this_machine():
         ("metric: overhead_per_token, statistic: max, at_most: 5", "keeps no max of overhead_per_token"),
         ("metric: itl_raw, statistic: p95, at_most: 5", "gives no p95 of itl_raw: use median"),
         ("metric: decode, statistic: max, at_least: 1", "more decode is better"),
-        ("metric: frame, statistic: p95, at_most: 33", "no benchmark measures it"),
+        ("metric: frame, statistic: p95, at_most: 33", "only what classifies has it"),
         ("metric: offered_rate, at_least: 1", "give --rate"),
     ],
 )

@@ -37,7 +37,8 @@ def test_what_ships():
 @pytest.mark.parametrize("name", [one.name for one in all_targets()])
 def test_every_number_that_ships_has_its_source(name):
     target = find_target(name)
-    numbers = {key for key in ("rate", "threads", "memory_budget_mb", "context", "new_tokens") if getattr(target, key)}
+    keys = ("rate", "threads", "memory_budget_mb", "context", "prompt_tokens", "new_tokens")
+    numbers = {key for key in keys if getattr(target, key)}
     assert numbers | {one.metric for one in target.objectives} == set(target.sources)
 
 
@@ -47,6 +48,13 @@ def test_every_device_that_is_named_is_known(name):
 
     device = find_target(name).device
     assert device is None or find_device(device).name == device
+
+
+def test_a_bound_of_ttft_is_about_a_prompt(tmp_path):
+    put(tmp_path / "targets", objectives=[{"metric": "ttft_bound", "at_most": 1000}])
+    with pytest.raises(TargetError) as caught:
+        find_target("mine")
+    assert "needs prompt_tokens" in " ".join(caught.value.problems)
 
 
 def test_a_memory_budget_is_an_objective():

@@ -101,7 +101,7 @@ def _constrained(reports: list[tuple[str, DeviceReport]]) -> Table | None:
 
 
 def _limits(limits: Limits) -> str:
-    return f"{len(limits.cores)} cores, {megabytes(limits.memory_bytes)} ({limits.memory_by})"
+    return f"{len(limits.cores)} cores, {megabytes(limits.memory_bytes)} ({limits.memory_by}); bandwidth not limited"
 
 
 def _projected(reports: list[tuple[str, DeviceReport]], evidence: Evidence) -> Chart | None:

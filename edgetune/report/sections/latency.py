@@ -1,4 +1,4 @@
-"""What a user waits for: the first token, and the gaps between tokens."""
+"""What a user waits for: the first token and the gaps between tokens, or the class of an input."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from edgetune.report.evidence import Evidence, Shipped
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
 
 _PERCENTILES = ("p90", "p95", "p99")
-#: Shown as distributions.
+#: Shown as distributions, of benchmarks that have such a figure.
 _DISTRIBUTIONS: dict[str, tuple[str, Callable[[Sequence[RequestSample]], list[float]]]] = {
     "ttft": ("Time to first token", lambda requests: [r.token_s[0] * 1e3 for r in requests if r.token_s]),
     "itl": (
         "Gaps between tokens",
         lambda requests: [(b - a) * 1e3 for r in requests for a, b in zip(r.token_s, r.token_s[1:], strict=False)],
     ),
+    "latency": ("Time to a class", lambda requests: [r.token_s[0] * 1e3 for r in requests if r.token_s]),
 }
 
 
@@ -44,6 +45,7 @@ def latency_section(evidence: Evidence) -> Section | None:
 
 def _lead(measured: list[Shipped]) -> str:
     words = {"ttft": "the first token is visible after", "decode": "then come"}
+    words |= {"latency": "the class of an input is known after", "batch_rate": "in batches come"}
     parts = []
     for name, word in words.items():
         found = [figure for one in measured if (figure := find_figure(one.bench, name)) and figure.median is not None]
@@ -62,6 +64,8 @@ def _distribution(name: str, measured: list[Shipped], evidence: Evidence) -> Cha
     series, rows = [], []
     for one in measured:
         assert one.bench is not None
+        if one.bench.find(name) is None:
+            continue
         samples = sorted(samples_of(one.bench.report.requests))
         if not samples:
             continue

@@ -14,6 +14,9 @@ _CURVES = {
     ("depth", "prefill"): ("Prefill after so many tokens", "tokens of context before"),
     ("decode_threads", "decode"): ("Decode by its threads", "decode threads"),
     ("prefill_threads", "prefill"): ("Prefill by its threads", "prefill threads"),
+    ("threads", "latency"): ("Latency by threads", "threads"),
+    ("threads", "batch_rate"): ("Rate in batches by threads", "threads"),
+    ("batch", "batch_rate"): ("Rate by inputs in a batch", "inputs in a batch"),
 }
 
 

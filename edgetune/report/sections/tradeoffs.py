@@ -36,6 +36,7 @@ _AXES = (
     _Axis("size", "size", "MB", None),
     _Axis("latency", "itl_mean", "ms", "itl_mean"),
     _Axis("ttft", "ttft", "ms", "ttft"),
+    _Axis("class", "latency", "ms", "latency"),
     _Axis("memory", "peak_rss", "MB", "peak_rss"),
 )
 _DEFINITION = (
