@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
 from edgetune.artifact import Artifact, open_artifact
 from edgetune.runtimes.classifier import BATCH, Classifier, log_probabilities
 
+if TYPE_CHECKING:
+    from edgetune.image_classifier import ImageClassifier
+
 
 @dataclass(frozen=True)
 class Classification:
-    """One text's class.
+    """The class of one text or image.
 
     Attributes:
         label: name of the likeliest class.
@@ -59,16 +62,8 @@ class TextClassifier:
     def classify(self, text: str | list[str] | tuple[str, ...]) -> Classification | list[Classification]:
         """The class of a text, or of each of several; several are computed side by side."""
         if isinstance(text, str):
-            return self._some([text])[0]
-        return [found for start in range(0, len(text), BATCH) for found in self._some(text[start : start + BATCH])]
-
-    def _some(self, texts: Sequence[str]) -> list[Classification]:
-        shares = np.exp(log_probabilities(self.runtime.logits(texts)))
-        return [self._one([float(share) for share in row]) for row in shares]
-
-    def _one(self, shares: Sequence[float]) -> Classification:
-        ranked = sorted(zip(self.labels, shares, strict=True), key=lambda pair: -pair[1])
-        return Classification(ranked[0][0], dict(ranked))
+            return classify_all(self.runtime, [text])[0]
+        return classify_all(self.runtime, text)
 
     def close(self) -> None:
         """Free the model."""
@@ -83,7 +78,21 @@ class TextClassifier:
         self.close()
 
 
-def load_classifier(artifact: Artifact | Path | str, *, threads: int | None = None) -> TextClassifier:
+def classify_all(runtime: Classifier, asked: Sequence[Any]) -> list[Classification]:
+    """The class of each text or image, :data:`~edgetune.runtimes.classifier.BATCH` at a time."""
+    found: list[Classification] = []
+    for start in range(0, len(asked), BATCH):
+        shares = np.exp(log_probabilities(runtime.logits(asked[start : start + BATCH])))
+        found += [_ranked(runtime.labels, [float(share) for share in row]) for row in shares]
+    return found
+
+
+def _ranked(labels: Sequence[str], shares: Sequence[float]) -> Classification:
+    ranked = sorted(zip(labels, shares, strict=True), key=lambda pair: -pair[1])
+    return Classification(ranked[0][0], dict(ranked))
+
+
+def load_classifier(artifact: Artifact | Path | str, *, threads: int | None = None) -> TextClassifier | ImageClassifier:
     """Load an exported classifier.
 
     Args:
@@ -92,9 +101,12 @@ def load_classifier(artifact: Artifact | Path | str, *, threads: int | None = No
 
     Raises:
         ArtifactError: it is no classifier, or damaged.
-        MissingExtra: the onnx extra is not installed.
+        MissingExtra: the onnx extra is not installed; of an image classifier the images extra.
     """
-    from edgetune.runtimes.onnx_classifier import OnnxClassifier
+    from edgetune.image_classifier import ImageClassifier
+    from edgetune.runtimes.classifying import open_classifier
 
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
-    return TextClassifier(OnnxClassifier(opened, threads=threads))
+    runtime = open_classifier(opened, threads=threads)
+    images = opened.manifest is not None and opened.manifest.task == "image-classification"
+    return ImageClassifier(runtime) if images else TextClassifier(runtime)

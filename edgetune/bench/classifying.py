@@ -22,7 +22,7 @@ from edgetune.bench.samples import Loads, LoadSample, MemorySample, RequestSampl
 from edgetune.bench.schema import BenchReport, Environment, Figure, Settings
 from edgetune.bench.subjects import Measured
 from edgetune.bench.summary import scaled, warnings
-from edgetune.data.labelled import load_labelled, text_of
+from edgetune.data.labelled import asked_of, own_rows
 from edgetune.errors import EdgetuneError
 from edgetune.files import sha256_text
 from edgetune.run import run_around
@@ -47,9 +47,9 @@ def texts_for(path: Path, count: int) -> Texts:
     """Texts of the held-out rows of the run around an artifact, spread evenly, else a built-in handful."""
     run = run_around(path)
     if run is not None and run.heldout_file.is_file():
-        rows = load_labelled(run.heldout_file).raise_on_problems().rows
+        rows = own_rows(run, run.heldout_file)
         few = min(count, len(rows))
-        chosen = tuple(text_of(rows[index * len(rows) // few]) for index in range(few))
+        chosen = tuple(str(asked_of(rows[index * len(rows) // few])) for index in range(few))
         return Texts(chosen, f"held-out rows of {run.folder.name}")
     built_in = json.loads(files("edgetune.bench").joinpath("prompts.json").read_text(encoding="utf-8"))
     return Texts(

@@ -16,15 +16,15 @@ from edgetune.artifact import open_artifact
 from edgetune.bench.child import tell
 from edgetune.bench.resident import resident, storage_bytes
 from edgetune.errors import EdgetuneError
-from edgetune.runtimes.onnx_classifier import OnnxClassifier
-from edgetune.text_classifier import TextClassifier
+from edgetune.image_classifier import ImageClassifier
+from edgetune.text_classifier import TextClassifier, load_classifier
 
 Job = dict[str, Any]
 #: Batches timed in a round.
 REPEATS = 5
 
 
-def start(classifier: TextClassifier, job: Job, ready: float) -> None:
+def start(classifier: TextClassifier | ImageClassifier, job: Job, ready: float) -> None:
     """Report when the process was ready and when its first class was known."""
     took = _timed(classifier, job["texts"][0])
     done = time.monotonic()
@@ -37,7 +37,7 @@ def start(classifier: TextClassifier, job: Job, ready: float) -> None:
     )
 
 
-def one_round(classifier: TextClassifier, job: Job, ready: float) -> None:
+def one_round(classifier: TextClassifier | ImageClassifier, job: Job, ready: float) -> None:
     """A start, every text alone, and batches."""
     start(classifier, job, ready)
     _timed(classifier, job["texts"][0])  # warms up, not counted
@@ -61,21 +61,21 @@ def one_round(classifier: TextClassifier, job: Job, ready: float) -> None:
     tell("threads", threads=getattr(classifier.runtime, "threads", None))
 
 
-def memory(classifier: TextClassifier, job: Job, _ready: float) -> None:
+def memory(classifier: TextClassifier | ImageClassifier, job: Job, _ready: float) -> None:
     """Classify the longest text and report what the process holds and held at most."""
     _timed(classifier, max(job["texts"], key=len))
     reasons = dict.fromkeys(("weights", "kv", "compute"), "the runtime does not say")
     tell("memory", **resident(), python_only=job["python_only"], reasons=reasons)
 
 
-MODES: dict[str, Callable[[TextClassifier, Job, float], None]] = {
+MODES: dict[str, Callable[[TextClassifier | ImageClassifier, Job, float], None]] = {
     "start": start,
     "round": one_round,
     "memory": memory,
 }
 
 
-def _timed(classifier: TextClassifier, text: str | list[str]) -> float:
+def _timed(classifier: TextClassifier | ImageClassifier, text: str | list[str]) -> float:
     begun = time.monotonic()
     classifier.classify(text)
     return time.monotonic() - begun
@@ -86,9 +86,9 @@ def main() -> int:
     job = json.load(sys.stdin)
     job["python_only"] = resident()["peak_rss"]
     try:
-        runtime = OnnxClassifier(open_artifact(Path(job["artifact"])), threads=job.get("threads"))
+        classifier = load_classifier(open_artifact(Path(job["artifact"])), threads=job.get("threads"))
         ready = time.monotonic()
-        with TextClassifier(runtime) as classifier:
+        with classifier:
             MODES[job["mode"]](classifier, job, ready)
     except EdgetuneError as error:
         tell("error", error=type(error).__name__, message=error.message, hint=error.hint, problems=error.problems)

@@ -1,19 +1,22 @@
-"""What runs a classifier: texts in, one number a class out. Importable without torch."""
+"""What runs a classifier: texts or images in, one number a class out. Importable without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Texts classified side by side where nobody says otherwise.
+#: Texts or images classified side by side where nobody says otherwise.
 BATCH = 32
 
 
 class Classifier(Protocol):
-    """Runs one loaded classifier. Not thread-safe. Close it to free its memory."""
+    """Runs one loaded classifier. Not thread-safe. Close it to free its memory.
+
+    What is asked is a text, or of an image classifier an :data:`edgetune.images.opening.Source`.
+    """
 
     name: str
 
@@ -24,15 +27,15 @@ class Classifier(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Longest text in tokens, special ones included; of a longer one the beginning is read."""
+        """Longest text in tokens, special ones included; of a longer one the beginning is read. An image counts one."""
         ...
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids as the model reads them: special ones included, cut to :attr:`max_tokens`."""
+    def encode(self, asked: Any, /) -> Any:
+        """What the model reads: token ids, special ones included, cut to :attr:`max_tokens`; or (3, height, width)."""
         ...
 
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape (texts, classes); computed in one batch."""
+    def logits(self, asked: Sequence[Any], /) -> NDArray[np.float32]:
+        """Shape (texts or images, classes); computed in one batch."""
         ...
 
     def close(self) -> None: ...

@@ -13,11 +13,10 @@ from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
 from edgetune.extras import require
 from edgetune.runtimes.classifier import padded
+from edgetune.runtimes.onnx_session import open_session, require_classes, require_task, run_logits
 from edgetune.runtimes.threads import default_threads
 
 TOKENIZER = "tokenizer.json"
-#: onnxruntime's own number for errors alone.
-_ERRORS = 3
 
 
 class OnnxClassifier:
@@ -35,20 +34,15 @@ class OnnxClassifier:
     name = "onnxruntime"
 
     def __init__(self, artifact: Artifact, *, threads: int | None = None) -> None:
-        manifest = require_classifier(artifact)
+        manifest = require_task(artifact, "text-classification")
         self.labels: tuple[str, ...] = manifest.labels
         self.max_tokens: int = manifest.context_length
         self.threads = threads or default_threads()
         self._path = artifact.path
         self._tokenizer = open_tokenizer(artifact.path / TOKENIZER, self.max_tokens)
-        self._session: Any = _open_session(artifact.main_file, self.threads)
+        self._session: Any = open_session(artifact.main_file, self.threads)
         self._filler = int(self._session.get_modelmeta().custom_metadata_map.get("edgetune.pad_id", 0))
-        classes = self._session.get_outputs()[0].shape[-1]
-        if classes != len(self.labels):
-            raise ArtifactError(
-                f"{artifact.path} names {len(self.labels)} classes, and its graph tells {classes} apart",
-                hint="export it again",
-            )
+        require_classes(self._session, self.labels, artifact.path)
 
     def encode(self, text: str) -> list[int]:
         """Token ids, special ones included, cut to ``max_tokens``."""
@@ -57,30 +51,11 @@ class OnnxClassifier:
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (texts, classes)."""
         ids, mask = padded([self.encode(text) for text in texts], self._filler)
-        try:
-            (found,) = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-        except Exception as error:  # its exceptions have no common base
-            raise ArtifactError(
-                f"onnxruntime cannot run {self._path}: {str(error).splitlines()[0]}", hint="export it again"
-            ) from error
-        logits: NDArray[np.float32] = found.astype(np.float32, copy=False)
-        return logits
+        return run_logits(self._session, {"input_ids": ids, "attention_mask": mask}, self._path)
 
     def close(self) -> None:
         """Free the model."""
         self._session = None
-
-
-def require_classifier(artifact: Artifact) -> Any:
-    """The manifest of an exported classifier.
-
-    Raises:
-        ArtifactError: it is something else.
-    """
-    manifest = artifact.manifest
-    if manifest is None or manifest.task != "text-classification":
-        raise ArtifactError(f"{artifact.path} is no classifier", hint=f"talk to it: edgetune chat {artifact.path}")
-    return manifest
 
 
 def open_tokenizer(file: Path, max_tokens: int) -> Any:
@@ -101,16 +76,3 @@ def open_tokenizer(file: Path, max_tokens: int) -> Any:
     tokenizer.enable_truncation(max_tokens)
     tokenizer.encode_special_tokens = True
     return tokenizer
-
-
-def _open_session(graph: Path, threads: int) -> Any:
-    onnxruntime = require("onnxruntime", extra="onnx", needed_for="running a classifier")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = _ERRORS
-    try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base
-        raise ArtifactError(
-            f"onnxruntime cannot load {graph}: {str(error).splitlines()[0]}", hint="export it again, or copy it again"
-        ) from error
