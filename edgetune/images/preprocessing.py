@@ -1,8 +1,8 @@
 """From a picture to a model's numbers, as its ``preprocessor_config.json`` says, in Pillow and numpy alone.
 
 The same function serves training, evaluation and devices. It computes what transformers' image processors (those with
-Pillow's resampling) do for classifiers: BiT, ConvNeXT, DeiT, EfficientNet, MobileNet, ResNet, Swin, ViT. A setting that it
-does not know is refused; :mod:`edgetune.models.image_processor` compares it with transformers' own.
+Pillow's resampling) do for classifiers: BiT, ConvNeXT, DeiT, EfficientNet, MobileNet, ResNet, Swin, ViT. Nothing is assumed
+that the file does not say; :mod:`edgetune.models.image_processor` has transformers fill in its defaults, and compares.
 """
 
 from __future__ import annotations
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 CONFIG = "preprocessor_config.json"
 #: ConvNeXT's processor resizes with room for a crop below this size, and without one from it on.
 _CONVNEXT_WHOLE = 384
-#: What transformers' classes assume where a file does not say: only what their own code sets.
-_CROP_PCT = 224 / 256
-_BILINEAR, _BICUBIC = 2, 3
-_BICUBIC_KINDS = ("Bit", "ConvNext", "DeiT", "EfficientNet")
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -178,8 +173,10 @@ def read_preprocessing(folder: Path) -> Preprocessing:
             f"{folder} does not say how pictures are prepared for the model: no {CONFIG}",
             hint="copy it from the model's original; without it size, mean and order of colours would be guessed",
         ) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path} cannot be used: {error}", hint="copy it from the model's original") from error
+    except KeyError as error:
+        raise ModelError(f"{path} lacks {error}", hint="copy it from the model's original") from error
 
 
 def parse(settings: Mapping[str, Any]) -> Preprocessing:
@@ -188,16 +185,15 @@ def parse(settings: Mapping[str, Any]) -> Preprocessing:
     Raises:
         ValueError, TypeError, KeyError: it is incomplete, or asks for what is not known here.
     """
-    kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "")
-    kind = kind.removesuffix("Pil").removesuffix("Fast")
+    kind = str(settings.get("image_processor_type", ""))
     if settings.get("do_pad"):
         raise ValueError("do_pad is not known here")
-    resize, crop = _sizes(settings, convnext=kind in ("ConvNextImageProcessor", "ConvNextFeatureExtractor"))
+    resize, crop = _sizes(settings, convnext=kind.startswith("ConvNext"))
     mean, std = _normalisation(settings, efficientnet=kind.startswith("EfficientNet"))
-    scale = float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
+    scale = float(settings["rescale_factor"]) if settings.get("do_rescale") else 1.0
     found = Preprocessing(
         resize=resize,
-        resample=_resample(settings, kind),
+        resample=int(settings["resample"]) if resize is not None else 0,
         crop=crop,
         scale=scale,
         mean=mean,
@@ -209,19 +205,12 @@ def parse(settings: Mapping[str, Any]) -> Preprocessing:
     return found
 
 
-def _resample(settings: Mapping[str, Any], kind: str) -> int:
-    stored = settings.get("resample")
-    if stored is not None:
-        return int(stored)
-    return _BICUBIC if kind.startswith(_BICUBIC_KINDS) else _BILINEAR
-
-
 def _sizes(
     settings: Mapping[str, Any], *, convnext: bool
 ) -> tuple[tuple[int, int] | int | None, tuple[int, int] | None]:
     """Resize and crop."""
     resize: tuple[int, int] | int | None = None
-    if settings.get("do_resize", True):
+    if settings.get("do_resize"):
         resize = _size(settings["size"], "size")
     crop = _size(settings["crop_size"], "crop_size") if settings.get("do_center_crop") else None
     if isinstance(crop, int):
@@ -229,7 +218,7 @@ def _sizes(
     if convnext and isinstance(resize, int):
         if resize >= _CONVNEXT_WHOLE:
             return (resize, resize), crop
-        room = int(resize / float(settings.get("crop_pct") or _CROP_PCT))
+        room = int(resize / float(settings["crop_pct"]))
         return room, crop or (resize, resize)
     return resize, crop
 
@@ -250,12 +239,12 @@ def _normalisation(
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of each channel."""
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if settings.get("do_normalize", True):
-        mean, std = _three(settings.get("image_mean", _IMAGENET[0])), _three(settings.get("image_std", _IMAGENET[1]))
+    if settings.get("do_normalize"):
+        mean, std = _three(settings["image_mean"]), _three(settings["image_std"])
     if efficientnet and settings.get("rescale_offset"):
         mean = _three([value + 1 for value in mean])  # it subtracts one before the mean
-    if efficientnet and settings.get("include_top", True):  # its processor divides a second time
-        again = _three(settings.get("image_std", _IMAGENET[1]))
+    if efficientnet and settings.get("include_top"):  # its processor divides a second time
+        again = _three(settings["image_std"])
         std = _three([one * other for one, other in zip(std, again, strict=True)])
     if not all(math.isfinite(value) for value in (*mean, *std)) or 0.0 in std:
         raise ValueError(f"image_mean is {mean} and image_std is {std}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgetune import extras
 from edgetune.errors import ModelError
-from edgetune.images.preprocessing import CONFIG, Preprocessing, read_preprocessing
+from edgetune.images.preprocessing import CONFIG, Preprocessing, parse, read_preprocessing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,17 +27,7 @@ def open_processor(folder: Path) -> Callable[[Image], NDArray[np.float32]]:
     Raises:
         ModelError: there is none, or it cannot be read.
     """
-    transformers = extras.require("transformers", extra="train", needed_for="preparing images as transformers does")
-    loader: Any = transformers.AutoImageProcessor
-    # transformers 5 renamed it.
-    chosen = {"use_fast": False} if transformers.__version__.startswith("4.") else {"backend": "pil"}
-    try:
-        processor = loader.from_pretrained(folder, local_files_only=True, **chosen)
-    except Exception as error:  # what a wrong value leads to has no common base
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(
-            f"transformers cannot use {folder / CONFIG}: {first}", hint="copy it from the model's original"
-        ) from error
+    processor = _load(folder)
 
     def pixels(image: Image) -> NDArray[np.float32]:
         found: NDArray[np.float32] = np.asarray(processor(image, return_tensors="np")["pixel_values"][0], np.float32)
@@ -46,7 +37,7 @@ def open_processor(folder: Path) -> Callable[[Image], NDArray[np.float32]]:
 
 
 def checked_preprocessing(folder: Path, size: int | None = None) -> Preprocessing:
-    """What a model folder says of its pictures, if edgetune computes what transformers does.
+    """What a model folder says of its pictures, with transformers' defaults, if edgetune computes what transformers does.
 
     Args:
         folder: of the model.
@@ -55,15 +46,41 @@ def checked_preprocessing(folder: Path, size: int | None = None) -> Preprocessin
     Raises:
         ModelError: it says nothing, or what is not known, or the two differ on a test picture.
     """
-    found = read_preprocessing(folder)
+    file = folder / CONFIG
+    if not file.is_file():
+        read_preprocessing(folder)  # says what is missing
+    try:
+        found = parse(json.loads(_load(folder).to_json_string()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{file} asks for what edgetune does not do to a picture: {error}", hint=_PLAIN) from error
     picture = _picture()
     own, theirs = found.pixels(picture), open_processor(folder)(picture)
     if own.shape != theirs.shape or float(np.abs(own - theirs).max()) > TOLERANCE:
         raise ModelError(
-            f"{folder / CONFIG} asks for more than edgetune does to a picture: transformers makes other numbers of it",
-            hint="use a model with a plain processor: resize, crop, rescale, normalise",
+            f"{file} asks for more than edgetune does to a picture: transformers makes other numbers of it", hint=_PLAIN
         )
     return found if size is None else found.for_size(size)
+
+
+_PLAIN = "use a model with a plain processor: resize, crop, rescale, normalise"
+
+
+def _load(folder: Path) -> Any:
+    """transformers' processor.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
+    transformers = extras.require("transformers", extra="train", needed_for="preparing images as transformers does")
+    # transformers 5 renamed it.
+    chosen = {"use_fast": False} if transformers.__version__.startswith("4.") else {"backend": "pil"}
+    try:
+        return transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, **chosen)
+    except Exception as error:  # what a wrong value leads to has no common base
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"transformers cannot use {folder / CONFIG}: {first}", hint="copy it from the model's original"
+        ) from error
 
 
 def _picture() -> Image:

@@ -78,8 +78,11 @@ def test_light_and_contrast_change_values_only():
     bright = [Augmentation(brightness=0.5).apply(frame, drawing(1, 0, n)).max() for n in range(30)]
     assert min(bright) < 190
     assert all(value >= 127 for value in bright)
-    flat = Augmentation(contrast=0.9).apply(frame, drawing(1, 0, 1))
-    assert flat.max() != frame.max() or flat.min() != frame.min()
+    halves = np.full((SIZE, SIZE, 3), 100, np.uint8)
+    halves[:16] = 150
+    spans = [np.ptp(Augmentation(contrast=0.9).apply(halves, drawing(1, 0, n))) for n in range(30)]
+    assert min(spans) < 25
+    assert 75 < max(spans) <= 95
 
 
 @pytest.mark.parametrize("setting", ["shift", "rotate", "zoom", "brightness", "contrast"])

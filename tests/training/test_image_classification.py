@@ -83,7 +83,7 @@ def test_momentum_that_was_meant_for_tensorflow_is_turned_round():
     assert own.momentum == 0.1
     model(torch.full((8, 4, 2, 2), 50.0))
     assert frozen.running_mean.abs().max() == 0
-    assert own.running_mean.max().item() == pytest.approx(5.0)
+    assert own.running_mean.max().item() == pytest.approx(5.0, rel=1e-3)
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(base, tmp_path):
@@ -202,7 +202,7 @@ FAMILIES = {
     ),
     "ConvNext": lambda: family("ConvNext", hidden_sizes=[8, 16], depths=[1, 3], num_stages=2),
     "EfficientNet": lambda: family(
-        "EfficientNet", width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=32, depth_divisor=4
+        "EfficientNet", width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128
     ),
 }
 
