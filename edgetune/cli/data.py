@@ -41,8 +41,9 @@ def check(
 ) -> None:
     """Check FILE and print what is in it.
 
-    FILE is a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID; with --format images also a
-    folder that holds a folder for each class. Rows that cannot be used, and held-out rows that training has seen, are errors: the exit code is 4 and
+    FILE is a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID; with
+    --format images also a folder that holds a folder for each class. Rows that cannot be used,
+    and held-out rows that training has seen, are errors: the exit code is 4 and
     each is named with its line. Warnings leave the exit code at 0.
     """
     from edgetune.data.checking import check_data

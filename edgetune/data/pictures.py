@@ -1,7 +1,7 @@
 """Rows of images: where each lies and the name of its class; and the copies that a run keeps of them.
 
-A source is a folder that holds a folder of images for each class, a file with a column of paths, or a data set with a column
-of images. Every image is opened before anything is trained.
+A source is a folder that holds a folder of images for each class, a file with a column of paths, or a data set with a
+column of images. Every image is opened before anything is trained.
 """
 
 from __future__ import annotations
@@ -146,9 +146,10 @@ class Album:
         wanted = sorted({str(row.messages[0]["content"]) for row in rows})
         needed = sum(self._places[name].stat().st_size for name in wanted)
         files.require_disk(folder, needed, "the run's copy of its images")
-        with files.atomic_path(folder / IMAGES) as temporary, console.progress(
-            "Copying images", total=len(wanted), unit="images"
-        ) as bar:
+        with (
+            files.atomic_path(folder / IMAGES) as temporary,
+            console.progress("Copying images", total=len(wanted), unit="images") as bar,
+        ):
             temporary.mkdir()
             for name in wanted:
                 shutil.copyfile(self._places[name], temporary / Path(name).name)

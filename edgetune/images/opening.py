@@ -117,7 +117,7 @@ def _decoded(pillow: Any, content: bytes, name: str) -> Image:
 
 def _require_room(image: Image, name: str) -> None:
     if image.width * image.height > MOST_PIXELS:
-        raise _too_large(name, f": {image.width} × {image.height}")
+        raise _too_large(name, f": {image.width} x {image.height}")
 
 
 def _too_large(name: str, size: str = "") -> DataError:
@@ -127,7 +127,7 @@ def _too_large(name: str, size: str = "") -> DataError:
 
 
 def _of_deep(image: Image) -> Image:
-    """Grey of up to 32 bits. A file of 16 bits uses all of them; one whose values fit into eight is taken to have eight."""
+    """Grey of up to 32 bits: 16 are scaled to eight, and integers that fit into eight are taken as they are."""
     pillow: Any = require("PIL.Image", **_EXTRA)
     values = np.asarray(image).astype(np.int64)
     if image.mode == "I" and values.max(initial=0) <= 255:
@@ -139,7 +139,12 @@ def _of_deep(image: Image) -> Image:
 
 
 def _of_array(pillow: Any, array: NDArray[Any], name: str) -> Image:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (2, 3)
+        or (array.ndim == 3 and array.shape[2] != 3)
+        or not array.size
+    ):
         raise DataError(
             f"{name} is of type {array.dtype} and shape {array.shape}",
             hint="give uint8 of shape (height, width, 3), red first; OpenCV has blue first: frame[:, :, ::-1]",

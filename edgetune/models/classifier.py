@@ -45,7 +45,7 @@ class Opened:
     missing: tuple[str, ...]
 
 
-def open_classifier_base(
+def open_classifier_base(  # noqa: PLR0913  # what can be said of a model
     folder: Path,
     labels: Sequence[str],
     *,

@@ -37,7 +37,7 @@ def open_processor(folder: Path) -> Callable[[Image], NDArray[np.float32]]:
 
 
 def checked_preprocessing(folder: Path, size: int | None = None) -> Preprocessing:
-    """What a model folder says of its pictures, with transformers' defaults, if edgetune computes what transformers does.
+    """What a model folder says of its pictures, with transformers' defaults, if edgetune computes the same.
 
     Args:
         folder: of the model.
@@ -66,7 +66,7 @@ _PLAIN = "use a model with a plain processor: resize, crop, rescale, normalise"
 
 
 def _load(folder: Path) -> Any:
-    """transformers' processor.
+    """Transformers' processor.
 
     Raises:
         ModelError: there is none, or it cannot be read.

@@ -1,13 +1,13 @@
 """torchvision's MobileNetV2 as base model: a ``.pth`` file, renamed into transformers' layout once and cached.
 
-The file is a pickle. It is read by torch's restricted unpickler, which makes tensors and plain containers and runs nothing
-else; a file that needs more is refused.
+The file is a pickle. It is read by torch's restricted unpickler, which makes tensors and plain containers and runs
+nothing else; a file that needs more is refused.
 
 =====================================  ==============================================
 torchvision                            transformers
 =====================================  ==============================================
 ``features.0.0``, ``.1``               ``mobilenet_v2.conv_stem.first_conv``
-``features.1.conv.0``, ``.1``–``.2``   ``mobilenet_v2.conv_stem.conv_3x3``, ``.reduce_1x1``
+``features.1.conv.0``, ``.1``, ...     ``mobilenet_v2.conv_stem.conv_3x3``, ``.reduce_1x1``
 ``features.N.conv.0``                  ``mobilenet_v2.layer.(N-2).expand_1x1``
 ``features.N.conv.1``                  ``mobilenet_v2.layer.(N-2).conv_3x3``
 ``features.N.conv.2``, ``.3``          ``mobilenet_v2.layer.(N-2).reduce_1x1``
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: Changes when the conversion does, so that older cache entries are made again.
 VERSION = 1
-#: torchvision's own for its ImageNet weights: the shorter edge to 256, bilinear, the middle 224 × 224.
+#: torchvision's own for its ImageNet weights: the shorter edge to 256, bilinear, the middle 224 x 224.
 IMAGENET = Preprocessing(
     resize=256,
     resample=2,
@@ -113,7 +113,8 @@ def _fitting(path: Path, stored: Mapping[str, torch.Tensor]) -> dict[str, torch.
     ]
     if problems:
         raise ModelError(
-            f"{path} is not torchvision's MobileNetV2, the one .pth layout that is known", hint=_HINT,
+            f"{path} is not torchvision's MobileNetV2, the one .pth layout that is known",
+            hint=_HINT,
             problems=problems[:12],
         )
     return found
@@ -133,7 +134,7 @@ def _config(classes: int) -> Any:
 
 
 def rename(name: str) -> str | None:
-    """transformers' name of a tensor of torchvision's MobileNetV2; None: there is no such tensor.
+    """Transformers' name of a tensor of torchvision's MobileNetV2; None: there is no such tensor.
 
     >>> rename("features.4.conv.3.running_mean")
     'mobilenet_v2.layer.2.reduce_1x1.normalization.running_mean'

@@ -75,12 +75,14 @@ class DataSettings(Section):
     """General rows to mix with the training rows, against forgetting."""
     heldout_share: Share = 0.1
     """Share of the training rows to hold out when there is no heldout file."""
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled", "images"] = "auto"
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled", "images"] = (
+        "auto"
+    )
     """How a row is laid out; auto looks at the keys and says why. Rows to classify are labelled ones, or images."""
     text_column: str = "text"
     """labelled: the key or column that holds the text."""
     image_column: str = "image"
-    """images: the key or column that holds the image's path, relative to the file that names it, or the image itself."""
+    """images: the key or column that holds the image's path, relative to the file that names it, or the image."""
     label_column: str = "label"
     """labelled, images: the key or column that holds the name of its class."""
     image_size: int | None = Field(default=None, ge=16, le=2048)

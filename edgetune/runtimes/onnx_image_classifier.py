@@ -94,7 +94,9 @@ def _preprocessing(artifact: Artifact) -> Preprocessing:
     try:
         return read_preprocessing(artifact.path)
     except ModelError as error:
-        raise ArtifactError(f"{artifact.path / CONFIG} cannot be used: {error.message}", hint="export it again") from error
+        raise ArtifactError(
+            f"{artifact.path / CONFIG} cannot be used: {error.message}", hint="export it again"
+        ) from error
 
 
 def _require_size(session: Any, preprocessing: Preprocessing, artifact: Artifact) -> None:

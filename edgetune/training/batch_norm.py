@@ -18,8 +18,8 @@ def settle_batch_norms(model: torch.nn.Module) -> None:
     In training mode a batch norm moves its running mean and variance even where its weights are frozen. No adapter file
     holds those, so the exported model would not be the one that was evaluated.
 
-    transformers gives some models TensorFlow's momentum, which is the share of the *past*: 0.997 in MobileNetV2, 0.99 in
-    EfficientNet. PyTorch takes it for the share of the batch, and the statistics would be those of the last batch.
+    transformers gives some models TensorFlow's momentum, which is the share of the *past*: 0.997 in MobileNetV2, 0.99
+    in EfficientNet. PyTorch takes it for the share of the batch, and the statistics would be those of the last batch.
     """
     import torch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
 from edgetune import console
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import take
@@ -14,6 +15,7 @@ from edgetune.run import Run
 from edgetune.training.batches import Collate, Loss, choose_packing, collate_for
 from edgetune.training.lessons import Loaded, Rows, longest_row
 from edgetune.training.packing import ATTENTION, register_attention
+
 
 class GenerationLesson:
     """A :class:`edgetune.training.lessons.Lesson`."""

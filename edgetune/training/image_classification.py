@@ -110,7 +110,7 @@ def require_size(model: PreTrainedModel, preprocessing: Preprocessing) -> None:
     except (ValueError, RuntimeError) as error:
         said = str(error).splitlines()[0].rstrip(".")
         raise ModelError(
-            f"this {type(model).__name__} does not take images of {width} × {height} pixels: {said}",
+            f"this {type(model).__name__} does not take images of {width} x {height} pixels: {said}",
             hint="leave data.image_size out, or give the size that it was built for",
         ) from error
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgetune import extras
 from edgetune.errors import RecipeError
-from edgetune.models.nf4 import BLOCK_SIZE, nf4_round_trip
 from edgetune.models.classifier import reads_images
+from edgetune.models.nf4 import BLOCK_SIZE, nf4_round_trip
 from edgetune.models.peft_library import load_peft, renamed_names_allowed
 from edgetune.training.batch_norm import settle_batch_norms
 from edgetune.training.devices import Choice

@@ -82,7 +82,8 @@ def require_unchanged(run: Run) -> None:
 
     Raises:
         DataError: naming the files of rows that are gone or have others.
-        ModelError: the base is gone, or has other weights or settings; the tokenizer or its template was changed, or how pictures are prepared.
+        ModelError: the base is gone, or has other weights or settings; the tokenizer or its
+            template was changed, or how pictures are prepared.
     """
     rows = {run.rows_file(name): digest for name, digest in run.manifest.data_sha256.items()}
     problems = [problem for path, digest in rows.items() if (problem := _change(path, digest))]

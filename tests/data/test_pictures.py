@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tinyimages import picture, write_pictures
 
-from edgetune.data.pictures import Album, changed_images, load_images, placed
+from edgetune.data.pictures import SUFFIXES, Album, changed_images, load_images, placed
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import find_leaks
 from edgetune.errors import DataError
@@ -39,8 +39,7 @@ def test_a_folder_for_each_class(tmp_path):
     told = [str(problem) for problem in found.warnings]
     assert told == [
         f"{folder}/empty: holds no images, so there is no such class",
-        f"{folder}/red/notes.md: is not taken for an image: its name ends in none of .png, .jpg, .jpeg, .webp, .bmp, .gif, "
-        ".tif, .tiff, .ppm, .pgm",
+        f"{folder}/red/notes.md: is not taken for an image: its name ends in none of {', '.join(SUFFIXES)}",
     ]
 
 
@@ -63,7 +62,15 @@ def test_every_image_that_cannot_be_used_is_named_with_its_line(tmp_path):
     picture(1).save(tmp_path / "good.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:200])
     (tmp_path / "text.png").write_text("no image")
-    rows = [("good.png", "a"), ("cut.png", "a"), ("text.png", "b"), ("gone.png", "b"), ("good.png", ""), ("", "a"), (3, "a")]
+    rows = [
+        ("good.png", "a"),
+        ("cut.png", "a"),
+        ("text.png", "b"),
+        ("gone.png", "b"),
+        ("good.png", ""),
+        ("", "a"),
+        (3, "a"),
+    ]
     lines = [json.dumps({"image": image, "label": label}) for image, label in rows]
     (tmp_path / "rows.jsonl").write_text("\n".join([*lines, '{"label": "a"}']) + "\n")
     with pytest.raises(DataError) as error:

@@ -15,7 +15,7 @@ from transformers import ResNetConfig, ResNetForImageClassification
 from edgetune.images.preprocessing import CONFIG, Preprocessing
 from edgetune.recipe import Resolved, resolve
 
-#: As ImageNet's are prepared, small: the shorter edge to 36, the middle 32 × 32.
+#: As ImageNet's are prepared, small: the shorter edge to 36, the middle 32 x 32.
 SMALL = Preprocessing(36, 2, (32, 32), 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LABELS = ("blue", "red")
 

@@ -99,7 +99,7 @@ def test_a_truncated_image_is_told(tmp_path):
 def test_a_missing_file_and_a_folder_are_told(tmp_path):
     with pytest.raises(DataError, match=r"no such image: .*nowhere\.png"):
         open_image(tmp_path / "nowhere.png")
-    with pytest.raises(DataError, match="cannot read the image .*: Is a directory"):
+    with pytest.raises(DataError, match=r"cannot read the image .*: Is a directory"):
         open_image(tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypa
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     path = saved(tmp_path, Image.new("L", (101, int(10 * over)), 0))
     decoded = []
-    monkeypatch.setattr(Image.Image, "load", lambda self: decoded.append(self))
+    monkeypatch.setattr(Image.Image, "load", decoded.append)
     with pytest.raises(DataError, match="more than 0 million pixels"):
         open_image(path)
     assert decoded == []
@@ -122,6 +122,6 @@ def test_floating_point_values_are_refused():
 
 @pytest.mark.parametrize("array", [np.zeros((2, 2, 3)), np.zeros((2, 2, 4), np.uint8), np.zeros((0, 2, 3), np.uint8)])
 def test_arrays_of_another_kind_are_refused(array):
-    with pytest.raises(DataError, match="give|is of type") as error:
+    with pytest.raises(DataError, match="is of type") as error:
         open_image(array)
     assert "OpenCV has blue first" in error.value.hint

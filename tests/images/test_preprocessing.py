@@ -17,13 +17,21 @@ SMALL = Preprocessing(36, 2, (32, 32), 1 / 255, (0.485, 0.456, 0.406), (0.229, 0
 PROCESSORS = {
     "ViT": ("ViTImageProcessor", {"size": {"height": 32, "width": 24}}),
     "ViT without normalising": ("ViTImageProcessor", {"size": {"height": 32, "width": 24}, "do_normalize": False}),
-    "MobileNetV2": ("MobileNetV2ImageProcessor", {"size": {"shortest_edge": 40}, "crop_size": {"height": 31, "width": 32}}),
+    "MobileNetV2": (
+        "MobileNetV2ImageProcessor",
+        {"size": {"shortest_edge": 40}, "crop_size": {"height": 31, "width": 32}},
+    ),
     "ConvNeXT": ("ConvNextImageProcessor", {"size": {"shortest_edge": 32}, "crop_pct": 0.875}),
     "ConvNeXT, large": ("ConvNextImageProcessor", {"size": {"shortest_edge": 384}}),
     "EfficientNet": ("EfficientNetImageProcessor", {"size": {"height": 40, "width": 40}}),
     "EfficientNet, offset": (
         "EfficientNetImageProcessor",
-        {"size": {"height": 40, "width": 40}, "rescale_offset": True, "rescale_factor": 1 / 127.5, "include_top": False},
+        {
+            "size": {"height": 40, "width": 40},
+            "rescale_offset": True,
+            "rescale_factor": 1 / 127.5,
+            "include_top": False,
+        },
     ),
     "DeiT": ("DeiTImageProcessor", {"size": {"height": 40, "width": 40}, "crop_size": {"height": 32, "width": 32}}),
     "BiT": ("BitImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}),

@@ -16,6 +16,7 @@ from edgetune.errors import ModelError, ResourceError
 from edgetune.models import gguf_base, load_model, load_tokenizer
 from edgetune.models.gguf_base import dequantised
 from edgetune.models.gguf_file import read_gguf
+from edgetune.models.sealed import is_whole
 
 
 @pytest.fixture

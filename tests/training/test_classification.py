@@ -83,7 +83,6 @@ def test_balanced_weights_lift_the_rare_class(base, tmp_path):
     found = [row for row in rows(64) if row["label"] == "negative" or row["text"].endswith(("1", "3"))]
     resolved = write_recipe(tmp_path / "r", base, train={"class_weights": "balanced", "max_steps": 2})
     write_rows(tmp_path / "r" / "train.jsonl", found)
-    from edgetune.models import load_tokenizer
     from edgetune.training.lessons import encode_run
 
     run = train(resolved, tmp_path / "run")

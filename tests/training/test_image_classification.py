@@ -198,12 +198,16 @@ FAMILIES = {
     "ResNet": lambda: family("ResNet", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"),
     "MobileNetV2": lambda: family("MobileNetV2", depth_multiplier=0.1, min_depth=4, depth_divisible_by=4),
     "ViT": lambda: family(
-        "ViT", hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8
+        "ViT",
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=8,
     ),
     "ConvNext": lambda: family("ConvNext", hidden_sizes=[8, 16], depths=[1, 3], num_stages=2),
-    "EfficientNet": lambda: family(
-        "EfficientNet", width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128
-    ),
+    "EfficientNet": lambda: family("EfficientNet", width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128),
 }
 
 
@@ -234,7 +238,7 @@ def test_the_last_layers_of_every_family_are_after_the_first(tmp_path, name):
 
 def test_a_model_built_for_one_size_says_so(tmp_path):
     folder = write_base(tmp_path / "vit", FAMILIES["ViT"]())
-    with pytest.raises(ModelError, match=r"ViTForImageClassification does not take images of 48 × 48 pixels"):
+    with pytest.raises(ModelError, match=r"ViTForImageClassification does not take images of 48 x 48 pixels"):
         train(write_recipe(tmp_path / "r", folder, data={"image_size": 48}), tmp_path / "run")
 
 

@@ -91,7 +91,9 @@ def test_calibration_sees_training_rows_only(run):
     seen = [batch["pixel_values"] for batch in calibration_batches(model, model.calibration)]
     assert len(seen) == 48
     own = [json.loads(line)["image"] for line in run.train_file.read_text().splitlines()]
-    assert all(np.allclose(s[0], SMALL.pixels(run.data_folder / name), atol=1e-6) for s, name in zip(seen, own, strict=True))
+    assert all(
+        np.allclose(s[0], SMALL.pixels(run.data_folder / name), atol=1e-6) for s, name in zip(seen, own, strict=True)
+    )
 
 
 def test_evaluations_have_intervals_a_baseline_and_names_that_say_no_folder(run):
