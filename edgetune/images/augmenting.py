@@ -80,4 +80,5 @@ def _moved(frame: NDArray[np.uint8], shift: NDArray[np.float64], degrees: float,
 def _lit(frame: NDArray[np.uint8], brightness: float, contrast: float) -> NDArray[np.uint8]:
     values = frame.astype(np.float32) * brightness
     grey = values.mean()
-    return np.rint((values - grey) * contrast + grey).clip(0, 255).astype(np.uint8)
+    found: NDArray[np.uint8] = np.rint((values - grey) * contrast + grey).clip(0, 255).astype(np.uint8)
+    return found
