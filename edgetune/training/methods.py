@@ -15,7 +15,7 @@ from edgetune import extras
 from edgetune.errors import RecipeError
 from edgetune.models.classifier import reads_images
 from edgetune.models.nf4 import BLOCK_SIZE, nf4_round_trip
-from edgetune.models.peft_library import load_peft, renamed_names_allowed
+from edgetune.models.peft_library import load_peft, renamed_names_allowed, show_shapes
 from edgetune.training.batch_norm import settle_batch_norms
 from edgetune.training.devices import Choice
 
@@ -97,6 +97,7 @@ def _adapt(model: PreTrainedModel, method: MethodSettings, new: Sequence[str]) -
     )
     with renamed_names_allowed():
         peft_model = peft.get_peft_model(model, config)
+    show_shapes(peft_model)
     return Adapted(peft_model, "nf4" if quantised else "base", quantised, choices)
 
 

@@ -1,4 +1,4 @@
-"""The digits recipe's data: read from the archive without unpacking it, split without twins, and clear where it lacks."""
+"""The data of the digits recipe: read without unpacking, no twins over the split, and clear where it is lacking."""
 
 from __future__ import annotations
 
