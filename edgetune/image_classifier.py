@@ -8,9 +8,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, overload
 
+from edgetune.classification import Classification, classify_all
 from edgetune.images.opening import Source
 from edgetune.runtimes.classifier import Classifier
-from edgetune.text_classifier import Classification, classify_all
 
 
 class ImageClassifier:

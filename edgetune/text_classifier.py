@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
-
-import numpy as np
+from typing import TYPE_CHECKING, Self, overload
 
 from edgetune.artifact import Artifact, open_artifact
-from edgetune.runtimes.classifier import BATCH, Classifier, log_probabilities
+from edgetune.classification import Classification, classify_all
+from edgetune.runtimes.classifier import Classifier
 
 if TYPE_CHECKING:
     from edgetune.image_classifier import ImageClassifier
-
-
-@dataclass(frozen=True)
-class Classification:
-    """The class of one text or image.
-
-    Attributes:
-        label: name of the likeliest class.
-        scores: class → probability, the likeliest first.
-    """
-
-    label: str
-    scores: dict[str, float]
-
-    @property
-    def score(self) -> float:
-        """Probability of the likeliest class."""
-        return self.scores[self.label]
 
 
 class TextClassifier:
@@ -76,20 +55,6 @@ class TextClassifier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def classify_all(runtime: Classifier, asked: Sequence[Any]) -> list[Classification]:
-    """The class of each text or image, :data:`~edgetune.runtimes.classifier.BATCH` at a time."""
-    found: list[Classification] = []
-    for start in range(0, len(asked), BATCH):
-        shares = np.exp(log_probabilities(runtime.logits(asked[start : start + BATCH])))
-        found += [_ranked(runtime.labels, [float(share) for share in row]) for row in shares]
-    return found
-
-
-def _ranked(labels: Sequence[str], shares: Sequence[float]) -> Classification:
-    ranked = sorted(zip(labels, shares, strict=True), key=lambda pair: -pair[1])
-    return Classification(ranked[0][0], dict(ranked))
 
 
 def load_classifier(artifact: Artifact | Path | str, *, threads: int | None = None) -> TextClassifier | ImageClassifier:
