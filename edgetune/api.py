@@ -36,7 +36,8 @@ def load(path: str | Path, **options: Any) -> Any:
         options: of :func:`edgetune.assistant.load`, or of :func:`edgetune.text_classifier.load_classifier`.
 
     Returns:
-        :class:`edgetune.assistant.Assistant`, or of a classifier :class:`edgetune.text_classifier.TextClassifier`.
+        :class:`edgetune.assistant.Assistant`; of a classifier :class:`edgetune.text_classifier.TextClassifier` or
+        :class:`edgetune.image_classifier.ImageClassifier`.
 
     Raises:
         ArtifactError: not an artifact, or damaged.
@@ -45,7 +46,7 @@ def load(path: str | Path, **options: Any) -> Any:
     from edgetune import assistant, text_classifier
 
     artifact = open_artifact(Path(path))
-    if artifact.manifest is not None and artifact.manifest.task == "text-classification":
+    if artifact.manifest is not None and artifact.manifest.task != "generation":
         return text_classifier.load_classifier(artifact, **options)
     return assistant.load(path, **options)
 

@@ -29,6 +29,7 @@ PURPOSES = {
     "onnx": "run ONNX folders with ONNX Runtime",
     "onnx-export": "write ONNX folders (with train)",
     "eval": "score answers with ROUGE-L and chrF",
+    "images": "open images, to train on them and to classify them (train brings it too, through matplotlib)",
     "report": "draw the pictures of edgetune report (train brings them too)",
     "smart-home": "prepare the data of the smart-home recipe",
     "sweep": "choose settings by many trainings (with train)",

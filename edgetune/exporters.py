@@ -34,7 +34,7 @@ class TunedModel:
         adapter_folder: PEFT folder, or None when ``base_folder`` already holds the final weights.
         trained_against: what the adapter was trained on top of; None without an adapter.
         quantised_modules: with ``nf4``, the linear layers that were quantised in training.
-        tokenizer_folder: tokenizer files with the chat template.
+        tokenizer_folder: tokenizer files with the chat template; of a model for images ``preprocessor_config.json``.
         base_source: the base as the user named it.
         base_sha256: hash over the base's weights.
         system: system prompt trained with.

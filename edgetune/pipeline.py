@@ -15,7 +15,7 @@ from edgetune.bench.plan import Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import Measured, artifact_subject
-from edgetune.data.labelled import load_labelled, text_of
+from edgetune.data.labelled import asked_of, own_rows
 from edgetune.data.reading import load_rows
 from edgetune.errors import Interrupted
 from edgetune.evaluation.record import Evaluation
@@ -87,7 +87,7 @@ class PipelineResult:
             f"run        {self.run.folder}",
             (
                 f"training   {result['seconds'] / 60:.1f} min, {result['steps']} steps, "
-                f"{result['tokens_per_s']:.0f} tokens/s, peak {result['peak_rss'] / 1e9:.1f} GB"
+                f"{_speed(self.run)}, peak {result['peak_rss'] / 1e9:.1f} GB"
             ),
             "",
             *score_lines("untuned base", self.base),
@@ -99,6 +99,13 @@ class PipelineResult:
             last = self.shipped[-1].artifact
             lines += ["", "try it:", f"  {_command()} {_trial(last, self.example)}"]
         return "\n".join(lines)
+
+
+def _speed(run: Run) -> str:
+    result = run.manifest.result
+    if run.recipe.task.kind == "image-classification":
+        return f"{result['rows_per_s']:.0f} images/s"
+    return f"{result['tokens_per_s']:.0f} tokens/s"
 
 
 def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False) -> PipelineResult:
@@ -178,7 +185,7 @@ def _shipped(shipped: Shipped, base: Evaluation) -> list[str]:
 def _trial(artifact: Artifact, example: str | None) -> str:
     """Words of a command that uses an artifact."""
     path, text = shlex.quote(str(artifact.path)), shlex.quote(example) if example else None
-    if artifact.manifest and artifact.manifest.task == "text-classification":
+    if artifact.manifest and artifact.manifest.task != "generation":
         return f"classify {path} {text or 'TEXT'}"
     return f"chat {path} --prompt {text}" if text else f"chat {path}"
 
@@ -190,8 +197,8 @@ def _command() -> str:
 
 def _example(run: Run) -> str | None:
     """The first single question of the held-out rows, or the first text."""
-    if run.recipe.task.kind == "text-classification":
-        return text_of(load_labelled(run.heldout_file).raise_on_problems().rows[0])
+    if run.recipe.task.kind != "generation":
+        return str(asked_of(own_rows(run, run.heldout_file)[0]))
     for row in load_rows(run.heldout_file).raise_on_problems().rows:
         asked = [message["content"] for message in row.messages if message["role"] == "user"]
         if len(asked) == 1:

@@ -6,10 +6,11 @@
       recipe.yaml        every resolved value
       origins.json       where each value came from: flag, environment, recipe or default
       manifest.json      hashes, versions, seed, state, what the adapter was trained against
-      data/              the rows as used: train.jsonl, heldout.jsonl (messages format), replay.jsonl
+      data/              the rows as used: train.jsonl, heldout.jsonl (messages format), replay.jsonl; images/
       checkpoints/       checkpoint-N/, each with a seal once it is whole
       adapter/ | model/  the result: a PEFT folder, or whole weights (safetensors)
       tokenizer/         the tokenizer and chat template trained with
+      preprocessing/     of an image classifier, in its place: how pictures are prepared for the model
       metrics.jsonl      one line an event
       evaluations/       base.json, tuned.json, one for each artifact; general-*.json of the same
       exports/           one artifact folder each
@@ -76,9 +77,11 @@ class RunManifest(Stored):
     tokenizer_sha256: str = ""
     chat_template_sha256: str = ""
     labels: tuple[str, ...] = ()
-    """text-classification: names of the classes, in the order of the model's outputs."""
+    """Of a classifier: names of the classes, in the order of the model's outputs."""
     max_tokens: int = 0
     """text-classification: longest text, special tokens included; of a longer one the beginning is read."""
+    preprocessing_sha256: str = ""
+    """image-classification: of the file that says how pictures are prepared for the model."""
     trained_against: TrainedAgainst | None = None
     quantised_modules: tuple[str, ...] = ()
     """With trained_against nf4: names of the linear layers that were quantised."""
@@ -135,6 +138,16 @@ class Run:
     @property
     def tokenizer_folder(self) -> Path:
         return self.folder / "tokenizer"
+
+    @property
+    def preprocessing_folder(self) -> Path:
+        """What pictures are prepared with, as transformers stores it."""
+        return self.folder / "preprocessing"
+
+    @property
+    def inputs_folder(self) -> Path:
+        """What turns texts, or pictures, into what the model reads."""
+        return self.preprocessing_folder if self.preprocessing_folder.is_dir() else self.tokenizer_folder
 
     @property
     def checkpoints_folder(self) -> Path:

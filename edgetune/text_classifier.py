@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, overload
-
-import numpy as np
+from typing import TYPE_CHECKING, Self, overload
 
 from edgetune.artifact import Artifact, open_artifact
-from edgetune.runtimes.classifier import BATCH, Classifier, log_probabilities
+from edgetune.classification import Classification, classify_all
+from edgetune.runtimes.classifier import Classifier
 
-
-@dataclass(frozen=True)
-class Classification:
-    """One text's class.
-
-    Attributes:
-        label: name of the likeliest class.
-        scores: class → probability, the likeliest first.
-    """
-
-    label: str
-    scores: dict[str, float]
-
-    @property
-    def score(self) -> float:
-        """Probability of the likeliest class."""
-        return self.scores[self.label]
+if TYPE_CHECKING:
+    from edgetune.image_classifier import ImageClassifier
 
 
 class TextClassifier:
@@ -58,16 +40,8 @@ class TextClassifier:
     def classify(self, text: str | list[str] | tuple[str, ...]) -> Classification | list[Classification]:
         """The class of a text, or of each of several; several are computed side by side."""
         if isinstance(text, str):
-            return self._some([text])[0]
-        return [found for start in range(0, len(text), BATCH) for found in self._some(text[start : start + BATCH])]
-
-    def _some(self, texts: Sequence[str]) -> list[Classification]:
-        shares = np.exp(log_probabilities(self.runtime.logits(texts)))
-        return [self._one([float(share) for share in row]) for row in shares]
-
-    def _one(self, shares: Sequence[float]) -> Classification:
-        ranked = sorted(zip(self.labels, shares, strict=True), key=lambda pair: -pair[1])
-        return Classification(ranked[0][0], dict(ranked))
+            return classify_all(self.runtime, [text])[0]
+        return classify_all(self.runtime, text)
 
     def close(self) -> None:
         """Free the model."""
@@ -80,7 +54,7 @@ class TextClassifier:
         self.close()
 
 
-def load_classifier(artifact: Artifact | Path | str, *, threads: int | None = None) -> TextClassifier:
+def load_classifier(artifact: Artifact | Path | str, *, threads: int | None = None) -> TextClassifier | ImageClassifier:
     """Load an exported classifier.
 
     Args:
@@ -89,9 +63,12 @@ def load_classifier(artifact: Artifact | Path | str, *, threads: int | None = No
 
     Raises:
         ArtifactError: it is no classifier, or damaged.
-        MissingExtra: the onnx extra is not installed.
+        MissingExtra: the onnx extra is not installed; of an image classifier the images extra.
     """
-    from edgetune.runtimes.onnx_classifier import OnnxClassifier
+    from edgetune.image_classifier import ImageClassifier
+    from edgetune.runtimes.classifying import open_classifier
 
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
-    return TextClassifier(OnnxClassifier(opened, threads=threads))
+    runtime = open_classifier(opened, threads=threads)
+    images = opened.manifest is not None and opened.manifest.task == "image-classification"
+    return ImageClassifier(runtime) if images else TextClassifier(runtime)

@@ -28,7 +28,7 @@ CORE = {
     "yamlfile",
 }
 #: What an exporter may see of edgetune.
-EXPORTERS_SEE = CORE | {"adapters", "differences", "memory", "models", "runtimes"}
+EXPORTERS_SEE = CORE | {"adapters", "differences", "images", "memory", "models", "runtimes"}
 HEAVY = (
     "torch",
     "transformers",

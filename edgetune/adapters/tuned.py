@@ -42,7 +42,7 @@ def tuned_model(run: Run) -> TunedModel:
         adapter_folder=run.adapter_folder if adapted else None,
         trained_against=(manifest.trained_against or "base") if adapted else None,
         quantised_modules=manifest.quantised_modules if adapted else (),
-        tokenizer_folder=run.tokenizer_folder,
+        tokenizer_folder=run.inputs_folder,
         base_source=manifest.base_source,
         base_sha256=manifest.base_sha256,
         system=recipe.task.system,

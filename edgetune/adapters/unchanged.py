@@ -12,6 +12,7 @@ from pathlib import Path
 from edgetune import console, files
 from edgetune.adapters.lora import read_adapter
 from edgetune.errors import ModelError
+from edgetune.images.preprocessing import CONFIG
 from edgetune.models import hash_template, hash_tokenizer, load_tokenizer
 from edgetune.run import Run
 
@@ -27,7 +28,7 @@ def require_as_trained(run: Run) -> None:
     Raises:
         ModelError: they were changed after training; every file is named.
     """
-    require_tokenizer(run)
+    require_inputs(run)
     folder = run.adapter_folder if run.adapter_folder.is_dir() else run.model_folder
     recorded = run.manifest.result_sha256
     if not recorded:
@@ -46,6 +47,23 @@ def require_as_trained(run: Run) -> None:
             f"{folder} is not what training wrote: {problems[0]}",
             hint="put the former files back, or train again with another --output",
             problems=problems,
+        )
+
+
+def require_inputs(run: Run) -> None:
+    """Check that what turns texts or pictures into numbers is what was trained with.
+
+    Raises:
+        ModelError: it is not.
+    """
+    if not run.manifest.preprocessing_sha256:
+        require_tokenizer(run)
+        return
+    file = run.preprocessing_folder / CONFIG
+    if not file.is_file() or files.sha256_file(file) != run.manifest.preprocessing_sha256:
+        raise ModelError(
+            f"{file} is not the one trained with",
+            hint="put the former file back, or train again with another --output",
         )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
-from pathlib import Path
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -23,7 +22,7 @@ from edgetune.bench.samples import BatchSample, Loads, LoadSample, MemorySample,
 from edgetune.bench.schema import BenchReport, Environment, Settings
 from edgetune.bench.subjects import Measured
 from edgetune.bench.summary import Samples, warnings
-from edgetune.data.labelled import load_labelled, text_of
+from edgetune.data.labelled import asked_of, own_rows, shown
 from edgetune.errors import EdgetuneError
 from edgetune.files import sha256_text
 from edgetune.run import run_around
@@ -37,24 +36,39 @@ _OF_GENERATION = ("prefill_threads", "decode_threads", "kv_types", "contexts", "
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is classified, and where it comes from."""
+    """What is classified, and where it comes from.
+
+    Attributes:
+        values: texts, or where images lie.
+        shown: the same for the report: of an image its name in the run, which is its content's hash.
+        source: in words.
+    """
 
     values: tuple[str, ...]
+    shown: tuple[str, ...]
     source: str
 
 
-def inputs_for(path: Path, count: int) -> Inputs:
-    """Texts of the held-out rows of the run around an artifact, spread evenly, else a built-in handful."""
-    run = run_around(path)
+def inputs_for(subject: Measured, count: int) -> Inputs:
+    """Held-out rows of the run around an artifact, spread evenly; of texts else a built-in handful.
+
+    Raises:
+        EdgetuneError: it classifies images, and no run around it has any.
+    """
+    run = run_around(subject.path)
     if run is not None and run.heldout_file.is_file():
-        rows = load_labelled(run.heldout_file).raise_on_problems().rows
+        rows = own_rows(run, run.heldout_file)
         few = min(count, len(rows))
-        chosen = tuple(text_of(rows[index * len(rows) // few]) for index in range(few))
-        return Inputs(chosen, f"held-out rows of {run.folder.name}")
+        chosen = [asked_of(rows[index * len(rows) // few]) for index in range(few)]
+        return Inputs(tuple(map(str, chosen)), tuple(map(shown, chosen)), f"held-out rows of {run.folder.name}")
+    if subject.task == "image-classification":
+        raise EdgetuneError(
+            f"there are no images to measure {subject.name} with: {subject.path} lies in no run",
+            hint="measure it where it was exported: RUN/exports/PRECISION",
+        )
     built_in = json.loads(files("edgetune.bench").joinpath("prompts.json").read_text(encoding="utf-8"))
-    return Inputs(
-        tuple(built_in[index % len(built_in)] for index in range(count)), f"{len(built_in)} built-in general texts"
-    )
+    texts = tuple(built_in[index % len(built_in)] for index in range(count))
+    return Inputs(texts, texts, f"{len(built_in)} built-in general texts")
 
 
 def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport]:
@@ -64,7 +78,7 @@ def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchRep
         EdgetuneError: what only models that generate have is asked for, or a measured process died.
     """
     _require_possible(subjects, plan)
-    asked = inputs_for(subjects[0].path, plan.prompts)
+    asked = inputs_for(subjects[0], plan.prompts)
     machine, company, begun = environment(""), Company(), monotonic()
     jobs = [_Job(subject, plan, asked) for subject in subjects]
     steps: list[tuple[Callable[[_Job, int], None], int]] = [
@@ -100,6 +114,8 @@ def _require_possible(subjects: Sequence[Measured], plan: Plan) -> None:
             f"{', '.join(others)} does not classify, so it cannot be measured beside what does",
             hint="measure them one after another",
         )
+    if len({subject.task for subject in subjects}) > 1:
+        raise EdgetuneError("some of these classify texts and others images", hint="measure them one after another")
 
 
 @dataclass
@@ -178,8 +194,8 @@ class _Job:
             prompts=len(self.asked.values),
             prompts_wanted=self.plan.prompts,
             prompt_source=self.asked.source,
-            prompts_sha256=sha256_text(json.dumps(self.asked.values)),
-            input="text",
+            prompts_sha256=sha256_text(json.dumps(self.asked.shown)),
+            input="image" if self.subject.task == "image-classification" else "text",
             new_tokens=0,
             rounds=self.plan.rounds,
             starts=self.plan.starts,

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgetune.data.conversation import Conversation, Problem
 from edgetune.data.leaks import PAIRS, look_for_leaks
 from edgetune.data.lengths import Lengths, measure
+from edgetune.data.pictures import COLUMNS, Album, load_images
 from edgetune.data.reading import LoadedRows, load_rows
 from edgetune.data.splitting import Leak, lesson_key, prompt_key
 from edgetune.data.templating import encode_rows
@@ -175,10 +177,14 @@ def check_data(  # noqa: PLR0913  # what a check can be told
     Raises:
         DataError: a file is missing or of an unknown kind; all else is in the report.
     """
-    loaded = {"training": source, "heldout": heldout, "validation": validation}
-    return check_loaded(
-        {name: load_rows(file, format, columns) for name, file in loaded.items() if file is not None}, model
-    )
+    named = {"training": source, "heldout": heldout, "validation": validation}
+    given = {name: file for name, file in named.items() if file is not None}
+    if format != "images":
+        return check_loaded({name: load_rows(file, format, columns) for name, file in given.items()}, model)
+    album = Album()  # the same image, wherever it lies, counts as the same row
+    with TemporaryDirectory(prefix="edgetune-") as scratch:
+        loaded = {name: load_images(file, columns or COLUMNS, Path(scratch)) for name, file in given.items()}
+        return check_loaded({name: replace(one, rows=album.named(one.rows)) for name, one in loaded.items()}, None)
 
 
 def check_loaded(loaded: Mapping[str, LoadedRows], model: Model | None) -> DataReport:

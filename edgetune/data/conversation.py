@@ -11,8 +11,10 @@ from typing import Any, Literal
 from edgetune import files
 
 #: chat: messages for the chat template; completion: prompt and completion, which also work without a
-#: template; text: plain text, learnt whole; labelled: a text and the name of its class.
-Kind = Literal["chat", "completion", "text", "labelled"]
+#: template; text: plain text, learnt whole; labelled, image: a text, or where an image lies, and the name of its class.
+Kind = Literal["chat", "completion", "text", "labelled", "image"]
+#: Keys of the kinds with two messages.
+_PAIRS = {"completion": ("prompt", "completion"), "labelled": ("text", "label"), "image": ("image", "label")}
 Message = dict[str, Any]
 
 
@@ -58,7 +60,7 @@ class Conversation:
 
     def as_chat(self) -> Conversation:
         """The same row written as messages; plain text stays as it is."""
-        return replace(self, kind="chat") if self.kind in ("completion", "labelled") else self
+        return replace(self, kind="chat") if self.kind in _PAIRS else self
 
     def to_row(self) -> dict[str, Any]:
         """The row as JSON, such that reading it again, among rows of its kind, gives the same conversation."""
@@ -68,8 +70,7 @@ class Conversation:
         """What a model can learn of the row: all but its group."""
         if self.text is not None:
             return {"text": self.text}
-        if self.kind in ("completion", "labelled"):
-            keys = ("prompt", "completion") if self.kind == "completion" else ("text", "label")
+        if keys := _PAIRS.get(self.kind):
             return dict(zip(keys, (message["content"] for message in self.messages), strict=True))
         row: dict[str, Any] = {"messages": list(self.messages)}
         return row | {"tools": list(self.tools)} if self.tools else row

@@ -14,13 +14,18 @@ from edgetune.errors import DataError
 from edgetune.extras import require
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether a folder is one that ``save_to_disk`` wrote."""
+    return any((folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json"))
+
+
 def read_folder(folder: Path, source: str, split: str) -> Records:
     """Rows of a folder written by ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk``.
 
     Raises:
         DataError: no such data set, a damaged one, or several splits and none chosen.
     """
-    if not any((folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json")):
+    if not is_saved(folder):
         raise DataError(
             f"{folder} is a folder, but not one written by save_to_disk",
             hint="give a file inside it, such as FOLDER/train.jsonl",
@@ -71,8 +76,25 @@ def _rows(source: str, loaded: Any, split: str) -> Records:
             )
         loaded = loaded[split]
         records.remark = f"split '{split}'"
+    loaded, names = _plain(loaded)
     with progress(f"Reading {source}", total=len(loaded), unit="rows") as bar:
         for number, row in enumerate(loaded, start=1):
-            keep_cells(f"{source}:{number}", without_nulls(row), records)
+            keep_cells(f"{source}:{number}", without_nulls(_named(row, names)), records)
             bar.advance()
     return records
+
+
+def _plain(loaded: Any) -> tuple[Any, dict[str, list[str]]]:
+    """The rows with images as their files' bytes; and column → names of the classes that it numbers."""
+    datasets = require("datasets", extra="train", needed_for="reading a data set")
+    for column, feature in loaded.features.items():
+        if isinstance(feature, datasets.Image):
+            loaded = loaded.cast_column(column, datasets.Image(decode=False))
+    names = {column: f.names for column, f in loaded.features.items() if isinstance(f, datasets.ClassLabel)}
+    return loaded, names
+
+
+def _named(row: dict[str, Any], names: dict[str, list[str]]) -> dict[str, Any]:
+    """The row with classes by name; a number without one (-1 is none) stays."""
+    known = {column: row[column] for column, of in names.items() if row[column] in range(len(of))}
+    return row | {column: names[column][number] for column, number in known.items()}

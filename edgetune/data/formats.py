@@ -12,7 +12,7 @@ from edgetune.data.conversation import Conversation, Message, Problem
 from edgetune.data.messages import Findings, check_messages, check_tools
 from edgetune.data.records import load_json
 
-Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled"]
+Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled", "images"]
 Row = Mapping[str, Any]
 
 #: In any format: rows with the same value are alike.
@@ -42,11 +42,13 @@ class Layout:
         signatures: a row has this format when it has all keys of one of these.
         optional: further keys that are used.
         build: makes a conversation of a row, given the signature that it matched.
+        asked: whether a row is only taken for one where the user says so, never by its keys.
     """
 
     signatures: tuple[tuple[str, ...], ...]
     optional: tuple[str, ...]
     build: Callable[[Row, Sequence[str], Findings], Conversation]
+    asked: bool = False
 
     @property
     def keys(self) -> str:
@@ -74,7 +76,7 @@ def detect(sample: Sequence[Row]) -> tuple[Format | None, str]:
 def recognise(row: Row) -> tuple[Format, tuple[str, ...]] | None:
     """Format and keys of one row; where several fit, the richest."""
     for name, layout in FORMATS.items():
-        if signature := layout.match(row):
+        if not layout.asked and (signature := layout.match(row)):
             return name, signature
     return None
 
@@ -102,7 +104,7 @@ def convert(rows: Iterable[tuple[str, Row]], format: Format, source: str) -> tup
 
 def _mismatch(row: Row, format: Format, layout: Layout) -> str:
     seen = recognise(row)
-    if seen and seen[0] != format and format != "labelled":
+    if seen and seen[0] != format and not layout.asked:
         return f"is laid out as {seen[0]} in a file of {format} rows"
     keys = ", ".join(f"'{key}'" for key in list(row)[:6]) or "none"
     return f"lacks the keys {layout.keys} (it has: {keys})"
@@ -223,11 +225,11 @@ def _text(row: Row, signature: Sequence[str], findings: Findings) -> Conversatio
 
 
 def _labelled(row: Row, signature: Sequence[str], findings: Findings) -> Conversation:
-    """A text and the name of its class; a number is as good a name as a text."""
-    del signature
-    text, label = _text_of(row, "text", findings), row["label"]
+    """A text, or an image's place, and the name of its class; a number is as good a name as a text."""
+    key = signature[0]
+    text, label = _text_of(row, key, findings), row["label"]
     if not text.strip() and not findings.unusable:
-        findings.error("'text' is empty")
+        findings.error(f"'{key}' is empty")
     if isinstance(label, int) and not isinstance(label, bool):
         label = str(label)
     if not isinstance(label, str):
@@ -235,7 +237,7 @@ def _labelled(row: Row, signature: Sequence[str], findings: Findings) -> Convers
     elif not label.strip():
         findings.error("'label' is empty")
     messages = ({"role": "user", "content": text}, {"role": "assistant", "content": str(label).strip()})
-    return Conversation(messages, findings.where, kind="labelled")
+    return Conversation(messages, findings.where, kind="image" if key == "image" else "labelled")
 
 
 def _checked(messages: list[Message], findings: Findings, kind: Literal["chat", "completion"] = "chat") -> Conversation:
@@ -281,7 +283,8 @@ FORMATS: dict[Format, Layout] = {
         _completion,
     ),
     "text": Layout((("text",),), (), _text),
-    # Never recognised, only asked for: a row of it is also one of plain text.
-    "labelled": Layout((("text", "label"),), (), _labelled),
+    # A row of it is also one of plain text.
+    "labelled": Layout((("text", "label"),), (), _labelled, asked=True),
+    "images": Layout((("image", "label"),), (), _labelled, asked=True),
 }
 assert set(FORMATS) == set(get_args(Format))

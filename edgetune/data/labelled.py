@@ -8,29 +8,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetune.data.conversation import Conversation
+from edgetune.data.pictures import IMAGES, load_images, placed
 from edgetune.data.reading import LoadedRows, load_rows
 from edgetune.errors import DataError
 
 if TYPE_CHECKING:
-    from edgetune.recipe import DataSettings
+    from edgetune.recipe import Recipe
+    from edgetune.run import Run
 
 #: Rows named in one message before it says how many more there are.
 NAMED = 5
 
 
-def load_labelled(source: str | Path, settings: DataSettings | None = None) -> LoadedRows:
-    """Rows of text and label; of a run's own files unless ``settings`` say how the columns are called.
+def load_labelled(source: str | Path, recipe: Recipe, scratch: Path) -> LoadedRows:
+    """Rows to classify from outside of a run, with the columns that the recipe names.
+
+    Args:
+        source: of the rows.
+        recipe: of the task.
+        scratch: folder for images that have no file of their own.
 
     Raises:
         DataError: as :func:`edgetune.data.reading.load_rows`.
     """
-    columns = {"text": settings.text_column, "label": settings.label_column} if settings else None
-    return load_rows(source, "labelled", columns)
+    settings = recipe.data
+    if recipe.task.kind == "image-classification":
+        columns = {"image": settings.image_column, "label": settings.label_column}
+        return load_images(str(source), columns, scratch)
+    return load_rows(source, "labelled", {"text": settings.text_column, "label": settings.label_column})
 
 
-def text_of(row: Conversation) -> str:
-    """What is classified."""
-    return str(row.messages[0]["content"])
+def own_rows(run: Run, path: Path) -> tuple[Conversation, ...]:
+    """The rows in one of a run's own files.
+
+    Raises:
+        DataError: it is not there, or was changed.
+    """
+    if run.recipe.task.kind == "image-classification":
+        return placed(load_rows(path, "images").raise_on_problems().rows, path.parent)
+    return load_rows(path, "labelled").raise_on_problems().rows
+
+
+def asked_of(row: Conversation) -> str | Path:
+    """What is classified: a text, or where an image lies."""
+    content = str(row.messages[0]["content"])
+    return Path(content) if row.kind == "image" else content
+
+
+def shown(asked: str | Path) -> str:
+    """What is classified, for people and for files that others get: of an image only where it lies in the run."""
+    return f"{IMAGES}/{asked.name}" if isinstance(asked, Path) else asked
 
 
 def label_of(row: Conversation) -> str:

@@ -93,19 +93,23 @@ def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, st
             ``problems``; strict callers go on with ``.raise_on_problems()``.
         ResourceError: no permission to read it.
     """
-    records = _records(str(source))
+    return to_rows(str(source), read_records(str(source)), format, columns)
+
+
+def to_rows(source: str, records: Records, format: str, columns: Mapping[str, str] | None = None) -> LoadedRows:
+    """What was read as conversations; arguments as for :func:`load_rows`."""
     for key, name in (columns or {}).items():
-        _rename(records, name, key)
-    return replace(_convert(str(source), records, format), options=_options(format, columns or {}))
+        rename(records, name, key)
+    return replace(_convert(source, records, format), options=_options(format, columns or {}))
 
 
 def _options(format: str, columns: Mapping[str, str]) -> str:
     """Options of `edgetune data check` for rows with a class, which are never guessed."""
     names = [f" --{key}-column {shlex.quote(name)}" for key, name in columns.items() if name != key]
-    return "".join([" --format labelled", *names]) if format == "labelled" else ""
+    return "".join([f" --format {format}", *names]) if format in ("labelled", "images") else ""
 
 
-def _rename(records: Records, name: str, key: str) -> None:
+def rename(records: Records, name: str, key: str) -> None:
     """Call a column by the key of a format. A row without it stays as it is: the format says what it lacks."""
     if name == key:
         return
@@ -123,7 +127,8 @@ def locate(source: str) -> tuple[Path, str]:
     return (folder, split) if bare and not path.exists() and folder.is_dir() else (path, "")
 
 
-def _records(source: str) -> Records:
+def read_records(source: str) -> Records:
+    """What a file, folder or data set holds, before any format is known. Errors: as for :func:`load_rows`."""
     if source.startswith("hub:"):
         return read_hub(source)
     path, split = locate(source)

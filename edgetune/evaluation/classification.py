@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,8 @@ from edgetune.adapters.unchanged import require_as_trained
 from edgetune.artifact import Artifact, read_artifact, require_whole
 from edgetune.console import progress
 from edgetune.data.conversation import Conversation
-from edgetune.data.labelled import label_of, load_labelled, text_of
+from edgetune.data.labelled import asked_of, label_of, load_labelled, own_rows, shown
+from edgetune.data.pictures import content_name
 from edgetune.errors import DataError, ModelError
 from edgetune.evaluation.class_scores import CLASSES, class_scores
 from edgetune.evaluation.figures import part
@@ -31,9 +33,7 @@ from edgetune.run import Run
 from edgetune.runtimes.classifier import BATCH, Classifier, log_probabilities
 
 Subject = Literal["base", "tuned"] | Path | Artifact
-#: Texts → log-probabilities: (texts, classes).
-Tell = Callable[[Sequence[str]], NDArray[np.float64]]
-MAJORITY = "the untrained head knows no classes, so this is the most frequent class of the training rows for every text"
+MAJORITY = "the untrained head knows no classes, so this is the most frequent class of the training rows for every row"
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,47 @@ def evaluate_classifier(
 ) -> Evaluation:
     """As :func:`edgetune.evaluation.subjects.evaluate_run`, of a run that classifies."""
     opening = _opening(run, subject)
-    name = opening.name if data is None else f"{opening.name}-{files.sha256_file(data)[:8]}"
-    path, stored, recipe = data or run.heldout_file, run.evaluation_file(name), run.recipe
-    rows = load_labelled(path, recipe.data if data else None).raise_on_problems().rows
+    with TemporaryDirectory(prefix="edgetune-") as scratch:
+        rows, digest = _rows(run, data, Path(scratch))
+        return _evaluated(run, opening, rows, digest, limit, other=data is not None, again=again)
+
+
+def _rows(run: Run, data: Path | None, scratch: Path) -> tuple[Sequence[Conversation], str]:
+    """The held-out rows, or those of another source, and a hash of them."""
+    if data is None:
+        return own_rows(run, run.heldout_file), files.sha256_file(run.heldout_file)
+    rows = load_labelled(data, run.recipe, scratch).raise_on_problems().rows
+    images = [(content_name(place), label_of(row)) for row in rows if isinstance(place := asked_of(row), Path)]
+    return rows, files.sha256_json(images) if images else files.sha256_file(data)
+
+
+def _evaluated(  # noqa: PLR0913  # what an evaluation rests on
+    run: Run,
+    opening: Opening,
+    rows: Sequence[Conversation],
+    digest: str,
+    limit: int | None,
+    *,
+    other: bool,
+    again: bool,
+) -> Evaluation:
+    """The evaluation of some rows, or the stored one if it rests on the same.
+
+    Args:
+        run: that knows the classes.
+        opening: what is evaluated.
+        rows: to classify.
+        digest: of the rows.
+        limit: at most so many of them.
+        other: they are not the run's own held-out ones.
+        again: compute it even if it is stored.
+    """
     _require_known(rows, run.manifest.labels)
+    recipe, stored = run.recipe, run.evaluation_file(f"{opening.name}-{digest[:8]}" if other else opening.name)
     limits = [number for number in (limit, recipe.data.heldout_limit) if number is not None]
     basis = Basis(
         weights_sha256=opening.sha256,
-        data_sha256=files.sha256_file(path),
+        data_sha256=digest,
         rows=choose_rows(len(rows), min(limits, default=None), recipe.train.seed),
         runtime=opening.runtime,
         metrics=CLASSES,
@@ -89,7 +122,7 @@ def _evaluate(opening: Opening, rows: Sequence[Conversation], basis: Basis) -> E
     chosen = [rows[row] for row in basis.rows]
     with _opened(opening) as classifier:
         labels = classifier.labels
-        log_probs = classify_all(classifier, [text_of(row) for row in chosen], opening.name)
+        log_probs = classify_all(classifier, [asked_of(row) for row in chosen], opening.name)
     answers = [
         _answer(index, row, labels, known) for index, row, known in zip(basis.rows, chosen, log_probs, strict=True)
     ]
@@ -105,22 +138,22 @@ def _evaluate(opening: Opening, rows: Sequence[Conversation], basis: Basis) -> E
     )
 
 
-def classify_all(classifier: Classifier, texts: Sequence[str], name: str) -> NDArray[np.float64]:
-    """Log-probabilities of many texts, those of like length side by side: (texts, classes), in their order.
+def classify_all(classifier: Classifier, asked: Sequence[str | Path], name: str) -> NDArray[np.float64]:
+    """Log-probabilities of many texts or images: (rows, classes), in their order. Texts of like length go together.
 
     Raises:
         ModelError: a number is not finite.
     """
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    found = np.zeros((len(texts), len(classifier.labels)))
-    with progress(f"Classes of {name}", total=len(texts), unit="rows") as bar:
+    order = sorted(range(len(asked)), key=lambda index: len(str(asked[index])))
+    found = np.zeros((len(asked), len(classifier.labels)))
+    with progress(f"Classes of {name}", total=len(asked), unit="rows") as bar:
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
-            found[chosen] = log_probabilities(classifier.logits([texts[index] for index in chosen]))
+            found[chosen] = log_probabilities(classifier.logits([asked[index] for index in chosen]))
             bar.advance(len(chosen))
     if not np.isfinite(found).all():
         raise ModelError(
-            f"what '{name}' says is not finite on {int((~np.isfinite(found).all(axis=1)).sum())} of {len(texts)} rows",
+            f"what '{name}' says is not finite on {int((~np.isfinite(found).all(axis=1)).sum())} of {len(asked)} rows",
             hint="its weights are damaged or overflow: export again",
         )
     return found
@@ -132,7 +165,7 @@ def _answer(index: int, row: Conversation, labels: Sequence[str], log_probs: NDA
     own = float(log_probs[list(labels).index(reference)]) if reference in labels else -math.inf
     return Answer(
         row=index,
-        prompt=text_of(row),
+        prompt=shown(asked_of(row)),
         reference=reference,
         prediction=prediction,
         correct=correct,
@@ -162,37 +195,37 @@ def artifact_opening(artifact: Artifact) -> Opening:
     Raises:
         ArtifactError: it is damaged.
     """
-    from edgetune.runtimes.onnx_classifier import OnnxClassifier
+    from edgetune.runtimes.classifying import open_classifier
 
     require_whole(artifact)
     return Opening(
-        artifact.name, files.sha256_json(artifact.sha256), artifact.runtime, lambda: OnnxClassifier(artifact)
+        artifact.name, files.sha256_json(artifact.sha256), artifact.runtime, lambda: open_classifier(artifact)
     )
 
 
 def _majority(run: Run) -> Opening:
     """The most frequent class of the training rows: what a classifier must beat to have learnt anything."""
     labels = run.manifest.labels
-    counts = Counter(label_of(row) for row in load_labelled(run.train_file).raise_on_problems().rows)
+    counts = Counter(label_of(row) for row in own_rows(run, run.train_file))
     logits = np.log(np.asarray([counts[name] for name in labels], np.float32))
     return Opening("base", files.sha256_file(run.train_file), "none", lambda: _Constant(labels, logits), (MAJORITY,))
 
 
 @dataclass
 class _Constant:
-    """The same for every text."""
+    """The same for everything."""
 
     labels: tuple[str, ...]
     always: NDArray[np.float32]
     name: str = "none"
     max_tokens: int = 0
 
-    def encode(self, text: str) -> list[int]:
-        del text
+    def encode(self, asked: object, /) -> list[int]:
+        del asked
         return []
 
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.tile(self.always, (len(texts), 1))
+    def logits(self, asked: Sequence[object], /) -> NDArray[np.float32]:
+        return np.tile(self.always, (len(asked), 1))
 
     def close(self) -> None:
         """Nothing is held."""

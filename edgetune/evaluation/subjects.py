@@ -106,7 +106,7 @@ def evaluate_run(
         EdgetuneError: the run is not trained yet, or is not what training wrote; else see
             :func:`edgetune.evaluation.evaluate.evaluate`.
     """
-    if run.recipe.task.kind == "text-classification":
+    if run.recipe.task.kind != "generation":
         return evaluate_classifier(run, subject, limit=limit, data=data, again=again)
     if isinstance(subject, Path | Artifact):
         artifact = on_base(subject if isinstance(subject, Artifact) else read_artifact(subject))

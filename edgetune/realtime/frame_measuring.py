@@ -20,7 +20,7 @@ def measure_frames(subject: Measured, wanted: Wanted, plan: Plan, seconds: float
     Raises:
         EdgetuneError: of the class that the process raised, or that it died.
     """
-    asked = inputs_for(subject.path, plan.prompts)
+    asked = inputs_for(subject, plan.prompts)
     count = wanted.frames(seconds)
     job = {
         **subject.job,

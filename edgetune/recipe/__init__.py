@@ -17,9 +17,10 @@ from edgetune.recipe.reading import to_yaml, validate
 from edgetune.recipe.recipe import Recipe, leaf_fields
 from edgetune.recipe.resolving import Origin, Resolved, put_setting, resolve
 from edgetune.recipe.section import Section
-from edgetune.recipe.training import MethodSettings, TrainSettings
+from edgetune.recipe.training import AugmentSettings, MethodSettings, TrainSettings
 
 __all__ = [
+    "AugmentSettings",
     "BenchSettings",
     "DataSettings",
     "ExportSettings",

@@ -9,14 +9,15 @@ from pydantic import Field, model_validator
 from edgetune.recipe.section import MAY_BE_PATH, Positive, Section, Share
 
 #: What a model can be tuned to do.
-TaskKind = Literal["generation", "text-classification"]
+TaskKind = Literal["generation", "text-classification", "image-classification"]
 
 
 class ModelSettings(Section):
     """The base model."""
 
     source: str = Field(json_schema_extra=MAY_BE_PATH)
-    """A hub id, a local folder, a .gguf file, or pkg:PACKAGE/FILE for weights inside an installed package."""
+    """A hub id, a local folder, a .gguf file, torchvision's MobileNetV2 as .pth, or pkg:PACKAGE/FILE for weights inside
+    an installed package."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     trust_remote_code: bool = False
@@ -29,7 +30,8 @@ class TaskSettings(Section):
     """What the model shall do, and how that is judged."""
 
     kind: TaskKind = "generation"
-    """What the model produces: text that answers, or (text-classification) one class of those in the training rows."""
+    """What the model produces: text that answers, or (text-classification, image-classification) one class of those in
+    the training rows."""
     system: str | None = None
     """System prompt put before conversations that have none, in training, evaluation and the exported file."""
     max_new_tokens: Positive = 128
@@ -61,7 +63,8 @@ class DataSettings(Section):
     """The examples."""
 
     train: str | None = Field(default=None, json_schema_extra=MAY_BE_PATH)
-    """Training rows: a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID for a hub data set."""
+    """Training rows: a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID for a hub data set; of
+    images also a folder that holds a folder of them for each class."""
     heldout: str | None = Field(default=None, json_schema_extra=MAY_BE_PATH)
     """Rows never trained on, for loss and task metrics. Without it, heldout_share of the training rows is held out."""
     validation: str | None = Field(default=None, json_schema_extra=MAY_BE_PATH)
@@ -72,12 +75,19 @@ class DataSettings(Section):
     """General rows to mix with the training rows, against forgetting."""
     heldout_share: Share = 0.1
     """Share of the training rows to hold out when there is no heldout file."""
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled"] = "auto"
-    """How a row is laid out; auto looks at the keys and says why. Rows to classify are labelled ones."""
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "text", "labelled", "images"] = (
+        "auto"
+    )
+    """How a row is laid out; auto looks at the keys and says why. Rows to classify are labelled ones, or images."""
     text_column: str = "text"
     """labelled: the key or column that holds the text."""
+    image_column: str = "image"
+    """images: the key or column that holds the image's path, relative to the file that names it, or the image."""
     label_column: str = "label"
-    """labelled: the key or column that holds the name of its class."""
+    """labelled, images: the key or column that holds the name of its class."""
+    image_size: int | None = Field(default=None, ge=16, le=2048)
+    """images: height and width that they get for the model, in pixels; default: as its preprocessor_config.json says.
+    Half the size takes about a quarter of the time."""
     max_tokens: Positive | None = None
     """Longest row in tokens; default: the model's context, at most 2048."""
     too_long: Literal["drop", "truncate", "error"] = "drop"

@@ -22,13 +22,15 @@ class MethodSettings(Section):
     dropout: Share = 0.0
     """Dropout on the adapter's input."""
     target_modules: Literal["auto"] | tuple[str, ...] = "auto"
-    """Modules that get an adapter; auto: every linear layer but the head."""
+    """Modules that get an adapter; auto: every linear layer but the head, and of image models every convolution that
+    mixes channels."""
     modules_to_save: tuple[str, ...] = ()
     """Modules trained whole beside the adapter, such as lm_head."""
     base_storage: Literal["auto", "4bit", "dequantised"] = "auto"
     """qlora: hold the NF4 base packed (least memory) or dequantised once (faster, same numbers); auto: by memory."""
     train_last_layers: Positive | None = None
-    """freeze: train only the last N layers and what comes after them (the final norm, a classifier's head)."""
+    """freeze: train only the last N layers (of a ResNet or ConvNeXT: stages) and what comes after them (the final norm,
+    a classifier's head)."""
     train_patterns: tuple[str, ...] = ()
     """freeze: train only parameters whose name matches one of these regular expressions."""
     train_head_only: bool = False
@@ -66,6 +68,23 @@ class MethodSettings(Section):
         return self.kind in ("lora", "qlora", "dora", "rslora")
 
 
+class AugmentSettings(Section):
+    """Changes to training images, drawn anew for each pass; held-out ones stay as they are. Off unless set."""
+
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    """Moved by up to this share of width and height; the edge is repeated."""
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    """Turned by up to so many degrees, either way."""
+    zoom: float = Field(default=0.0, ge=0, le=0.5)
+    """Scaled by a factor between 1 - zoom and 1 + zoom."""
+    flip: bool = False
+    """Mirrored left to right, every second time. Not for letters and digits."""
+    brightness: float = Field(default=0.0, ge=0, lt=1)
+    """Brightness times a factor between 1 - brightness and 1 + brightness."""
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    """Distance from the mean grey times a factor between 1 - contrast and 1 + contrast."""
+
+
 class TrainSettings(Section):
     """The optimisation."""
 
@@ -90,7 +109,7 @@ class TrainSettings(Section):
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW weight decay."""
     class_weights: Literal["none", "balanced"] = "none"
-    """text-classification: balanced makes rare classes count as much as frequent ones."""
+    """Classification: balanced makes rare classes count as much as frequent ones."""
     adam_beta2: float = Field(default=0.999, gt=0, lt=1)
     """AdamW's memory of squared gradients; 0.99 adapts faster in runs of a few hundred steps."""
     max_grad_norm: float = Field(default=1.0, gt=0)

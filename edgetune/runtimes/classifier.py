@@ -1,21 +1,24 @@
-"""What runs a classifier: texts in, one number a class out. Importable without torch."""
+"""What runs a classifier: texts or images in, one number a class out. Importable without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Inputs classified side by side where nobody says otherwise.
+#: Texts or images classified side by side where nobody says otherwise.
 BATCH = 32
 #: What a graph takes, by the names of its inputs; the first axis counts them.
 Features = dict[str, NDArray[np.generic]]
 
 
 class Classifier(Protocol):
-    """Runs one loaded classifier. Not thread-safe. Close it to free its memory."""
+    """Runs one loaded classifier. Not thread-safe. Close it to free its memory.
+
+    What is asked is a text, or of an image classifier an :data:`edgetune.images.opening.Source`.
+    """
 
     name: str
 
@@ -26,15 +29,15 @@ class Classifier(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Longest text in tokens, special ones included; of a longer one the beginning is read."""
+        """Longest text in tokens, special ones included; of a longer one the beginning is read. An image counts one."""
         ...
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids as the model reads them: special ones included, cut to :attr:`max_tokens`."""
+    def encode(self, asked: Any, /) -> Any:
+        """What the model reads: token ids, special ones included, cut to :attr:`max_tokens`; or (3, height, width)."""
         ...
 
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape (texts, classes); computed in one batch."""
+    def logits(self, asked: Sequence[Any], /) -> NDArray[np.float32]:
+        """Shape (texts or images, classes); computed in one batch."""
         ...
 
     def close(self) -> None: ...
@@ -44,11 +47,11 @@ class Classifier(Protocol):
 class RunsRaw(Protocol):
     """A classifier whose graph can be run by itself, so that what stands around it can be told from it."""
 
-    def features(self, inputs: Sequence[str]) -> Features:
+    def features(self, inputs: Sequence[Any], /) -> Features:
         """What the graph takes for these inputs."""
         ...
 
-    def compute(self, features: Features) -> NDArray[np.float32]:
+    def compute(self, features: Features, /) -> NDArray[np.float32]:
         """Shape (inputs, classes)."""
         ...
 

@@ -13,7 +13,7 @@ from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
 from edgetune.extras import require
 from edgetune.runtimes.classifier import Features, padded
-from edgetune.runtimes.onnx_session import compute, open_session
+from edgetune.runtimes.onnx_session import logits_of, open_session, require_classes, require_task
 from edgetune.runtimes.threads import default_threads
 
 TOKENIZER = "tokenizer.json"
@@ -34,7 +34,7 @@ class OnnxClassifier:
     name = "onnxruntime"
 
     def __init__(self, artifact: Artifact, *, threads: int | None = None) -> None:
-        manifest = require_classifier(artifact)
+        manifest = require_task(artifact, "text-classification")
         self.labels: tuple[str, ...] = manifest.labels
         self.max_tokens: int = manifest.context_length
         self.threads = threads or default_threads()
@@ -42,12 +42,7 @@ class OnnxClassifier:
         self._tokenizer = open_tokenizer(artifact.path / TOKENIZER, self.max_tokens)
         self._session: Any = open_session(artifact.main_file, self.threads, needed_for="running a classifier")
         self._filler = int(self._session.get_modelmeta().custom_metadata_map.get("edgetune.pad_id", 0))
-        classes = self._session.get_outputs()[0].shape[-1]
-        if classes != len(self.labels):
-            raise ArtifactError(
-                f"{artifact.path} names {len(self.labels)} classes, and its graph tells {classes} apart",
-                hint="export it again",
-            )
+        require_classes(self._session, self.labels, artifact.path)
 
     def encode(self, text: str) -> list[int]:
         """Token ids, special ones included, cut to ``max_tokens``."""
@@ -64,25 +59,11 @@ class OnnxClassifier:
 
     def compute(self, features: Features) -> NDArray[np.float32]:
         """The graph alone: shape (texts, classes)."""
-        (found,) = compute(self._session, ["logits"], features, self._path)
-        logits: NDArray[np.float32] = found.astype(np.float32, copy=False)
-        return logits
+        return logits_of(self._session, features, self._path)
 
     def close(self) -> None:
         """Free the model."""
         self._session = None
-
-
-def require_classifier(artifact: Artifact) -> Any:
-    """The manifest of an exported classifier.
-
-    Raises:
-        ArtifactError: it is something else.
-    """
-    manifest = artifact.manifest
-    if manifest is None or manifest.task != "text-classification":
-        raise ArtifactError(f"{artifact.path} is no classifier", hint=f"talk to it: edgetune chat {artifact.path}")
-    return manifest
 
 
 def open_tokenizer(file: Path, max_tokens: int) -> Any:

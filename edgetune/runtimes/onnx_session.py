@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError, ResourceError
 from edgetune.extras import require
 from edgetune.memory import memory_errors
@@ -61,3 +65,36 @@ def compute(session: Any, names: Sequence[str], feed: Mapping[str, Any], path: P
             f"onnxruntime cannot run {path}: {str(error).splitlines()[0]}", hint="export it again"
         ) from error
     return outputs
+
+
+def logits_of(session: Any, feed: Mapping[str, Any], path: Path) -> NDArray[np.float32]:
+    """A classifier's ``logits``: (batch, classes). Errors: as for :func:`compute`."""
+    (found,) = compute(session, ["logits"], feed, path)
+    logits: NDArray[np.float32] = found.astype(np.float32, copy=False)
+    return logits
+
+
+def require_classes(session: Any, labels: tuple[str, ...], path: Path) -> None:
+    """Check that a graph has as many outputs as there are names.
+
+    Raises:
+        ArtifactError: it has not.
+    """
+    classes = session.get_outputs()[0].shape[-1]
+    if classes != len(labels):
+        raise ArtifactError(
+            f"{path} names {len(labels)} classes, and its graph tells {classes} apart", hint="export it again"
+        )
+
+
+def require_task(artifact: Artifact, task: str) -> Any:
+    """The manifest of an exported classifier.
+
+    Raises:
+        ArtifactError: it is something else.
+    """
+    manifest = artifact.manifest
+    if manifest is None or manifest.task != task:
+        does = "writes text" if manifest is None or manifest.task == "generation" else f"is for {manifest.task}"
+        raise ArtifactError(f"{artifact.path} is not for {task}: it {does}", hint="give another artifact")
+    return manifest

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.errors import ModelError
+from edgetune.exporters import TunedModel
 from edgetune.models.classifier import open_classifier_base, padding
-from edgetune.runtimes.classifier import padded
+from edgetune.runtimes.classifier import Classifier, padded
 from edgetune.runtimes.torch_runtime import add_adapter
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, text: str, limit: int | None) -
     return [int(token) for token in encoded["input_ids"]]
 
 
-def open_torch_classifier(run: Run, *, merge: bool = False, device: str = "cpu") -> TorchClassifier:
+def open_torch_classifier(run: Run, *, merge: bool = False, device: str = "cpu") -> Classifier:
     """A run's result in float32.
 
     Args:
@@ -92,19 +92,20 @@ def open_torch_classifier(run: Run, *, merge: bool = False, device: str = "cpu")
     from edgetune.models import load_tokenizer
 
     tuned = tuned_model(run)
-    model = load_classifier(tuned.base_folder, tuned.labels, tuned.adapter_folder, merge=merge, device=device)
+    model = load_classifier(tuned, merge=merge, device=device)
+    if tuned.task == "image-classification":
+        from edgetune.models.image_processor import open_processor
+        from edgetune.runtimes.torch_image_classifier import TorchImageClassifier
+
+        return TorchImageClassifier(model, open_processor(run.preprocessing_folder), tuned.labels)
     return TorchClassifier(model, load_tokenizer(run.tokenizer_folder), tuned.labels, run.manifest.max_tokens)
 
 
-def load_classifier(
-    folder: Path, labels: Sequence[str], adapter: Path | None = None, *, merge: bool = False, device: str = "cpu"
-) -> PreTrainedModel:
+def load_classifier(tuned: TunedModel, *, merge: bool = False, device: str = "cpu") -> PreTrainedModel:
     """A trained classifier in float32, in evaluation mode.
 
     Args:
-        folder: of the base, or of the whole trained model where there is no adapter.
-        labels: names of the classes, in the order of the outputs.
-        adapter: PEFT folder.
+        tuned: base, adapter and names of the classes.
         merge: add the adapter to the base's weights, by PEFT; else it stays beside them.
         device: where it ends up.
 
@@ -113,7 +114,8 @@ def load_classifier(
     """
     from edgetune.adapters.tensors import list_tensors
 
-    opened = open_classifier_base(folder, labels, device=device)
+    folder, adapter = tuned.base_folder, tuned.adapter_folder
+    opened = open_classifier_base(folder, tuned.labels, task=tuned.task, device=device)
     stored = list_tensors(adapter) if adapter is not None else {}
     lost = [name for name in opened.missing if not any(f".{name}." in key for key in stored)]
     if lost:

@@ -240,7 +240,7 @@ def add_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrai
     from edgetune.adapters.tensors import list_tensors
     from edgetune.errors import ModelError
     from edgetune.memory import memory_errors
-    from edgetune.models.peft_library import load_peft, renamed_names_allowed
+    from edgetune.models.peft_library import load_peft, renamed_names_allowed, show_shapes
 
     peft = load_peft("loading an adapter")
     list_tensors(folder)  # PEFT would look for missing weights on the hub
@@ -253,5 +253,6 @@ def add_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrai
             f"the adapter in {folder} does not fit its base: {first}",
             hint="the run folder is damaged, or its base was changed; train again",
         ) from error
+    show_shapes(tuned)
     whole: PreTrainedModel = (tuned.merge_and_unload(safe_merge=True) if merge else tuned.get_base_model()).eval()
     return whole

@@ -15,7 +15,6 @@ from edgetune import console, extras
 from edgetune.data.encoding import Encoded
 from edgetune.errors import DataError, RecipeError
 from edgetune.memory import memory_errors
-from edgetune.models import load_tokenizer
 from edgetune.recipe import Recipe, Resolved
 from edgetune.run import Run
 from edgetune.sensitivity.gradients import GROUPS, Found, Work, averaged, find, in_turns
@@ -49,6 +48,8 @@ def measure(resolved: Resolved, rows: int, *, allow_scripts: bool = False) -> Se
         DataError, ModelError, ResourceError: as in training.
     """
     method = resolved.recipe.method
+    if resolved.recipe.task.kind == "image-classification":
+        raise RecipeError("edgetune suggest looks at models for text; this recipe is for image-classification")
     if not method.is_adapter:
         raise RecipeError(
             f"method.kind is {method.kind}: modules and rank are chosen for adapters only", hint="add --method lora"
@@ -61,7 +62,7 @@ def measure(resolved: Resolved, rows: int, *, allow_scripts: bool = False) -> Se
 
 
 def _measure(run: Run, recipe: Recipe, wanted: int, start: float) -> Sensitivity:
-    rows = lesson_of(recipe).encode(run, recipe, load_tokenizer(run.tokenizer_folder))
+    rows = lesson_of(recipe).encode(run, recipe)
     groups = _groups(rows.train, wanted, recipe.train.seed)
     device = choose_device(recipe.train.device).value
     dtype = choose_dtype(recipe.train.dtype, device).value
@@ -72,7 +73,7 @@ def _measure(run: Run, recipe: Recipe, wanted: int, start: float) -> Sensitivity
         heads = HEADS if loaded.head else 0
         layers = adaptable_layers(loaded.model, loaded.head)
         with console.progress(f"Taking gradients, head {len(draws) + 1}" if heads else "Taking gradients") as bar:
-            draws.append(_find(loaded, layers, _batches(recipe, rows, loaded, groups), bar))
+            draws.append(_find(loaded, layers, _batches(run, recipe, rows, loaded, groups), bar))
     return Sensitivity(
         recipe=recipe.name,
         base_sha256=run.manifest.base_sha256,
@@ -129,8 +130,8 @@ class _Batches:
     loss: Loss
 
 
-def _batches(recipe: Recipe, rows: Rows, loaded: Loaded, groups: Sequence[Sequence[Encoded]]) -> _Batches:
-    collate, loss = lesson_of(recipe).step(rows, loaded.packing.value)
+def _batches(run: Run, recipe: Recipe, rows: Rows, loaded: Loaded, groups: Sequence[Sequence[Encoded]]) -> _Batches:
+    collate, loss = lesson_of(recipe).step(run, recipe, rows, loaded.packing.value)
     size = min(recipe.train.micro_batch_size or recipe.train.batch_size, len(groups[0]))
 
     def batch(some: Sequence[Encoded]) -> dict[str, torch.Tensor]:

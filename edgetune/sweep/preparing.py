@@ -11,7 +11,6 @@ from typing import Any
 
 from edgetune import console, files
 from edgetune.data.conversation import Conversation, write_rows
-from edgetune.data.labelled import load_labelled
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import split
 from edgetune.recipe import DataSettings, Recipe, Resolved
@@ -98,8 +97,8 @@ def _choose_validation(run: Run, recipe: Recipe) -> str:
 
 
 def _rows(path: Path, recipe: Recipe) -> list[Conversation]:
-    loaded = load_rows(path) if recipe.task.kind == "generation" else load_labelled(path)
-    return list(loaded.raise_on_problems().rows)
+    formats = {"generation": "auto", "text-classification": "labelled", "image-classification": "images"}
+    return list(load_rows(path, formats[recipe.task.kind]).raise_on_problems().rows)
 
 
 def _settings(run: Run, recipe: Recipe, limits: Mapping[str, float]) -> dict[str, Any]:
@@ -114,6 +113,7 @@ def _settings(run: Run, recipe: Recipe, limits: Mapping[str, float]) -> dict[str
         "data.replay": replay.model_dump(mode="json") if replay else None,
         "data.format": plain.format,
         "data.text_column": plain.text_column,
+        "data.image_column": plain.image_column,
         "data.label_column": plain.label_column,
         "data.train_limit": None,
         "exports": [],

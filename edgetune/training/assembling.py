@@ -124,7 +124,7 @@ def assemble(run: Run, recipe: Recipe, rows: Rows, machinery: Machinery, bar: co
         steps.size.total,
     )
     clock = Clock(settings.max_minutes * 60 if settings.max_minutes else None)
-    collate, loss = lesson_of(recipe).step(rows, machinery.packing.value)
+    collate, loss = lesson_of(recipe).step(run, recipe, rows, machinery.packing.value)
     parts = Parts(plan, clock, collate, tuple(rows.evaluation), loss)
     metrics = run.metrics_file if state.is_main_process else None
     watch = Watch(parts, Stop(), metrics, settings.early_stopping, settings.save_every or steps.evaluate_every)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Float32 logits that a processor works on at a time: 2 MB, a usual second-level cache.
 CACHED = 1 << 19
 #: Rows → tensors. Always holds ``shift_labels`` (what the kept logits shall predict) and ``tokens``.
-Collate = Callable[[Sequence["Encoded"]], dict[str, "torch.Tensor"]]
+Collate = Callable[[Sequence[Any]], dict[str, "torch.Tensor"]]
 #: (model, batch) → the loss summed over every value of ``shift_labels`` that is learnt.
 Loss = Callable[[Any, dict[str, "torch.Tensor"]], "torch.Tensor"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from edgetune import console
 from edgetune.data.conversation import Conversation
 from edgetune.data.encoding import Encoded
-from edgetune.data.labelled import balanced_weights, label_of, load_labelled, text_of
+from edgetune.data.labelled import asked_of, balanced_weights, label_of, own_rows
 from edgetune.data.splitting import take
 from edgetune.errors import DataError
-from edgetune.models import load_config
+from edgetune.models import load_config, load_tokenizer
 from edgetune.models.classifier import open_classifier_base, padding
 from edgetune.recipe import Recipe
 from edgetune.run import Run
@@ -24,22 +24,26 @@ from edgetune.training.lessons import Loaded, Rows
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+
+
+#: What models are called with: texts with the first two, images with the last.
+INPUTS = ("input_ids", "attention_mask", "pixel_values")
 
 
 class ClassificationLesson:
     """A :class:`edgetune.training.lessons.Lesson`."""
 
-    def encode(self, run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Rows:
+    def encode(self, run: Run, recipe: Recipe) -> Rows:
         """Texts as token ids, and the number of each one's class."""
-        names, longest = run.manifest.labels, run.manifest.max_tokens
+        names, longest, tokenizer = run.manifest.labels, run.manifest.max_tokens, load_tokenizer(run.tokenizer_folder)
 
         def encoded(path: Path, limit: int | None) -> tuple[Sequence[Conversation], Sequence[Encoded]]:
-            rows = take(load_labelled(path).raise_on_problems().rows, limit, recipe.train.seed)
-            ids = [text_ids(tokenizer, text_of(row), None) for row in rows]
+            rows = take(own_rows(run, path), limit, recipe.train.seed)
+            texts = [str(asked_of(row)) for row in rows]
+            ids = [text_ids(tokenizer, text, None) for text in texts]
             fitting = _fit([len(one) for one in ids], rows, longest, recipe.data.too_long, path.name)
             done = [
-                Encoded(tuple(text_ids(tokenizer, text_of(rows[i]), longest)), (names.index(label_of(rows[i])),))
+                Encoded(tuple(text_ids(tokenizer, texts[i], longest)), (names.index(label_of(rows[i])),))
                 for i in fitting
             ]
             return [rows[i] for i in fitting], done
@@ -65,9 +69,9 @@ class ClassificationLesson:
         packing = Choice("off", "each text is classified by itself")
         return Loaded(opened.model, packing, autocast=dtype == "bfloat16", head=opened.head)
 
-    def step(self, rows: Rows, packing: str) -> tuple[Collate, Loss | None]:
+    def step(self, run: Run, recipe: Recipe, rows: Rows, packing: str) -> tuple[Collate, Loss | None]:
         """Padded batches, and the cross entropy of their classes."""
-        del packing
+        del run, recipe, packing
         return (lambda batch: collate(batch, rows.pad_id)), class_loss(rows.weights)
 
 
@@ -117,7 +121,8 @@ def class_loss(weights: Sequence[float]) -> Loss:
     def loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         import torch
 
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
+        inputs = {name: batch[name] for name in INPUTS if name in batch}
+        logits = model(**inputs).logits.float()
         weight = torch.tensor(weights, device=logits.device) if weights else None
         result: torch.Tensor = torch.nn.functional.cross_entropy(
             logits, batch["shift_labels"], weight=weight, reduction="sum"

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgetune import console
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import take
 from edgetune.data.templating import Encoded, encode_all
-from edgetune.models import context_length, load_config, load_model
+from edgetune.models import context_length, load_config, load_model, load_tokenizer
 from edgetune.recipe import Recipe
 from edgetune.run import Run
 from edgetune.training.batches import Collate, Loss, choose_packing, collate_for
 from edgetune.training.lessons import Loaded, Rows, longest_row
 from edgetune.training.packing import ATTENTION, register_attention
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 
 class GenerationLesson:
     """A :class:`edgetune.training.lessons.Lesson`."""
 
-    def encode(self, run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Rows:
+    def encode(self, run: Run, recipe: Recipe) -> Rows:
         """Prompts and answers through the chat template."""
-        settings = recipe.data
+        settings, tokenizer = recipe.data, load_tokenizer(run.tokenizer_folder)
         context = context_length(
             load_config(Path(run.manifest.base_folder), trust_remote_code=recipe.model.trust_remote_code)
         )
@@ -64,6 +60,7 @@ class GenerationLesson:
             model.set_attn_implementation(ATTENTION)
         return Loaded(model, packing, autocast=dtype == "bfloat16" and not adapter)
 
-    def step(self, rows: Rows, packing: str) -> tuple[Collate, Loss | None]:
+    def step(self, run: Run, recipe: Recipe, rows: Rows, packing: str) -> tuple[Collate, Loss | None]:
         """Packed or padded batches, and the loss of their answer tokens."""
+        del run, recipe
         return collate_for(packing, rows.pad_id), None

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from edgetune.data.encoding import Encoded
 from edgetune.errors import RecipeError
 from edgetune.recipe import Recipe, TaskKind
 from edgetune.run import Run
@@ -17,7 +16,7 @@ from edgetune.training.batches import Collate, Loss
 from edgetune.training.devices import Choice
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 #: Longest row where neither the recipe nor the model says less.
 LONGEST_ROW = 2048
@@ -28,15 +27,15 @@ class Rows:
     """What is trained on and what chooses the checkpoint, encoded; ``pad_id`` fills short rows up.
 
     Attributes:
-        train: rows to train on.
+        train: rows to train on: what the lesson's own ``step`` makes batches of.
         evaluation: rows that choose the checkpoint.
-        pad_id: a token.
+        pad_id: a token; of images nothing.
         weights: of a classifier: how much each class counts; empty: all alike.
     """
 
-    train: Sequence[Encoded]
-    evaluation: Sequence[Encoded]
-    pad_id: int
+    train: Sequence[Any]
+    evaluation: Sequence[Any]
+    pad_id: int = 0
     weights: tuple[float, ...] = ()
 
 
@@ -60,8 +59,8 @@ class Loaded:
 class Lesson(Protocol):
     """How one kind of task is learnt."""
 
-    def encode(self, run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Rows:
-        """The run's rows as token ids.
+    def encode(self, run: Run, recipe: Recipe) -> Rows:
+        """The run's rows as they are learnt: as token ids, or where images lie.
 
         Raises:
             RecipeError: rows longer than the model's context are asked for.
@@ -78,7 +77,7 @@ class Lesson(Protocol):
         """
         ...
 
-    def step(self, rows: Rows, packing: str) -> tuple[Collate, Loss | None]:
+    def step(self, run: Run, recipe: Recipe, rows: Rows, packing: str) -> tuple[Collate, Loss | None]:
         """What makes a batch of rows, and the loss of one; None: that of answer tokens."""
         ...
 
@@ -87,17 +86,19 @@ def lesson_of(recipe: Recipe) -> Lesson:
     """The lesson for a recipe's kind of task."""
     from edgetune.training.classification import ClassificationLesson
     from edgetune.training.generation import GenerationLesson
+    from edgetune.training.image_classification import ImageLesson
 
     lessons: Mapping[TaskKind, Lesson] = {
         "generation": GenerationLesson(),
         "text-classification": ClassificationLesson(),
+        "image-classification": ImageLesson(),
     }
     return lessons[recipe.task.kind]
 
 
-def encode_run(run: Run, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Rows:
-    """The run's rows as token ids. Errors: as in :class:`Lesson`."""
-    return lesson_of(recipe).encode(run, recipe, tokenizer)
+def encode_run(run: Run, recipe: Recipe) -> Rows:
+    """The run's rows as they are learnt. Errors: as in :class:`Lesson`."""
+    return lesson_of(recipe).encode(run, recipe)
 
 
 def longest_row(wanted: int | None, context: int) -> int:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgetune import extras
 from edgetune.errors import RecipeError
+from edgetune.models.classifier import reads_images
 from edgetune.models.nf4 import BLOCK_SIZE, nf4_round_trip
-from edgetune.models.peft_library import load_peft, renamed_names_allowed
+from edgetune.models.peft_library import load_peft, renamed_names_allowed, show_shapes
+from edgetune.training.batch_norm import settle_batch_norms
 from edgetune.training.devices import Choice
 
 if TYPE_CHECKING:
@@ -60,11 +62,14 @@ def apply_method(model: PreTrainedModel, method: MethodSettings, head: Sequence[
         RecipeError: a named module or pattern is not in the model.
     """
     if method.is_adapter:
-        return _adapt(model, method, head)
-    if method.kind == "freeze":
-        return Adapted(model, None, (), {"trained": _freeze(model, method, head)})
-    model.requires_grad_(True)
-    return Adapted(model, None, (), {})
+        adapted = _adapt(model, method, head)
+    elif method.kind == "freeze":
+        adapted = Adapted(model, None, (), {"trained": _freeze(model, method, head)})
+    else:
+        model.requires_grad_(True)
+        adapted = Adapted(model, None, (), {})
+    settle_batch_norms(model)
+    return adapted
 
 
 def default_learning_rate(method: MethodSettings) -> float:
@@ -92,17 +97,20 @@ def _adapt(model: PreTrainedModel, method: MethodSettings, new: Sequence[str]) -
     )
     with renamed_names_allowed():
         peft_model = peft.get_peft_model(model, config)
+    show_shapes(peft_model)
     return Adapted(peft_model, "nf4" if quantised else "base", quantised, choices)
 
 
-def _task_type(model: PreTrainedModel) -> str:
-    """PEFT's word for what the model does."""
+def _task_type(model: PreTrainedModel) -> str | None:
+    """PEFT's word for what the model does; it has none for images."""
+    if reads_images(model):
+        return None
     return "SEQ_CLS" if _head(model) is None else "CAUSAL_LM"
 
 
 def _targets(model: PreTrainedModel, wanted: str | Sequence[str], new: Sequence[str]) -> str | list[str]:
     if isinstance(wanted, str) and new:
-        return list(adaptable_layers(model, new))
+        return [*adaptable_layers(model, new), *mixing_convolutions(model, new)]
     if isinstance(wanted, str):
         return "all-linear"  # PEFT's word for every linear layer but the output head
     return _require_modules(model, "target_modules", wanted)
@@ -146,6 +154,17 @@ def adaptable_layers(model: PreTrainedModel, head: Sequence[str] = ()) -> dict[s
         head: modules that are trained whole, as in :func:`apply_method`.
     """
     return {name: layer for name, layer in linear_layers(model).items() if not _within(name, head)}
+
+
+def mixing_convolutions(model: PreTrainedModel, head: Sequence[str] = ()) -> list[str]:
+    """Names of the convolutions of an image model that get an adapter: those that mix all channels.
+
+    Left out are those with groups: in one that mixes no channels LoRA's two factors have more values than itself.
+    """
+    import torch
+
+    found = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d) and m.groups == 1]
+    return [name for name in found if reads_images(model) and not _within(name, head)]
 
 
 def _head(model: PreTrainedModel) -> Any:
@@ -240,7 +259,7 @@ def _freeze(model: PreTrainedModel, method: MethodSettings, new: Sequence[str]) 
     chosen = list(dict.fromkeys([*chosen, *(name for name in parameters if _within(name, new))]))
     for name in chosen:
         parameters[name].requires_grad_(True)
-    tied = model.config.tie_word_embeddings and any("embed" in name for name in chosen) and not new
+    tied = not new and model.config.tie_word_embeddings and any("embed" in name for name in chosen)
     note = "; the head is tied to the embedding, so both train" if tied else ""
     return f"{len(chosen)} of {len(parameters)} parameter tensors{note}"
 
@@ -249,13 +268,9 @@ def _last_layers(model: PreTrainedModel, count: int, new: Sequence[str]) -> list
     """Names of the parameters of the last ``count`` layers, and of what comes after them.
 
     Of a generating model that is the final norm. Of a classifier it is the head, and with layers also what lies
-    between: a norm, a pooler.
+    between: a norm, a pooler, a last convolution.
     """
-    import torch
-
-    name, layers = max(
-        ((n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.ModuleList)), key=lambda pair: len(pair[1])
-    )
+    name, layers = _stack(model)
     if count > len(layers):
         raise RecipeError(
             f"method.train_last_layers is {count}, but the model has {len(layers)} layers",
@@ -265,5 +280,19 @@ def _last_layers(model: PreTrainedModel, count: int, new: Sequence[str]) -> list
     if not new:
         last.append(f"{name.rpartition('.')[0]}.norm")
     elif count:
-        last += [n for n, _ in model.named_parameters() if not _within(n, [name]) and "embed" not in n]
+        names = [n for n, _ in model.named_parameters()]  # in the order that the model computes in
+        after = max(place for place, n in enumerate(names) if _within(n, [name]))
+        last += names[after + 1 :]
     return [n for n, _ in model.named_parameters() if _within(n, [*last, *new])]
+
+
+def _stack(model: PreTrainedModel) -> tuple[str, Any]:
+    """The model's layers, one after another: its longest list of modules that lies in no other list.
+
+    Of a ResNet or a ConvNeXT those are its stages, each of which has a list of layers of its own.
+    """
+    import torch
+
+    lists = [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.ModuleList)]
+    outer = [(n, m) for n, m in lists if not any(_within(n, [other]) and n != other for other, _ in lists)]
+    return max(outer, key=lambda pair: len(pair[1]))

@@ -15,28 +15,23 @@ from pathlib import Path
 from edgetune import __version__, console, files
 from edgetune.data.conversation import Conversation, shared_system, write_rows
 from edgetune.data.labelled import load_labelled, require_classes
+from edgetune.data.pictures import Album
 from edgetune.data.reading import LoadedRows, load_rows
 from edgetune.data.splitting import Leak, find_leaks, split, take
 from edgetune.errors import DataError, RecipeError
-from edgetune.models import (
-    Base,
-    hash_config,
-    hash_template,
-    hash_tokenizer,
-    load_config,
-    load_tokenizer,
-    resolve_base,
-)
+from edgetune.models import Base, hash_config, load_config, resolve_base
 from edgetune.models.classifier import longest_text
 from edgetune.recipe import PrepareSettings, ReplaySettings, Resolved
 from edgetune.recipes import RECIPE_FILE, shipped_recipes
 from edgetune.run import Run, create_run
 from edgetune.sources import hash_sources, written_between
+from edgetune.training.inputs import inputs_of
 from edgetune.training.lessons import longest_row
 
 #: Packages whose version can change a number.
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers", "numpy", "safetensors")
 LEAKS_NAMED = 5
+WARNINGS_TOLD = 5
 
 
 def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run:
@@ -53,10 +48,9 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
     """
     base = resolve_base(resolved.recipe.model, resolved.path.parent)
     sources = hash_sources(resolved)  # before they are read: a change in between is seen later
-    template = resolved.recipe.model.chat_template
-    tokenizer = load_tokenizer(base.folder, resolved.locate(template) if template else None)
+    inputs, album = inputs_of(resolved, base), Album()
     with tempfile.TemporaryDirectory(prefix="edgetune-") as scratch:
-        rows = _rows(resolved, Path(scratch), allow_scripts=allow_scripts)
+        rows = _rows(resolved, Path(scratch), album, allow_scripts=allow_scripts)
         system = resolved.recipe.task.system
         _report_leaks("training", rows.train, rows.heldout, system)
         _report_leaks("replayed", rows.replay, rows.heldout, system)
@@ -66,13 +60,15 @@ def prepare_run(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run
         facts = _facts(resolved, rows, base)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         run = create_run(resolved, folder, created=now, version=__version__)
+        if resolved.recipe.task.kind == "image-classification":
+            album.write(run.data_folder, [row for conversations in vars(rows).values() for row in conversations])
     for name, conversations in vars(rows).items():
         if conversations:
             write_rows(run.rows_file(name), conversations)
-    with files.atomic_path(run.tokenizer_folder) as temporary:
-        tokenizer.save_pretrained(temporary)
+    fed = inputs.write(run)
     wrote = written_between(sources, hash_sources(resolved)) if resolved.recipe.data.prepare else ()
-    fixed = {"sources_sha256": sources, "script_wrote": wrote, **_base_fields(base), **_hashes(run), **facts}
+    hashes = {"data_sha256": {name: files.sha256_file(path) for name, path in run.row_files.items()}}
+    fixed = {"sources_sha256": sources, "script_wrote": wrote, **_base_fields(base), **hashes, **fed, **facts}
     run.update_manifest(state="prepared", versions=_versions(), **fixed)
     return run
 
@@ -87,8 +83,10 @@ def _facts(resolved: Resolved, rows: _Rows, base: Base) -> dict[str, object]:
     if resolved.recipe.task.kind == "generation":
         _note_system(resolved, rows.train)
         return {}
-    config = load_config(base.folder, trust_remote_code=resolved.recipe.model.trust_remote_code)
     names = require_classes(rows.train, {"validation": rows.validation, "held-out": rows.heldout})
+    if resolved.recipe.task.kind == "image-classification":
+        return {"labels": names}
+    config = load_config(base.folder, trust_remote_code=resolved.recipe.model.trust_remote_code)
     return {"labels": names, "max_tokens": longest_row(resolved.recipe.data.max_tokens, longest_text(config))}
 
 
@@ -111,7 +109,7 @@ class _Rows:
     heldout: Sequence[Conversation]
 
 
-def _rows(resolved: Resolved, scratch: Path, *, allow_scripts: bool) -> _Rows:
+def _rows(resolved: Resolved, scratch: Path, album: Album, *, allow_scripts: bool) -> _Rows:
     data, seed = resolved.recipe.data, resolved.recipe.train.seed
     sources = {"train": data.train, "validation": data.validation, "heldout": data.heldout}
     if data.prepare is not None:
@@ -122,9 +120,7 @@ def _rows(resolved: Resolved, scratch: Path, *, allow_scripts: bool) -> _Rows:
                 sources[name] = str(path)
     if sources["train"] is None:
         raise RecipeError("data.train: required, unless data.prepare makes the rows", hint="--data-train FILE")
-    found = {
-        name: _load(resolved, source).raise_on_problems().rows for name, source in sources.items() if source is not None
-    }
+    found = {name: _load(resolved, source, scratch, album) for name, source in sources.items() if source is not None}
     train, heldout = found["train"], found.get("heldout")
     if heldout is None:
         parted = split(train, data.heldout_share, seed, resolved.recipe.task.system)
@@ -153,10 +149,24 @@ def _replay(resolved: Resolved, replay: ReplaySettings, own: int) -> Sequence[Co
     return chosen
 
 
-def _load(resolved: Resolved, source: str) -> LoadedRows:
-    """The rows of a file in the layout that the task needs."""
-    data, place = resolved.recipe.data, _place(resolved, source)
-    return load_rows(place, data.format) if resolved.recipe.task.kind == "generation" else load_labelled(place, data)
+def _load(resolved: Resolved, source: str, scratch: Path, album: Album) -> Sequence[Conversation]:
+    """The rows of a file in the layout that the task needs; images go into the album.
+
+    Raises:
+        DataError: rows that cannot be used.
+    """
+    recipe, place = resolved.recipe, _place(resolved, source)
+    if recipe.task.kind == "generation":
+        return load_rows(place, recipe.data.format).raise_on_problems().rows
+    rows = _told(load_labelled(place, recipe, scratch / "images")).raise_on_problems().rows
+    return album.named(rows) if recipe.task.kind == "image-classification" else rows
+
+
+def _told(loaded: LoadedRows) -> LoadedRows:
+    """The same; what a folder holds besides images, and classes without any, are told."""
+    for problem in loaded.warnings[:WARNINGS_TOLD] if loaded.format == "images" else ():
+        console.note(f"warning: {problem}")
+    return loaded
 
 
 def _place(resolved: Resolved, source: str) -> str:
@@ -232,15 +242,6 @@ def _base_fields(base: Base) -> dict[str, str]:
         "base_sha256": base.sha256,
         "base_config_sha256": hash_config(base.folder),
         "base_origin": base.origin,
-    }
-
-
-def _hashes(run: Run) -> dict[str, object]:
-    tokenizer = load_tokenizer(run.tokenizer_folder)
-    return {
-        "data_sha256": {name: files.sha256_file(path) for name, path in run.row_files.items()},
-        "tokenizer_sha256": hash_tokenizer(tokenizer),
-        "chat_template_sha256": hash_template(tokenizer),
     }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from edgetune import extras, files
 from edgetune.adapters.tuned import trained_base
-from edgetune.adapters.unchanged import require_tokenizer
+from edgetune.adapters.unchanged import require_inputs
+from edgetune.data.pictures import changed_images
 from edgetune.errors import DataError, Interrupted
 from edgetune.run import Run, alone, is_run, open_run
 from edgetune.training import checkpoints
@@ -81,18 +82,20 @@ def require_unchanged(run: Run) -> None:
 
     Raises:
         DataError: naming the files of rows that are gone or have others.
-        ModelError: the base is gone, or has other weights or settings; the tokenizer or its template was changed.
+        ModelError: the base is gone, or has other weights or settings; the tokenizer or its
+            template was changed, or how pictures are prepared.
     """
     rows = {run.rows_file(name): digest for name, digest in run.manifest.data_sha256.items()}
     problems = [problem for path, digest in rows.items() if (problem := _change(path, digest))]
     problems += [f"{path}: was not there" for path in run.row_files.values() if rows and path not in rows]
+    problems += changed_images(run.data_folder)
     if problems:
         raise DataError(
             f"the rows of {run.folder} are not those that it began with",
             hint="put the former files back, or train anew: edgetune train RECIPE --output FOLDER",
             problems=problems,
         )
-    require_tokenizer(run)
+    require_inputs(run)
     base = trained_base(run)
     if base.folder != Path(run.manifest.base_folder):
         run.update_manifest(base_folder=str(base.folder))

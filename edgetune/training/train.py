@@ -8,7 +8,6 @@ from typing import Any
 
 from edgetune import console
 from edgetune.errors import DataError, EdgetuneError, Interrupted, ModelError, RecipeError
-from edgetune.models import load_tokenizer
 from edgetune.recipe import Recipe, Resolved
 from edgetune.run import Run, is_run, open_run
 from edgetune.sources import changed_sources
@@ -110,7 +109,7 @@ def _require_same_sources(run: Run, resolved: Resolved) -> None:
 def _train(run: Run, recipe: Recipe) -> None:
     from transformers import set_seed
 
-    rows = encode_run(run, recipe, load_tokenizer(run.tokenizer_folder))
+    rows = encode_run(run, recipe)
     device = choose_device(recipe.train.device)
     dtype = choose_dtype(recipe.train.dtype, device.value)
     set_seed(recipe.train.seed)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import Trainer
 
-    from edgetune.data.templating import Encoded
-
 #: Settings that transformers' Trainer writes as a pickle and never reads again; the recipe has them.
 PICKLED = "training_args.bin"
 
@@ -79,7 +77,7 @@ class Parts:
     """
 
     def __init__(
-        self, plan: Plan, clock: Clock, collate: Collate, evaluation: Sequence[Encoded], loss: Loss | None = None
+        self, plan: Plan, clock: Clock, collate: Collate, evaluation: Sequence[Any], loss: Loss | None = None
     ) -> None:
         self.plan = plan
         self.clock = clock
@@ -156,8 +154,12 @@ def worked(parts: Parts) -> Work:
 
 def _count(counters: Counters, inputs: dict[str, torch.Tensor]) -> None:
     counters.tokens += int(inputs["tokens"])
-    counters.computed += inputs["input_ids"].numel()
-    counters.rows += len(inputs["grid"] if "grid" in inputs else inputs["input_ids"])
+    if "pixel_values" in inputs:  # an image counts as one token
+        counters.computed += len(inputs["pixel_values"])
+        counters.rows += len(inputs["pixel_values"])
+    else:
+        counters.computed += inputs["input_ids"].numel()
+        counters.rows += len(inputs["grid"] if "grid" in inputs else inputs["input_ids"])
 
 
 def _step_loss(trainer: Any, model: Any, inputs: dict[str, torch.Tensor], learnt: torch.Tensor | int) -> torch.Tensor:
@@ -256,7 +258,7 @@ def evaluation_loss(model: torch.nn.Module, parts: Parts, accelerator: Any) -> f
     """
     import torch
 
-    order = sorted(parts.evaluation, key=lambda row: len(row.input_ids))
+    order = sorted(parts.evaluation, key=lambda row: len(getattr(row, "input_ids", ())))  # images are all of one size
     size = parts.plan.batch_rows
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     total = torch.zeros(2, dtype=torch.float64)

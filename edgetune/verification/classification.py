@@ -4,7 +4,7 @@
 
     file           every file is what its manifest says
     metadata       graph, config.json, manifest and tokenizer say what the run says: the names of the classes above all
-    inputs         the same token ids as in training
+    inputs         the same token ids, or the same numbers for each pixel, as in training
     distributions  KL of the class probabilities from the trained model's, and the same likeliest class
     task           accuracy of both on held-out rows, with intervals
 
@@ -14,9 +14,10 @@ The reference is the trained model in torch in float32, its adapter beside the b
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from edgetune import __version__, extras, files
 from edgetune.adapters.tuned import tuned_model
 from edgetune.artifact import Artifact
-from edgetune.data.labelled import load_labelled, text_of
+from edgetune.data.labelled import asked_of, own_rows, shown
 from edgetune.errors import EdgetuneError, ModelError
 from edgetune.evaluation.classification import classify_all, evaluate_classifier
 from edgetune.evaluation.intervals import mcnemar
@@ -41,6 +42,10 @@ from edgetune.verification.record import Check, Depth, Verification, load
 CHECKS = 1
 #: Rows of a quick verification.
 QUICK_ROWS = 64
+#: Rows whose inputs are compared.
+READ = 256
+#: Largest difference of a pixel's value that is rounding: values are of a few units, in float32.
+PIXELS = 1e-4
 #: What rounding may do, by precision: between what sound exports reach and what planted faults do
 #: (docs/decisions/0011-classification.md). Few classes mean few nats, so these are not those of next tokens.
 LIMITS = {
@@ -70,10 +75,10 @@ class ReadsFacts(Protocol):
 
 @dataclass(frozen=True)
 class _Trained:
-    """What the trained model says: token ids, and log-probabilities (rows, classes), of some held-out texts."""
+    """What the trained model says: what it reads, and log-probabilities (rows, classes), of some held-out rows."""
 
-    texts: tuple[str, ...]
-    ids: tuple[tuple[int, ...], ...]
+    asked: tuple[str | Path, ...]
+    read: tuple[NDArray[Any], ...]
     log_probs: NDArray[np.float64]
     evaluation: Evaluation
 
@@ -95,7 +100,7 @@ class ClassifierVerifier:
         self.recipe = run.recipe
         extras.require("torch", extra="train", needed_for="verifying against the trained model")
         self.model = tuned_model(run)
-        rows = len(load_labelled(run.heldout_file).raise_on_problems().rows)
+        rows = len(own_rows(run, run.heldout_file))
         self.depth = Depth(rows=min(rows, QUICK_ROWS) if quick else rows, answers=None)
         self._trained: _Trained | None = None
         basis = (__version__, CHECKS, self.model.labels, run.manifest.result_sha256, self.recipe.verify)
@@ -135,14 +140,14 @@ class ClassifierVerifier:
         if self._trained is None:
             from edgetune.runtimes.torch_classifier import open_torch_classifier
 
-            rows = load_labelled(self.run.heldout_file).raise_on_problems().rows
+            rows = own_rows(self.run, self.run.heldout_file)
             chosen = choose_rows(len(rows), self.depth.rows, self.recipe.train.seed)
-            texts = tuple(text_of(rows[row]) for row in chosen)
+            asked = tuple(asked_of(rows[row]) for row in chosen)
             classifier = open_torch_classifier(self.run)
-            ids = tuple(tuple(classifier.encode(text)) for text in texts)
-            log_probs = classify_all(classifier, texts, "the trained model")
+            read = tuple(np.asarray(classifier.encode(one)) for one in asked[:READ])
+            log_probs = classify_all(classifier, asked, "the trained model")
             classifier.close()
-            self._trained = _Trained(texts, ids, log_probs, evaluate_classifier(self.run, "tuned"))
+            self._trained = _Trained(asked, read, log_probs, evaluate_classifier(self.run, "tuned"))
         return self._trained
 
     def _metadata(self, artifact: Artifact) -> Check:
@@ -152,15 +157,15 @@ class ClassifierVerifier:
         return check_metadata(exporter.metadata_problems(self.model, artifact), "the classes are those trained on")
 
     def _ask(self, artifact: Artifact, limits: Limits) -> list[Check]:
-        from edgetune.runtimes.onnx_classifier import OnnxClassifier
+        from edgetune.runtimes.classifying import open_classifier
 
         trained = self.trained
-        classifier = OnnxClassifier(artifact)
+        classifier = open_classifier(artifact)
         try:
-            inputs = check_inputs(trained.texts, trained.ids, [classifier.encode(text) for text in trained.texts])
+            inputs = check_inputs(trained.asked[:READ], trained.read, map(classifier.encode, trained.asked[:READ]))
             if classifier.labels != self.model.labels:
                 raise ModelError("its classes are not those trained on, or in another order")
-            log_probs = classify_all(classifier, trained.texts, artifact.name)
+            log_probs = classify_all(classifier, trained.asked, artifact.name)
         finally:
             classifier.close()
         exported = evaluate_classifier(self.run, artifact)
@@ -171,15 +176,38 @@ class ClassifierVerifier:
         ]
 
 
-def check_inputs(texts: Sequence[str], own: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) -> Check:
-    """Whether texts become the same token ids."""
+def check_inputs(asked: Sequence[str | Path], own: Sequence[NDArray[Any]], theirs: Iterable[Any]) -> Check:
+    """Whether texts become the same token ids, and images the same numbers, up to rounding.
+
+    Args:
+        asked: texts, or where images lie.
+        own: what the trained model reads of each.
+        theirs: what the artifact reads.
+    """
+    images = any(isinstance(one, Path) for one in asked)
     wrong = [
-        f"{text[:60]!r}: {list(there)[:8]}, in training {list(here)[:8]}"
-        for text, here, there in zip(texts, own, theirs, strict=True)
-        if list(here) != list(there)
+        f"{shown(one)[:60]!r}: {told}"
+        for one, here, there in zip(asked, own, theirs, strict=True)
+        if (told := _difference(here, np.asarray(there), PIXELS if images else 0.0))
     ]
-    cause = "another tokenizer, or another longest text, than trained with"
-    return none_differs("inputs", "texts have the same token ids", wrong, of=len(texts), cause=cause)
+    same = "images have the same pixel values" if images else "texts have the same token ids"
+    cause = "another size, mean, deviation or order of colours" if images else "another tokenizer or longest text"
+    return none_differs("inputs", same, wrong, of=len(asked), cause=f"{cause} than trained with")
+
+
+def _difference(own: NDArray[Any], theirs: NDArray[Any], allowed: float) -> str | None:
+    """How two inputs differ, in words; None: not by more than ``allowed``."""
+    if own.shape == theirs.shape and np.abs(own - theirs).max(initial=0) <= allowed:
+        return None
+    if own.ndim == 1:
+        return f"{theirs.tolist()[:8]}, in training {own.tolist()[:8]}"
+    if own.shape != theirs.shape:
+        return f"of shape {theirs.shape}, in training {own.shape}"
+    means = ", ".join(
+        f"{channel} {there:.2f} (in training {here:.2f})"
+        for channel, here, there in zip("012", own.mean((1, 2)), theirs.mean((1, 2)), strict=True)
+    )
+    return f"off by up to {np.abs(own - theirs).max():.2g}; means of its channels: {means}"
 
 
 def check_distributions(own: NDArray[np.float64], theirs: NDArray[np.float64], limits: Limits) -> Check:
@@ -199,7 +227,7 @@ def check_distributions(own: NDArray[np.float64], theirs: NDArray[np.float64], l
         passed=passed,
         text=(
             f"mean KL {mean:.2g} nats (max {kl.max():.2g}), same likeliest class in {top1:.1%} of {int(clear.sum())} "
-            f"clear texts, {same.mean():.1%} of all {len(own)}"
+            f"clear rows, {same.mean():.1%} of all {len(own)}"
         ),
         figures={"kl_mean": mean, "kl_max": float(kl.max()), "top1": top1, "top1_all": float(same.mean())},
         limits={"kl_mean": limits.kl_mean, "top1": limits.top1},

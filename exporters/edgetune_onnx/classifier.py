@@ -1,11 +1,12 @@
-"""Classifiers as ONNX: one graph from token ids to one number a class, with its tokenizer and the names of its classes.
+"""Classifiers as ONNX: one graph from token ids, or from pixels, to one number a class, with what prepares its inputs.
 
 ::
 
-    model.onnx            input_ids, attention_mask: (batch, sequence) → logits: (batch, classes); or model.ort
-    tokenizer.json        as trained with
-    config.json           transformers' own, with id2label
-    tokenizer_config.json
+    model.onnx                input_ids, attention_mask: (batch, sequence) → logits: (batch, classes);
+                              or pixel_values: (batch, 3, height, width); or model.ort
+    tokenizer.json            as trained with, and tokenizer_config.json
+    preprocessor_config.json  of an image classifier in their place
+    config.json               transformers' own, with id2label
     manifest.json
 
 The graph's metadata, config.json and the manifest name the classes alike; ``edgetune verify`` compares all three with
@@ -25,11 +26,13 @@ from edgetune import __version__, console, files
 from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
 from edgetune.errors import ExportError
 from edgetune.exporters import ExportPlan, TunedModel, public_name
+from edgetune.images.preprocessing import CONFIG, read_preprocessing
 from edgetune.memory import require_memory
 from edgetune.models import count_parameters, load_config, load_tokenizer, tensor_shapes
-from edgetune.models.classifier import padding
+from edgetune.models.classifier import KINDS, padding
 from edgetune_onnx import classifier_graph, ort_format
-from edgetune_onnx.classifier_graph import CALIBRATION_ROWS, GRAPH
+from edgetune_onnx.classifier_graph import GRAPH
+from edgetune_onnx.tracing import CALIBRATION_ROWS
 
 #: Best quality first, then the same in ONNX Runtime's own format.
 PRECISIONS = tuple(
@@ -40,7 +43,8 @@ RUNTIME = "onnxruntime"
 _BYTES = {"fp32": (4, 4), "fp16": (2, 2), "int8": (1, 1), "int8_static": (1, 4)}
 #: Copies of the model in float32 while it is traced, optimised and rounded.
 _COPIES = 5
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+#: What prepares the inputs; a model has those for texts or the one for images.
+INPUT_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", CONFIG)
 
 
 def parse_precision(name: str) -> str:
@@ -66,7 +70,7 @@ def plan(model: TunedModel, precision: str) -> ExportPlan:
         raise ExportError("the run does not name its classes", hint="train again")
     if "static" in name and model.calibration is None:
         raise ExportError(f"{name} needs training rows to calibrate with", hint="export fp32, fp16 or int8")
-    if not (model.tokenizer_folder / "tokenizer.json").is_file():
+    if model.task == "text-classification" and not (model.tokenizer_folder / "tokenizer.json").is_file():
         raise ExportError("the tokenizer has no tokenizer.json, which the runtime reads", hint="use another base")
     parameters = count_parameters(model.base_folder)
     notes = (f"ranges of activations are measured on {CALIBRATION_ROWS} training rows",) if "static" in name else ()
@@ -74,7 +78,7 @@ def plan(model: TunedModel, precision: str) -> ExportPlan:
         precision=name,
         tensor_types={},
         fallbacks={},
-        size_bytes=_weight_bytes(model.base_folder, name) + _tokenizer_bytes(model.tokenizer_folder),
+        size_bytes=_weight_bytes(model.base_folder, name) + _input_bytes(model.tokenizer_folder),
         peak_memory_bytes=_COPIES * 4 * parameters,
         notes=notes,
     )
@@ -104,11 +108,15 @@ def export(model: TunedModel, precision: str, folder: Path) -> Artifact:
 
 def facts(model: TunedModel) -> dict[str, str]:
     """What the graph says of itself, for whoever runs it without the manifest."""
+    if model.task == "image-classification":
+        own = {"edgetune.preprocessing": read_preprocessing(model.tokenizer_folder).to_json()}
+    else:
+        filler = padding(load_config(model.base_folder), load_tokenizer(model.tokenizer_folder))
+        own = {"edgetune.max_tokens": str(model.max_tokens), "edgetune.pad_id": str(filler)}
     return {
         "edgetune.task": model.task,
         "edgetune.labels": json.dumps(list(model.labels), ensure_ascii=False),
-        "edgetune.max_tokens": str(model.max_tokens),
-        "edgetune.pad_id": str(padding(load_config(model.base_folder), load_tokenizer(model.tokenizer_folder))),
+        **own,
         "edgetune.base": public_name(model.base_source),
         "edgetune.version": __version__,
     }
@@ -119,22 +127,22 @@ def config_json(model: TunedModel) -> dict[str, Any]:
     config = load_config(model.base_folder)
     config.id2label = dict(enumerate(model.labels))
     config.label2id = {name: number for number, name in enumerate(model.labels)}
-    config.architectures = [_architecture(config)]
+    config.architectures = [_architecture(model, config)]
     found: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
     for private in [key for key in found if key.startswith("_")]:  # folders of this machine
         del found[private]
     return found
 
 
-def _architecture(config: Any) -> str:
-    from transformers import AutoModelForSequenceClassification
+def _architecture(model: TunedModel, config: Any) -> str:
+    import transformers
 
-    classes: Any = AutoModelForSequenceClassification._model_mapping  # noqa: SLF001  # transformers offers no other way
+    classes = getattr(transformers, KINDS[model.task])._model_mapping  # noqa: SLF001  # transformers offers no other way
     return str(classes[type(config)].__name__)
 
 
 def _write_surroundings(model: TunedModel, folder: Path) -> None:
-    for name in TOKENIZER_FILES:
+    for name in INPUT_FILES:
         source = model.tokenizer_folder / name
         if source.is_file():
             shutil.copyfile(source, folder / name)
@@ -152,7 +160,7 @@ def build_manifest(model: TunedModel, precision: str, folder: Path, kinds: Mappi
         runtime=RUNTIME,
         main_file=ort_format.GRAPH if ort_format.is_ort(precision) else GRAPH,
         weights="merged" if model.adapter_folder else "whole",
-        architecture=_architecture(load_config(model.base_folder)),
+        architecture=_architecture(model, load_config(model.base_folder)),
         base_source=public_name(model.base_source),
         base_sha256=model.base_sha256,
         merged_into=model.trained_against or "none",
@@ -167,7 +175,7 @@ def build_manifest(model: TunedModel, precision: str, folder: Path, kinds: Mappi
         size_bytes=sum((folder / name).stat().st_size for name in hashes),
         task=model.task,
         labels=model.labels,
-        tokenizer_sha256=hashes["tokenizer.json"],
+        tokenizer_sha256=hashes.get("tokenizer.json"),
         calibration_sha256=files.sha256_file(model.calibration) if calibrated and model.calibration else None,
         edgetune=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -194,7 +202,7 @@ def metadata_problems(model: TunedModel, artifact: Artifact) -> list[str]:
     if manifest.context_length != model.max_tokens:
         problems.append(f"manifest.json: context_length is {manifest.context_length}, trained with {model.max_tokens}")
     problems += _config_problems(artifact.path / "config.json", config_json(model))
-    return [*problems, *_tokenizer_problems(model, artifact)]
+    return [*problems, *_input_problems(model, artifact)]
 
 
 def _named(labels: Sequence[str]) -> str:
@@ -210,10 +218,10 @@ def _config_problems(path: Path, wanted: Mapping[str, Any]) -> list[str]:
     return [f"config.json: {key} is {found.get(key)!r}, trained with {wanted[key]!r}" for key in keys]
 
 
-def _tokenizer_problems(model: TunedModel, artifact: Artifact) -> list[str]:
+def _input_problems(model: TunedModel, artifact: Artifact) -> list[str]:
     return [
         f"{name} is not the trained model's"
-        for name in TOKENIZER_FILES
+        for name in INPUT_FILES
         if (source := model.tokenizer_folder / name).is_file()
         and (
             not (artifact.path / name).is_file() or files.sha256_file(artifact.path / name) != files.sha256_file(source)
@@ -228,5 +236,5 @@ def _weight_bytes(folder: Path, precision: str) -> int:
     return of_table * tables + of_product * (sum(one.elements for one in stored.values()) - tables)
 
 
-def _tokenizer_bytes(folder: Path) -> int:
-    return sum((folder / name).stat().st_size for name in TOKENIZER_FILES if (folder / name).is_file())
+def _input_bytes(folder: Path) -> int:
+    return sum((folder / name).stat().st_size for name in INPUT_FILES if (folder / name).is_file())

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.errors import ArtifactError, ExportError
 from edgetune.exporters import TunedModel
 from edgetune.extras import require
-from edgetune.runtimes.onnx_classifier import open_tokenizer
 from edgetune.runtimes.torch_classifier import load_classifier
+from edgetune_onnx.tracing import calibration_batches, traced
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 GRAPH = "model.onnx"
-INPUTS = ("input_ids", "attention_mask")
-#: Training rows behind the ranges of static eight bits: their largest and smallest activations hardly move beyond.
-CALIBRATION_ROWS = 128
 #: What static eight bits round: the products that nearly all of the time and the weights are in. Norms, soft-max and
 #: GELU stay float32, where eight bits cost most and gain nothing.
-STATIC_OPS = ("MatMul", "Gemm")
+STATIC_OPS = ("MatMul", "Gemm", "Conv")
+_CAN_BE_EXPORTED = {
+    "text-classification": "BERT, DistilBERT, RoBERTa, ModernBERT and Llama can be exported",
+    "image-classification": "ResNet, MobileNetV2, ViT, ConvNeXT and EfficientNet can be exported",
+}
 
 
 def write(model: TunedModel, precision: str, path: Path, facts: Mapping[str, str]) -> dict[str, int]:
@@ -80,41 +79,25 @@ def read_facts(path: Path) -> dict[str, str]:
 
 
 def _trace(model: TunedModel, path: Path) -> None:
-    """The trained model, its adapter merged by PEFT, as a float32 graph of any batch and length."""
+    """The trained model, its adapter merged by PEFT, as a float32 graph of any batch."""
     import torch
 
     require("onnxscript", extra="onnx-export", needed_for="exporting a classifier")
-    tuned = load_classifier(model.base_folder, model.labels, model.adapter_folder, merge=True)
-
-    class Logits(torch.nn.Module):
-        """Plain tensors in, a plain tensor out."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = tuned
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-
-    # Two rows with padding and an odd length: what is 1, or always full, the tracer takes for a constant.
-    ids = torch.ones(2, 9, dtype=torch.long)
-    mask = torch.ones(2, 9, dtype=torch.long)
-    mask[1, 5:] = 0
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=model.max_tokens)}
+    tuned = load_classifier(model, merge=True)
+    found = traced(model, tuned)
     try:
         program = torch.onnx.export(
-            Logits(),
-            (ids, mask),
+            found.module,
+            tuple(found.examples.values()),
             dynamo=True,
-            dynamic_shapes=dict.fromkeys(INPUTS, axes),
-            input_names=list(INPUTS),
+            dynamic_shapes=found.axes,
+            input_names=list(found.examples),
             output_names=["logits"],
             verbose=False,
         )
     except Exception as error:  # torch's exporter raises classes of many modules
         raise ExportError(
-            f"torch cannot trace this {type(tuned).__name__}: {_first_line(error)}",
-            hint="BERT, DistilBERT, RoBERTa, ModernBERT and Llama can be exported",
+            f"torch cannot trace this {type(tuned).__name__}: {_first_line(error)}", hint=_CAN_BE_EXPORTED[model.task]
         ) from error
     assert program is not None, "the dynamo exporter returns a program"
     program.save(path, external_data=False)
@@ -151,7 +134,7 @@ def _static(quantization: Any, model: TunedModel, ready: Path, done: Path) -> No
     batches = calibration_batches(model, model.calibration)
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-        def get_next(self) -> dict[str, NDArray[np.int64]] | None:
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
             return next(batches, None)
 
     quantization.quantize_static(
@@ -165,24 +148,6 @@ def _static(quantization: Any, model: TunedModel, ready: Path, done: Path) -> No
         weight_type=quantization.QuantType.QInt8,
         calibrate_method=quantization.CalibrationMethod.MinMax,
     )
-
-
-def calibration_batches(model: TunedModel, rows: Path) -> Iterator[dict[str, NDArray[np.int64]]]:
-    """Training rows, spread evenly over the file, one at a time: padding would be measured with them."""
-    tokenizer = open_tokenizer(model.tokenizer_folder / "tokenizer.json", model.max_tokens)
-    for text in spread([json.loads(line)["text"] for line in rows.read_text(encoding="utf-8").splitlines()]):
-        ids = np.asarray([tokenizer.encode(text).ids], np.int64)
-        yield {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-
-
-def spread(texts: Sequence[str], count: int = CALIBRATION_ROWS) -> list[str]:
-    """At most ``count`` of some texts, evenly spaced.
-
-    >>> spread(["a", "b", "c", "d"], 2)
-    ['a', 'c']
-    """
-    few = min(count, len(texts))
-    return [texts[index * len(texts) // few] for index in range(few)]
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ class OnnxExporter:
     """Writes ONNX folders: through onnxruntime-genai's model builder, classifiers through torch's exporter."""
 
     format = "onnx"
-    tasks = ("generation", "text-classification")
+    tasks = ("generation", "text-classification", "image-classification")
 
     @property
     def precisions(self) -> Sequence[str]:

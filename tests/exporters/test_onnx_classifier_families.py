@@ -44,7 +44,7 @@ def test_the_graph_is_the_model(tmp_path, family):
     )
     classifier_graph.write(model, "fp32", tmp_path / "model.onnx", {})
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
-    torch_model = load_classifier(base, model.labels)
+    torch_model = load_classifier(model)
     for rows, length in ((1, 3), (3, 7), (2, 32), (4, 1)):
         ids = torch.randint(5, 23, (rows, length))
         mask = torch.ones(rows, length, dtype=torch.long)

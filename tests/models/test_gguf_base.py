@@ -16,6 +16,7 @@ from edgetune.errors import ModelError, ResourceError
 from edgetune.models import gguf_base, load_model, load_tokenizer
 from edgetune.models.gguf_base import dequantised
 from edgetune.models.gguf_file import read_gguf
+from edgetune.models.sealed import is_whole
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_processes_that_start_together_agree(gguf_file, cache):
     answers = [process.communicate(timeout=120) for process in started]
     assert [process.returncode for process in started] == [0, 0], answers
     assert answers[0][0] == answers[1][0]
-    assert gguf_base._is_whole(Path(answers[0][0].strip()))
+    assert is_whole(Path(answers[0][0].strip()))
 
 
 def test_an_unknown_architecture_is_refused_by_name(tmp_path, cache):

@@ -84,11 +84,10 @@ def test_balanced_weights_lift_the_rare_class(base, tmp_path):
     found = [row for row in rows(64) if row["label"] == "negative" or row["text"].endswith(("1", "3"))]
     resolved = write_recipe(tmp_path / "r", base, train={"class_weights": "balanced", "max_steps": 2})
     write_rows(tmp_path / "r" / "train.jsonl", found)
-    from edgetune.models import load_tokenizer
     from edgetune.training.lessons import encode_run
 
     run = train(resolved, tmp_path / "run")
-    encoded = encode_run(run, run.recipe, load_tokenizer(run.tokenizer_folder))
+    encoded = encode_run(run, run.recipe)
     negative, positive = encoded.weights
     assert positive > 1 > negative
     counts = [sum(row.labels[0] == n for row in encoded.train) for n in (0, 1)]
@@ -201,7 +200,7 @@ def test_long_texts_are_dropped_cut_or_refused(base, tmp_path, capsys):
         ({"method": {"kind": "qlora"}}, "method.kind qlora is for generation"),
         ({"task": {"system": "Be brief"}}, "task.system is for generation"),
         ({"task": {"metrics": ["json"]}}, "task.metrics are for generation"),
-        ({"data": {"format": "messages"}}, "data.format messages has no classes"),
+        ({"data": {"format": "messages"}}, "data.format messages is not for text-classification"),
         ({"exports": [{"format": "gguf"}]}, "exports.format gguf cannot hold a classifier"),
         ({"bench": {"target": "interactive"}}, "bench.target and bench.slo are for generation"),
         ({"task": {"kind": "generation"}, "train": {"class_weights": "balanced"}}, "class_weights needs task.kind"),

@@ -48,7 +48,7 @@ def test_a_share_of_the_training_rows_is_kept_apart_and_hashed(tmp_path, base, c
 def test_they_are_learnt_beside_the_others_without_the_task_s_system_prompt(tmp_path, base):
     run = prepared(tmp_path, base)
     tokenizer = load_tokenizer(run.tokenizer_folder)
-    rows = encode_run(run, run.recipe, tokenizer).train
+    rows = encode_run(run, run.recipe).train
     assert len(rows) == 30
     texts = [tokenizer.decode(row.input_ids) for row in rows]
     assert ["Be brief" in text for text in texts] == [True] * 24 + [False] * 6
@@ -58,7 +58,7 @@ def test_they_are_learnt_beside_the_others_without_the_task_s_system_prompt(tmp_
 
 def test_plain_text_is_learnt_whole(tmp_path, base):
     run = prepared(tmp_path, base, rows=TEXTS)
-    row = encode_run(run, run.recipe, load_tokenizer(run.tokenizer_folder)).train[-1]
+    row = encode_run(run, run.recipe).train[-1]
     assert row.labels == row.input_ids
 
 
