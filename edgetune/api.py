@@ -33,21 +33,20 @@ def load(path: str | Path, **options: Any) -> Any:
 
     Args:
         path: an artifact folder or a .gguf file.
-        options: of :func:`edgetune.assistant.load`, or of :func:`edgetune.text_classifier.load_classifier`.
+        options: of :func:`edgetune.assistant.load`, or of :func:`edgetune.classification.load_classifier`.
 
     Returns:
-        :class:`edgetune.assistant.Assistant`; of a classifier :class:`edgetune.text_classifier.TextClassifier` or
-        :class:`edgetune.image_classifier.ImageClassifier`.
+        :class:`edgetune.assistant.Assistant`; of a classifier :class:`edgetune.classification.LoadedClassifier`.
 
     Raises:
         ArtifactError: not an artifact, or damaged.
         MissingExtra: the runtime is not installed.
     """
-    from edgetune import assistant, text_classifier
+    from edgetune import assistant, classification
 
     artifact = open_artifact(Path(path))
     if artifact.manifest is not None and artifact.manifest.task != "generation":
-        return text_classifier.load_classifier(artifact, **options)
+        return classification.load_classifier(artifact, **options)
     return assistant.load(path, **options)
 
 

@@ -1,14 +1,23 @@
-"""The class of a text or an image, as an application gets it."""
+"""Classifying from Python: what ``edgetune.load`` returns for a classifier, and the classes that it tells.
+
+Needs the ``onnx`` extra only, and for images the ``images`` extra.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
+from edgetune.artifact import Artifact, open_artifact
 from edgetune.runtimes.classifier import BATCH, Classifier, log_probabilities
+from edgetune.runtimes.classifying import open_classifier
+
+if TYPE_CHECKING:
+    from edgetune.images.opening import Source
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,70 @@ class Classification:
     def score(self) -> float:
         """Probability of the likeliest class."""
         return self.scores[self.label]
+
+
+class LoadedClassifier:
+    """A loaded classifier of texts or images. Close it, or use it in a ``with`` statement.
+
+    Args:
+        runtime: what runs the model; closed with it.
+
+    >>> from edgetune.runtimes.fake_classifier import FakeClassifier
+    >>> with LoadedClassifier(FakeClassifier(("bad", "good"))) as classifier:
+    ...     classifier.classify("a good film").label
+    'good'
+    """
+
+    def __init__(self, runtime: Classifier) -> None:
+        self.runtime = runtime
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.runtime.labels
+
+    @overload
+    def classify(self, asked: list[Any] | tuple[Any, ...]) -> list[Classification]: ...
+    @overload
+    def classify(self, asked: Source) -> Classification: ...
+    def classify(self, asked: Source | list[Any] | tuple[Any, ...]) -> Classification | list[Classification]:
+        """The class of a text or an image, or of each of several; several are computed side by side.
+
+        Args:
+            asked: a text; or an image as a path, a file's bytes, a picture of Pillow's, or an array (height, width, 3),
+                RGB, uint8. OpenCV's frames have blue first: give ``frame[:, :, ::-1]``.
+
+        Raises:
+            DataError: there is no such image, or it cannot be opened.
+        """
+        if isinstance(asked, list | tuple):
+            return classify_all(self.runtime, asked)
+        return classify_all(self.runtime, [asked])[0]
+
+    def close(self) -> None:
+        """Free the model."""
+        self.runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def load_classifier(artifact: Artifact | Path | str, *, threads: int | None = None) -> LoadedClassifier:
+    """Load an exported classifier.
+
+    Args:
+        artifact: or its folder.
+        threads: default: the physical cores this process may use.
+
+    Raises:
+        ArtifactError: it is no classifier, or damaged.
+        MissingExtra: the onnx extra is not installed; of an image classifier the images extra.
+    """
+    opened = artifact if isinstance(artifact, Artifact) else open_artifact(Path(artifact))
+    return LoadedClassifier(open_classifier(opened, threads=threads))
 
 
 def classify_all(runtime: Classifier, asked: Sequence[Any]) -> list[Classification]:

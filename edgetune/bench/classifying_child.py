@@ -8,22 +8,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from edgetune.artifact import open_artifact
 from edgetune.bench.resident import resident, storage_bytes
 from edgetune.bench.telling import Job, run_job, tell
-from edgetune.image_classifier import ImageClassifier
+from edgetune.classification import LoadedClassifier, load_classifier
 from edgetune.runtimes.classifier import Features, RunsRaw
-from edgetune.text_classifier import TextClassifier, load_classifier
 
 #: Batches timed in a round.
 REPEATS = 5
 
 
-def start(classifier: TextClassifier | ImageClassifier, job: Job, ready: float) -> None:
+def start(classifier: LoadedClassifier, job: Job, ready: float) -> None:
     """Report when the process was ready and when its first class was known."""
     took = _timed(classifier, job["inputs"][:1])
     done = time.monotonic()
@@ -36,7 +34,7 @@ def start(classifier: TextClassifier | ImageClassifier, job: Job, ready: float) 
     )
 
 
-def one_round(classifier: TextClassifier | ImageClassifier, job: Job, ready: float) -> None:
+def one_round(classifier: LoadedClassifier, job: Job, ready: float) -> None:
     """A start, every input alone and again through the graph alone, and batches."""
     start(classifier, job, ready)
     _timed(classifier, job["inputs"][:1])  # warms up, not counted
@@ -51,7 +49,7 @@ def one_round(classifier: TextClassifier | ImageClassifier, job: Job, ready: flo
     tell("threads", threads=getattr(classifier.runtime, "threads", None))
 
 
-def axis(classifier: TextClassifier | ImageClassifier, job: Job, _ready: float) -> None:
+def axis(classifier: LoadedClassifier, job: Job, _ready: float) -> None:
     """Latency and rate with one setting varied."""
     varied = {"axis": job["axis"], "value": job["value"]}
     _timed(classifier, job["inputs"][:1])  # warms up, not counted
@@ -61,14 +59,14 @@ def axis(classifier: TextClassifier | ImageClassifier, job: Job, _ready: float) 
     _batches(classifier, job["inputs"], job["batch"], **varied)
 
 
-def memory(classifier: TextClassifier | ImageClassifier, job: Job, _ready: float) -> None:
+def memory(classifier: LoadedClassifier, job: Job, _ready: float) -> None:
     """Classify the longest input and report what the process holds and held at most."""
     _timed(classifier, [max(job["inputs"], key=len)])
     reasons = dict.fromkeys(("weights", "kv", "compute"), "the runtime does not say")
     tell("memory", **resident(), python_only=job["python_only"], reasons=reasons)
 
 
-MODES: dict[str, Callable[[TextClassifier | ImageClassifier, Job, float], None]] = {
+MODES: dict[str, Callable[[LoadedClassifier, Job, float], None]] = {
     "start": start,
     "round": one_round,
     "axis": axis,
@@ -76,7 +74,7 @@ MODES: dict[str, Callable[[TextClassifier | ImageClassifier, Job, float], None]]
 }
 
 
-def _batches(classifier: TextClassifier | ImageClassifier, inputs: Sequence[str], size: int, **varied: Any) -> None:
+def _batches(classifier: LoadedClassifier, inputs: Sequence[str], size: int, **varied: Any) -> None:
     """Batches of one size, the first of them not counted."""
     several = [inputs[number % len(inputs)] for number in range(size)]
     _timed(classifier, several)
@@ -86,13 +84,13 @@ def _batches(classifier: TextClassifier | ImageClassifier, inputs: Sequence[str]
         tell("batch", inputs=size, done_s=_timed(classifier, several), raw_s=raw, peak_rss=_peak(), **varied)
 
 
-def _timed(classifier: TextClassifier | ImageClassifier, inputs: list[str]) -> float:
+def _timed(classifier: LoadedClassifier, inputs: list[str]) -> float:
     begun = time.monotonic()
     classifier.classify(inputs)
     return time.monotonic() - begun
 
 
-def _prepared(classifier: TextClassifier | ImageClassifier, inputs: Sequence[str]) -> tuple[Features | None, float]:
+def _prepared(classifier: LoadedClassifier, inputs: Sequence[str]) -> tuple[Features | None, float]:
     """What the graph takes for these inputs, and the seconds to make it; None where a runtime keeps it to itself."""
     begun = time.monotonic()
     runtime = classifier.runtime
@@ -100,7 +98,7 @@ def _prepared(classifier: TextClassifier | ImageClassifier, inputs: Sequence[str
     return features, time.monotonic() - begun
 
 
-def _raw(classifier: TextClassifier | ImageClassifier, features: Features) -> float:
+def _raw(classifier: LoadedClassifier, features: Features) -> float:
     assert isinstance(classifier.runtime, RunsRaw), "it prepared them"
     begun = time.monotonic()
     classifier.runtime.compute(features)
@@ -111,7 +109,7 @@ def _peak() -> int | None:
     return resident()["peak_rss"]
 
 
-def open_job(job: Job) -> AbstractContextManager[TextClassifier | ImageClassifier]:
+def open_job(job: Job) -> LoadedClassifier:
     """The classifier that a job wants.
 
     Raises:

@@ -22,8 +22,8 @@ def classify(subject: Path, asked: tuple[str, ...], artifact: str | None, thread
 
     Without any, each line of standard input is one, or the path of one.
     """
+    from edgetune.classification import load_classifier
     from edgetune.runtimes.choosing import require_artifact
-    from edgetune.text_classifier import load_classifier
 
     all_asked = asked or tuple(line.strip() for line in sys.stdin if line.strip())
     opened = require_artifact(subject, artifact)

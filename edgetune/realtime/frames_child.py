@@ -9,13 +9,12 @@ import sys
 
 from edgetune.bench.classifying_child import open_job
 from edgetune.bench.telling import Job, run_job, tell
-from edgetune.image_classifier import ImageClassifier
+from edgetune.classification import LoadedClassifier
 from edgetune.realtime.clock import SystemClock
 from edgetune.realtime.frames import frame_loop
-from edgetune.text_classifier import TextClassifier
 
 
-def serve_frames(classifier: TextClassifier | ImageClassifier, job: Job, _ready: float) -> None:
+def serve_frames(classifier: LoadedClassifier, job: Job, _ready: float) -> None:
     """Classify frames as they come, and report them when the source has ended."""
     inputs = job["inputs"]
 

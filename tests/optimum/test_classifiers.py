@@ -9,11 +9,11 @@ import pytest
 from optimumside import ask
 from tinyclassifier import rows, write_base, write_recipe
 
+from edgetune.classification import LoadedClassifier
 from edgetune.exporting import export
 from edgetune.recipe import resolve
 from edgetune.recipes import shipped_recipe
 from edgetune.runtimes.onnx_classifier import OnnxClassifier
-from edgetune.text_classifier import TextClassifier
 from edgetune.training import train
 
 pytestmark = pytest.mark.optimum
@@ -32,7 +32,7 @@ def in_optimum(artifact, given, tokenizer="auto"):
 def require_same(artifact, texts, tokenizer="auto"):
     theirs = in_optimum(artifact, texts, tokenizer)
     assert tuple(theirs["labels"]) == artifact.manifest.labels
-    with TextClassifier(OnnxClassifier(artifact)) as classifier:
+    with LoadedClassifier(OnnxClassifier(artifact)) as classifier:
         assert [one["label"] for one in theirs["found"]] == [one.label for one in classifier.classify(texts)]
     classifier = OnnxClassifier(artifact)
     own = np.concatenate([classifier.logits([text]) for text in texts])  # alone, as there: no padding

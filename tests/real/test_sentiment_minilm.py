@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from edgetune.artifact import open_artifact
+from edgetune.classification import LoadedClassifier
 from edgetune.evaluation.subjects import evaluate_run
 from edgetune.exporting import export
 from edgetune.recipe import resolve
 from edgetune.recipes import shipped_recipe
 from edgetune.runtimes.onnx_classifier import OnnxClassifier
-from edgetune.text_classifier import TextClassifier
 from edgetune.training import train
 from edgetune.verification.choosing import verifier_of
 
@@ -44,6 +44,6 @@ def test_it_has_learnt_something(run):
 
 def test_an_app_classifies(run):
     artifact = export(run, "onnx", "int8")
-    with TextClassifier(OnnxClassifier(open_artifact(artifact.path))) as classifier:
+    with LoadedClassifier(OnnxClassifier(open_artifact(artifact.path))) as classifier:
         good, bad = classifier.classify(["a wonderful, moving film", "a tedious and pointless mess"])
     assert (good.label, bad.label) == ("positive", "negative")

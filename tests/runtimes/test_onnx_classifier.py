@@ -12,12 +12,12 @@ from countingclassifier import write_classifier
 
 from edgetune.api import load
 from edgetune.artifact import open_artifact
+from edgetune.classification import LoadedClassifier
 from edgetune.cli import main
 from edgetune.errors import ArtifactError
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.fake_classifier import FakeClassifier
 from edgetune.runtimes.onnx_classifier import OnnxClassifier
-from edgetune.text_classifier import TextClassifier
 
 
 @pytest.fixture(scope="module")
@@ -78,5 +78,5 @@ def test_what_is_no_classifier_is_refused(tmp_path, capsys):
 
 
 def test_the_fake_answers():
-    with TextClassifier(FakeClassifier(("bad", "good"))) as classifier:
+    with LoadedClassifier(FakeClassifier(("bad", "good"))) as classifier:
         assert [one.label for one in classifier.classify(["a good one", "none"])] == ["good", "bad"]
