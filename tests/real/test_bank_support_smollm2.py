@@ -7,6 +7,7 @@ from faults import export_with, older, other_adapter, rewrite
 from tinyexports import TEMPLATE
 
 from edgetune.adapters.tuned import tuned_model
+from edgetune.evaluation.compare import compare
 from edgetune.evaluation.subjects import evaluate_run
 from edgetune.exporting import export
 from edgetune.recipe import resolve
@@ -21,11 +22,11 @@ ANSWERS = 12
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     changes = {
-        "train.max_steps": 24,
-        "train.evaluate_every": 24,
+        "train.max_steps": 16,
+        "train.evaluate_every": 16,
         "train.evaluate_rows": 4,
         "train.device": "cpu",
-        "task.max_new_tokens": 64,
+        "task.max_new_tokens": 48,
         "data.heldout_limit": ANSWERS,
     }
     resolved = resolve(shipped_recipe("bank-support").file, {key: (value, "flag") for key, value in changes.items()})
@@ -43,7 +44,7 @@ def checks(verification):
 
 def test_it_answers_more_like_the_bank_than_the_base_does(run):
     base, tuned = evaluate_run(run, "base"), evaluate_run(run, "tuned")
-    assert tuned.score("loss").high < base.score("loss").low
+    assert compare(base, tuned).difference("loss").high < 0, "on the same articles, beyond chance"
     assert tuned.score("rouge_l").value > base.score("rouge_l").value
     assert tuned.score("exact_match").value == 0
 
