@@ -112,12 +112,12 @@ def test_what_killed_processes_left_is_swept_when_the_run_goes_on(tmp_path, reso
     assert [folder for folder in left if folder.exists()] == []
 
 
-@pytest.mark.parametrize("place", ["load_rows", "create_run", "load_tokenizer"])
+@pytest.mark.parametrize("place", ["preparing.load_rows", "preparing.create_run", "inputs.load_tokenizer"])
 def test_ctrl_c_while_preparing_keeps_nothing_and_names_the_same_command(
     tmp_path, resolved, monkeypatch, capsys, place
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(f"edgetune.training.preparing.{place}", ctrl_c)
+        patch.setattr(f"edgetune.training.{place}", ctrl_c)
         assert main(["train", str(resolved.path), "--output", str(tmp_path / "a run"), "--rank", "2"]) == 130
     assert capsys.readouterr().err.splitlines() == [
         "error: interrupted while preparing; nothing is kept",
