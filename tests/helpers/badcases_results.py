@@ -65,7 +65,7 @@ ARTIFACTS: dict[str, Case] = {
     "a benchmark against an unknown target": (
         lambda w: w.cmd("bench", w.gguf(None), "--target", "voice-asistant"), 14, "did you mean 'voice-assistant'"),
     "a benchmark against a device": (lambda w: w.cmd("bench", w.gguf(), "--target", "raspberry-pi-5"), 14, "a device"),
-    "text against a camera": (lambda w: w.cmd("bench", w.gguf(None), "--target", "camera-30fps"), 14, "is for models that classify"),
+    "text against a camera": (lambda w: w.cmd("bench", w.gguf(None), "--target", "camera-30fps"), 14, "that classify"),
     "objectives that are not there": (lambda w: w.cmd("bench", w.gguf(None), "--slo", "gone.yaml"), 14, "gone.yaml"),
     "an objective on what is not measured": (slo("metric: tftt, at_most: 1"), 14, "did you mean ttft"),
     "an objective in another unit": (slo("metric: ttft, at_most: 1, unit: MB"), 14, "measured in ms"),
