@@ -134,7 +134,6 @@ def test_when_the_time_is_up_what_runs_is_stopped_and_gone_on_with_next_time(mak
     calls = play(monkeypatch, lambda n: (time.sleep(0.3), [0.5, 0.4])[1] if n == 0 else [0.5, 0.4])
     work_all(work := make(seconds=0.1), workers=1)
     assert outcomes(work) == ["stopped", None]
-    monkeypatch.setattr(working, "create_run", None, raising=False)
     again = make(wanted=1)
     play_again = []
     monkeypatch.setattr(working, "run_trial", lambda job, **_: play_again.append(job) or _trained(job))
