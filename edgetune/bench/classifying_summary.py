@@ -8,7 +8,7 @@ from edgetune.bench.definitions import AT, CLASSIFYING, DEFINITIONS
 from edgetune.bench.figuring import Values, filled, scaled
 from edgetune.bench.samples import BatchSample
 from edgetune.bench.schema import Figure, Settings
-from edgetune.bench.summary import UNREAD, Samples
+from edgetune.bench.summary import UNREAD, Samples, starts
 
 NO_GRAPH = "this runtime cannot be timed without what is around it"
 #: Of the memory.
@@ -17,7 +17,7 @@ _MEMORY = ("peak_rss", "anonymous", "file_backed", "pss")
 
 def classifier_figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
     """Start, latency, rate and memory, then latency and rate of each setting that was varied."""
-    values = _starts(found) | _latencies(found) | _rates([one for one in found.batches if one.axis is None])
+    values = starts(found) | _latencies(found) | _rates([one for one in found.batches if one.axis is None])
     values |= {
         name: [(one.round, float(value)) for one in found.memory if (value := getattr(one, name)) is not None]
         for name in _MEMORY
@@ -32,22 +32,6 @@ def classifier_figures(found: Samples, settings: Settings) -> tuple[Figure, ...]
     words = {"batch": settings.batch}
     plain = [scaled(name, filled(one, words), values[name], absent.get(name)) for name, one in known.items()]
     return (*plain, *_varied([one for one in found.batches if one.axis is not None], settings))
-
-
-def _starts(found: Samples) -> dict[str, Values]:
-    later = {(one.round, one.prompt): one.token_s[0] for one in found.requests}
-    first = [
-        (one.round, one.first_request_s - later[one.round, 0])
-        for one in found.warm
-        if one.first_request_s is not None and (one.round, 0) in later
-    ]
-    return {
-        "load_cold": [(one.round, one.ready_s) for one in found.cold],
-        "load_warm": [(one.round, one.ready_s) for one in found.warm],
-        "first_answer_cold": [(one.round, one.first_token_s) for one in found.cold],
-        "first_answer_warm": [(one.round, one.first_token_s) for one in found.warm],
-        "first_inference": first,
-    }
 
 
 def _latencies(found: Samples) -> dict[str, Values]:

@@ -66,7 +66,7 @@ class Samples:
 
 def figures(found: Samples, settings: Settings) -> tuple[Figure, ...]:
     """Every metric of :data:`DEFINITIONS`, then those at each depth and of each setting that was varied."""
-    values = _starts(found) | _latencies(found.requests) | _raw(found) | _memory(found.memory) | _energy(found.energy)
+    values = starts(found) | _latencies(found.requests) | _raw(found) | _memory(found.memory) | _energy(found.energy)
     absent = _absent(found)
     result = [scaled(name, known, values[name], absent.get(name)) for name, known in DEFINITIONS.items()]
     result += _at_depths(found.depths, settings)
@@ -104,7 +104,8 @@ def doubts(environment: Environment, found: Sequence[Figure]) -> Iterator[str]:
                 yield f"{one.name} is noisy: MAD is {share:.0%} of the median ({NOISY:.0%} or more)"
 
 
-def _starts(found: Samples) -> dict[str, Values]:
+def starts(found: Samples) -> dict[str, Values]:
+    """Of each start, by figure: (round, seconds). What only the first inference takes is what a later one does not."""
     later = {(r.round, r.prompt): r.token_s[0] for r in found.requests if r.token_s}
     first = [
         (s.round, s.first_request_s - later[s.round, 0])
