@@ -11,7 +11,6 @@ A model trained on these rows has seen the knowledge that tau2 asks for: never r
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import json
@@ -23,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from edgetune import console
+from edgetune.data.scripts import run_script
 from edgetune.data.splitting import normalise
-from edgetune.errors import DataError, EdgetuneError
+from edgetune.errors import DataError
 from edgetune.files import write_json, write_text
 from edgetune.packages import package_folders
 
@@ -195,17 +195,7 @@ def prepare(output: Path, seed: int) -> dict[str, int]:
 
 def main() -> int:
     """Prepare the data as the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the files")
-    parser.add_argument("--seed", type=int, default=17, help="of the split (default: 17)")
-    arguments = parser.parse_args()
-    try:
-        counts = prepare(arguments.output, arguments.seed)
-    except EdgetuneError as error:
-        console.note(f"error: {error.message}\nhint: {error.hint}")
-        return error.exit_code
-    console.note(", ".join(f"{count} rows for {name}" for name, count in counts.items()))
-    return 0
+    return run_script(prepare, __doc__)
 
 
 if __name__ == "__main__":

