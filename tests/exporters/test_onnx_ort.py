@@ -9,6 +9,8 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from classifierruns import PRECISIONS as NUMBERS
+from classifierruns import artifact, exported
 from edgetune_onnx import ort_format
 from edgetune_onnx.precision import parse_precision
 from onnx import numpy_helper
@@ -21,30 +23,21 @@ from edgetune.bench.single_stream import bench_artifact
 from edgetune.errors import ArtifactError, ExportError
 from edgetune.exporting import export
 from edgetune.runtimes.onnx_classifier import OnnxClassifier
-from edgetune.training import train
 from edgetune.verification.choosing import verifier_of
 
-NUMBERS = ("fp32", "fp16", "int8", "int8_static")
 TEXTS = [row["text"] for row in rows(12, start=200)]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ort")
-    trained = train(write_recipe(folder / "r", write_base(folder / "bert")), folder / "run")
-    for numbers in NUMBERS:
-        export(trained, "onnx", numbers)
-        export(trained, "onnx", f"{numbers}_ort")
-    return trained
+    both = [name for numbers in NUMBERS for name in (numbers, f"{numbers}_ort")]
+    return exported(write_recipe(folder / "r", write_base(folder / "bert")), folder / "run", both)
 
 
 @pytest.fixture(scope="module")
 def verifier(run):
     return verifier_of(run)
-
-
-def artifact(run, precision):
-    return open_artifact(run.exports_folder / precision)
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from classifierruns import PRECISIONS, artifact, exported, require_passed
 from onnx import numpy_helper
 from tinyclassifier import rows, write_base, write_recipe
 from tokenizers import Tokenizer
@@ -19,19 +20,13 @@ from edgetune.evaluation.subjects import evaluate_run
 from edgetune.exporting import export
 from edgetune.runtimes.onnx_classifier import OnnxClassifier, open_tokenizer
 from edgetune.runtimes.torch_classifier import open_torch_classifier
-from edgetune.training import train
 from edgetune.verification.choosing import verifier_of
-
-PRECISIONS = ("fp32", "fp16", "int8", "int8_static")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
-    trained = train(write_recipe(folder / "r", write_base(folder / "bert")), folder / "run")
-    for precision in PRECISIONS:
-        export(trained, "onnx", precision)
-    return trained
+    return exported(write_recipe(folder / "r", write_base(folder / "bert")), folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +34,10 @@ def verifier(run):
     return verifier_of(run)
 
 
-def artifact(run, precision):
-    return open_artifact(run.exports_folder / precision)
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_is_the_trained_model(run, verifier, precision):
     found = verifier.verify(artifact(run, precision))
-    assert found.passed, [check for check in found.checks if not check.passed]
-    assert [check.name for check in found.checks] == ["file", "metadata", "inputs", "distributions", "task"]
+    require_passed(found)
     assert "24 rows" in found.checks[-1].text
 
 
