@@ -11,6 +11,7 @@
     ├── ArtifactError        8   an artifact is damaged, incomplete or not an artifact
     ├── CheckFailed          9   the command ran; what it checked did not pass
     ├── ResourceError       10   no disk, no memory, no permission
+    │   └── OutOfMemory     10   memory; a smaller setting may fit
     ├── MissingExtra        11   an optional dependency is not installed
     ├── InUse               12   another process is at work there
     ├── DeviceError         13   a device cannot be reached, or failed while it was measured
@@ -94,6 +95,10 @@ class ResourceError(EdgetuneError):
     """The machine lacks disk, memory or permission."""
 
     exit_code = 10
+
+
+class OutOfMemory(ResourceError):
+    """Memory does not suffice: the one lack that a smaller setting can do without."""
 
 
 class MissingExtra(EdgetuneError):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgetune.errors import ResourceError
+from edgetune.errors import OutOfMemory
 
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -40,14 +40,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def memory_errors(hint: str = "close other programs, or use a larger machine") -> Iterator[None]:
-    """Turn every way to say that memory is not enough into a :class:`ResourceError`."""
+    """Turn every way to say that memory is not enough into a :class:`OutOfMemory`."""
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         said = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-        raise ResourceError(f"not enough memory: {said}", hint=hint) from error
+        raise OutOfMemory(f"not enough memory: {said}", hint=hint) from error
 
 
 def available_memory() -> int | None:
@@ -63,11 +63,11 @@ def require_memory(needed: int, what: str) -> None:
     """Fail before work starts when less memory is available than ``what`` needs.
 
     Raises:
-        ResourceError: naming both figures.
+        OutOfMemory: naming both figures.
     """
     available = available_memory()
     if available is not None and available < needed:
-        raise ResourceError(
+        raise OutOfMemory(
             f"{what} needs about {needed / 1e6:.0f} MB of memory, and {available / 1e6:.0f} MB are available",
             hint="close other programs, or export on a larger machine",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from edgetune import __version__, console, files
-from edgetune.errors import EdgetuneError, Interrupted, ResourceError
+from edgetune.errors import EdgetuneError, Interrupted, OutOfMemory, ResourceError
 from edgetune.memory import is_out_of_memory
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -63,7 +63,7 @@ def explain(error: BaseException) -> EdgetuneError | None:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Interrupted("interrupted")
     if is_out_of_memory(error):
-        return ResourceError(
+        return OutOfMemory(
             f"not enough memory: {_first_line(error)}",
             hint="try --micro-batch-size 1, --gradient-checkpointing, a shorter --data-max-tokens or a smaller model",
         )

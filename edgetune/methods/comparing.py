@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from edgetune import __version__, console, files
 from edgetune.bench.company import MUCH_COMPANY, Company
 from edgetune.bench.environment import environment
-from edgetune.errors import DataError, EdgetuneError, Interrupted, InUse, ResourceError
+from edgetune.errors import DataError, EdgetuneError, Interrupted, InUse, OutOfMemory
 from edgetune.general.comparing import compare
 from edgetune.methods import child
 from edgetune.methods.collecting import collect, tuned_evaluation
@@ -130,8 +130,8 @@ class _Comparison:
             others = done.others_share if done else company.share()
             if general:
                 self._look(run, general_limit=self.wanted.general_limit)
-        except ResourceError as error:
-            self._does_not_fit(method, error)
+        except OutOfMemory as error:  # a finding, not a failure
+            self._leave_out(method, error)
             return
         shutil.rmtree(run.checkpoints_folder, ignore_errors=True)  # of no use any more, and the largest part of a run
         known = stored_general(run, self.folder / BASE_GENERAL) if general else None
@@ -148,14 +148,8 @@ class _Comparison:
         rows = next(training.rows for _, training in self.trained.values())
         return {"data.train_limit": max(1, round(share * rows))}
 
-    def _does_not_fit(self, method: Method, error: ResourceError) -> None:
-        """Leave a method out that this machine has not the memory for: that is a finding, not a failure.
-
-        Raises:
-            ResourceError: it is not the memory.
-        """
-        if "memory" not in error.message:
-            raise error
+    def _leave_out(self, method: Method, error: OutOfMemory) -> None:
+        """Leave a method out that this machine has not the memory for."""
         console.note(f"{method.name} is left out: {error.message}")
         self.left_out.append(LeftOut(method=method.name, reason=error.message))
         self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
@@ -237,10 +231,9 @@ class _Comparison:
             )
         if hasty := list(dict.fromkeys(one.method for one in trainings if one.steps < FEW_STEPS)):
             yield f"fewer than {FEW_STEPS} steps, so hardly trained: {', '.join(hasty)}; more may turn the order"
-        with suppress(StopIteration):
-            run = Run(next(iter(self.trained.values()))[0].folder)
-            if run.evaluation_rows_file == run.heldout_file:
-                yield "no data.validation: the held-out rows also chose each checkpoint, so figures flatter, all alike"
+        run = Run(next(iter(self.trained.values()))[0].folder)
+        if run.evaluation_rows_file == run.heldout_file:
+            yield "no data.validation: the held-out rows also chose each checkpoint, so figures flatter, all alike"
 
 
 def _layers(base: Base, resolved: Resolved) -> int | None:

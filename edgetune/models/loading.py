@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetune import extras
 from edgetune.errors import EdgetuneError, ModelError
+from edgetune.memory import is_out_of_memory
 from edgetune.models.sentencepiece_tokenizer import build, read_model_file, settings_from
 from edgetune.models.weights import tensor_shapes
 
@@ -116,7 +117,7 @@ def read_weights(kind: str, folder: Path, config: PretrainedConfig, **options: A
                 **options,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        if "memory" in str(error).lower():  # not the model's fault: the command line says what helps
+        if is_out_of_memory(error):  # not the model's fault: the command line says what helps
             raise
         raise ModelError(
             f"cannot load the model in {folder}: {_first_line(error)}", hint="check config.json against the weights"

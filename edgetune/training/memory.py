@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from edgetune.errors import ResourceError
+from edgetune.errors import OutOfMemory
 from edgetune.machine import peak_rss, this_machine
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def require_memory(model: torch.nn.Module, device: torch.device) -> int:
         The bytes needed.
 
     Raises:
-        ResourceError: they do not fit.
+        OutOfMemory: they do not fit.
     """
     trained = trainable_parameters(model)
     needed = trained * 4 * 3
     free = available_memory(device)
     if needed > free:
-        raise ResourceError(
+        raise OutOfMemory(
             f"training {trained / 1e6:.0f} M parameters needs at least {needed / 1e9:.1f} GB more memory on "
             f"{device.type}, which has {free / 1e9:.1f} GB free",
             hint="train an adapter instead: --method qlora",

@@ -15,7 +15,7 @@ import torch
 from edgetune import training
 from edgetune.bench.plan import Plan
 from edgetune.cli import main
-from edgetune.errors import DataError, EdgetuneError, Interrupted, InUse, ResourceError
+from edgetune.errors import DataError, EdgetuneError, Interrupted, InUse, OutOfMemory, ResourceError
 from edgetune.evaluation import evaluate_run
 from edgetune.general.figures import BITS_PER_BYTE
 from edgetune.general.report import GeneralWanted
@@ -96,7 +96,7 @@ def test_a_method_that_does_not_fit_into_memory_is_left_out(short, tmp_path, mon
 
     def run_trial(trial, **options):
         if trial.resolved.recipe.method.kind == "full" and trial.resolved.recipe.train.seed == 18:
-            raise ResourceError("training 7 M parameters needs at least 3 GB more memory")
+            raise OutOfMemory("training 7 M parameters needs at least 3 GB more memory")
         return real(trial, **options)
 
     monkeypatch.setattr(comparing, "run_trial", run_trial)
@@ -193,7 +193,7 @@ def test_the_command_prints_what_was_found(short, tmp_path, monkeypatch, capsys)
 
 def test_nothing_trained_is_an_error(short, tmp_path, monkeypatch):
     def run_trial(trial, **options):
-        raise ResourceError("not enough memory")
+        raise OutOfMemory("not enough memory")
 
     monkeypatch.setattr(comparing, "run_trial", run_trial)
     with pytest.raises(EdgetuneError, match="no method could be trained"):
