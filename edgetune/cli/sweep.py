@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgetune import console
+from edgetune.cli.lists import INTEGERS, WORDS
 from edgetune.cli.options import RecipeCommand, resolve_recipe
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 @click.option("--trial-steps", type=click.IntRange(1), help="The same in steps, which compares trials best.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Trainings at a time.")
 @click.option("--storage", metavar="FILE|URL", help="Shared by several machines. Default: a journal in the folder.")
-@click.option("--methods", metavar="NAME,...", help="To try beside the recipe's. Default: dora.")
-@click.option("--ranks", metavar="N,...", help="To try beside the recipe's. Default: 2 to 64 by doubling.")
+@click.option("--methods", type=WORDS, default="", help="To try beside the recipe's. Default: dora.")
+@click.option("--ranks", type=INTEGERS, default="", help="To try beside the recipe's. Default: 2 to 64 by doubling.")
 @click.option(
     "--rates",
     type=click.FloatRange(1),
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--allow-scripts", is_flag=True, help="Let the recipe run a data script that is not edgetune's own.")
-def sweep(recipe: str, overrides: Overrides, output: Path | None, as_json: bool, **given: object) -> None:
+def sweep(recipe: str, overrides: Overrides, output: Path | None, as_json: bool, **given: Any) -> None:
     """Try methods, ranks, alphas, target modules and learning rates for RECIPE, and write the best as a recipe.
 
     Trials are chosen by their loss on validation rows; where the recipe has none, some training rows become them.
@@ -49,7 +50,7 @@ def sweep(recipe: str, overrides: Overrides, output: Path | None, as_json: bool,
     from edgetune.sweep.text import to_text
     from edgetune.sweep.wanted import wanted_of
 
-    done = sweep(resolve_recipe(recipe, overrides), wanted_of(given), output)
+    done = sweep(resolve_recipe(recipe, overrides), wanted_of(**given), output)
     console.data(done.sweep.model_dump_json(indent=1) if as_json else to_text(done.sweep))
     console.note(f"stored: {done.folder}")
     if done.best_recipe is not None:

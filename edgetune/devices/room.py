@@ -13,6 +13,7 @@ from pathlib import Path
 from edgetune import console
 from edgetune.devices.transport import Transport
 from edgetune.errors import DeviceError
+from edgetune.machine import is_running
 
 #: edgetune-HOST-PROCESS: whose it is can be told, so that leftovers of ended processes are removed and no others.
 _NAME = re.compile(r"edgetune-([0-9a-f]{8})-(\d+)")
@@ -52,7 +53,7 @@ def sweep(transport: Transport) -> list[str]:
     found = []
     for folder in listed:
         match = _NAME.fullmatch(folder.rsplit("/", 1)[-1])
-        if match and not _alive(int(match[2])):
+        if match and (int(match[2]) == os.getpid() or not is_running(int(match[2]))):
             _remove(transport, folder)
             found.append(folder)
     return found
@@ -101,15 +102,3 @@ def _host() -> str:
     """This user on this host."""
     user = os.getuid() if hasattr(os, "getuid") else os.getlogin()
     return hashlib.sha256(f"{platform.node()} {user}".encode()).hexdigest()[:8]
-
-
-def _alive(process: int) -> bool:
-    if process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

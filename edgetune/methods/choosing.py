@@ -109,7 +109,7 @@ def _headline(comparison: MethodsComparison, chosen: Summary, against: Summary, 
 
 
 def _distance(better: float, other: str) -> str:
-    """In points of a hundred where the figure is a share.
+    """How far one method is from another, in the unit of the figure.
 
     >>> _distance(-0.006, "full"), _distance(0.02, "full")
     ('0.006 behind full', '0.020 ahead of full')

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgetune import files
-from edgetune.evaluation.text import bare_table
+from edgetune.evaluation.text import bare_table, printed
 from edgetune.methods.choosing import choose, rule
 from edgetune.methods.record import MethodsComparison
 from edgetune.methods.sections import sections
 from edgetune.report.csvtext import COLUMNS, cell_rows, harmless
 from edgetune.report.markdown import escape, section_lines
-from edgetune.report.record import Section, Table
+from edgetune.report.record import Table
 from edgetune.report.writing import CHARTS, write_pictures
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 
 def to_json(comparison: MethodsComparison) -> str:
@@ -55,15 +58,12 @@ def to_text(comparison: MethodsComparison, width: int | None = None) -> str:
         comparison: what was found.
         width: of the screen; default: what the tables need.
     """
-    from rich.console import Console
-
     choice = choose(comparison)
-    console = Console(width=width or _WIDE, highlight=False)
-    with console.capture() as captured:
-        for section in sections(comparison):
-            _print(console, section)
-    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
-    return "\n".join([text, "", choice.headline, *(f"  {reason}" for reason in choice.reasons)])
+    parts = [
+        printed([_rich(table) for table in section.tables], [f"  {note}" for note in section.notes], width or _WIDE)
+        for section in sections(comparison)
+    ]
+    return "\n".join([*parts, "", choice.headline, *(f"  {reason}" for reason in choice.reasons)])
 
 
 #: Six methods with their intervals fit; a narrower terminal wraps.
@@ -72,30 +72,11 @@ _WIDE = 200
 PRINTERS = {"text": to_text, "md": to_markdown, "json": to_json, "csv": to_csv}
 
 
-def _print(console: object, section: Section) -> None:
-    from rich.console import Console
-
-    assert isinstance(console, Console)
-    for table in section.tables:
-        console.print(_rich(table))
-    for note in section.notes:
-        console.print(f"  {note}", markup=False, soft_wrap=True)
-
-
-def _rich(table: Table) -> object:
+def _rich(table: Table) -> RichTable:
     found = bare_table(f"\n{table.caption}", *(column.name for column in table.columns))
     for row in table.rows:
         found.add_row(*(cell.text.replace("[", "\\[") for cell in row))
     return found
-
-
-def printed(comparison: MethodsComparison, kind: str, output: Path | None = None) -> str:
-    """A comparison as text, or the path of the file that it was written to."""
-    text = PRINTERS[kind](comparison)
-    if output is None:
-        return text
-    files.write_text(output, text + "\n")
-    return str(output)
 
 
 def write_charts(comparison: MethodsComparison, folder: Path) -> None:

@@ -64,8 +64,7 @@ def front_chart(sweep: Sweep) -> Chart | None:
     colours = {"on the front": "c1", "the others": "muted", "recipe": "c2", "suggested": "c3"}
     series = tuple(_series(name, colours[name], some) for name, some in groups.items() if some)
     rows = tuple(
-        (text_cell(str(trial.number)), number_cell(_thousands(trial)), number_cell(trial.loss or 0.0))
-        for trial in known
+        (text_cell(str(trial.number)), number_cell(_thousands(trial)), number_cell(trial.reached)) for trial in known
     )
     return Chart(
         id="sweep-front",
@@ -84,7 +83,7 @@ def _series(name: str, colour: str, trials: Sequence[TrialRecord]) -> Series:
         name=name,
         colour=colour,
         x=tuple(_thousands(trial) for trial in trials),
-        y=tuple(trial.loss or 0.0 for trial in trials),
+        y=tuple(trial.reached for trial in trials),
         hollow=name != "on the front",
         markers=True,
     )

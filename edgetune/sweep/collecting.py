@@ -30,7 +30,7 @@ def collect(study: optuna.Study, name: str, basis: Basis, limits: Mapping[str, f
         basis=basis,
         limits=dict(limits),
         trials=trials,
-        best=min(complete, key=lambda trial: trial.loss or 0.0).number if complete else None,
+        best=min(complete, key=lambda trial: trial.reached).number if complete else None,
         importance=found,
         importance_missing=None if found else few,
         agreement=agreement(complete, suggestion),

@@ -85,8 +85,7 @@ def front(trials: Sequence[TrialRecord]) -> list[int]:
     """Numbers of the completed trials that are on the front of loss and trained weights, by their size."""
     known = [trial for trial in trials if trial.loss is not None and trial.trainable_parameters is not None]
     points = [
-        Point(str(trial.number), {"loss": trial.loss or 0.0, "weights": trial.trainable_parameters or 0})
-        for trial in known
+        Point(str(trial.number), {"loss": trial.reached, "weights": trial.trainable_parameters or 0}) for trial in known
     ]
     beaten = dominators(points)
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,9 +68,7 @@ def prepare(resolved: Resolved, folder: Path, limits: Mapping[str, float], *, al
         suggestion = _suggestion(changed, folder / SUGGESTION)
     data = {name: files.sha256_file(run.rows_file(name)) for name in ("train", "validation")}
     settings = changed.recipe.model_dump(mode="json", exclude={"data", "model"})
-    return Shared(
-        changed, suggestion, run.manifest.base_sha256, data, validation, files.sha256_text(json.dumps(settings))
-    )
+    return Shared(changed, suggestion, run.manifest.base_sha256, data, validation, files.sha256_json(settings))
 
 
 def _prepared(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run:

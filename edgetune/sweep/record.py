@@ -63,6 +63,12 @@ class TrialRecord(Stored):
     """Why it failed or was stopped."""
     folder: str | None
 
+    @property
+    def reached(self) -> float:
+        """The loss of one that is complete."""
+        assert self.loss is not None, f"trial {self.number} is {self.state}"
+        return self.loss
+
 
 class Importance(Stored):
     """How much of what makes trials good is due to one setting."""

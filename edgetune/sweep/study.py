@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetune import extras
 from edgetune.errors import EdgetuneError, RecipeError
+from edgetune.machine import is_running
 from edgetune.sweep.record import Basis
 
 if TYPE_CHECKING:
@@ -143,20 +144,10 @@ def retry_lost(study: optuna.Study, own: frozenset[int]) -> list[int]:
 
 def _is_lost(trial: Any) -> bool:
     known = trial.user_attrs
-    if known.get("host") == platform.node() and known.get("pid") != os.getpid() and not _is_alive(known["pid"]):
+    if known.get("host") == platform.node() and known.get("pid") != os.getpid() and not is_running(known["pid"]):
         return True
     last = dt.datetime.fromisoformat(known["heard"]) if "heard" in known else trial.datetime_start.astimezone(dt.UTC)
     return dt.datetime.now(dt.UTC) - last > STALE
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
 
 
 def _give_up(study: optuna.Study, number: int) -> bool:

@@ -44,7 +44,7 @@ def _head(sweep: Sweep) -> str:
 
 def _trials(sweep: Sweep) -> Iterator[str]:
     yield "trial  loss    method  rank  alpha  learning rate  weights    s     targets"
-    done = sorted(sweep.complete, key=lambda trial: trial.loss or 0.0)
+    done = sorted(sweep.complete, key=lambda trial: trial.reached)
     for trial in done[:LISTED]:
         known = trial.settings
         rank, alpha = known.get("method.rank", NOTHING), known.get("method.alpha", NOTHING)

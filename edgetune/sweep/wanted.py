@@ -40,41 +40,24 @@ class Wanted:
     allow_scripts: bool = False
 
 
-def wanted_of(given: Mapping[str, Any]) -> Wanted:
-    """The options of the command.
+def wanted_of(*, trial_steps: int | None, trial_minutes: float | None, rates: float, **others: Any) -> Wanted:
+    """The options of the command as one object.
 
     Args:
-        given: by name; ``methods`` and ``ranks`` as texts with commas.
+        trial_steps: limit of one training.
+        trial_minutes: the same.
+        rates: the ``spread``.
+        others: further fields of :class:`Wanted`.
 
     Raises:
         RecipeError: a method or rank that is none.
     """
-    limits = {"max_steps": given["trial_steps"], "max_minutes": given["trial_minutes"]}
-    return Wanted(
-        trials=given["trials"],
-        minutes=given["minutes"],
-        workers=given["workers"],
-        storage=given["storage"],
-        methods=_methods(_words(given["methods"])),
-        ranks=_ranks(_words(given["ranks"])),
-        spread=given["rates"],
-        limits={name: value for name, value in limits.items() if value is not None},
-        allow_scripts=given["allow_scripts"],
-    )
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
-
-
-def _methods(words: tuple[str, ...]) -> tuple[str, ...]:
-    known = [name for name in get_args(MethodSettings.model_fields["kind"].annotation) if name not in _NOT_SWEPT]
-    if wrong := [word for word in words if word not in known]:
-        raise RecipeError(f"--methods: no method called {', '.join(wrong)}", hint=f"choose from {', '.join(known)}")
-    return words
-
-
-def _ranks(words: tuple[str, ...]) -> tuple[int, ...]:
-    if wrong := [word for word in words if not word.isdigit() or int(word) < 1]:
-        raise RecipeError(f"--ranks: not a rank: {', '.join(wrong)}", hint="give whole numbers such as 4,8,16")
-    return tuple(int(word) for word in words)
+    limits = {"max_steps": trial_steps, "max_minutes": trial_minutes}
+    known = {name: value for name, value in limits.items() if value is not None}
+    wanted = Wanted(limits=known, spread=rates, **others)
+    methods = [name for name in get_args(MethodSettings.model_fields["kind"].annotation) if name not in _NOT_SWEPT]
+    if wrong := [name for name in wanted.methods if name not in methods]:
+        raise RecipeError(f"--methods: no method called {', '.join(wrong)}", hint=f"choose from {', '.join(methods)}")
+    if 0 in wanted.ranks:
+        raise RecipeError("--ranks: 0 is no rank", hint="give whole numbers such as 4,8,16")
+    return wanted

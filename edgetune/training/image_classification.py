@@ -78,7 +78,7 @@ class ImageLesson:
         )
         require_size(opened.model, read_preprocessing(run.preprocessing_folder))
         model: Any = opened.model
-        # Convolutions run over the channels of a pixel: stored side by side, a step takes about two thirds of the time.
+        # Convolutions run over the channels of a pixel: stored side by side, they are read in one go.
         model.to(memory_format=torch.channels_last)
         packing = Choice("off", "each image is classified by itself")
         return Loaded(model, packing, autocast=dtype == "bfloat16", head=opened.head)

@@ -9,7 +9,7 @@ import pytest
 from comparisons import comparison, training
 
 from edgetune.errors import EdgetuneError
-from edgetune.methods.printing import printed, write_charts
+from edgetune.methods.printing import PRINTERS, write_charts
 from edgetune.methods.record import MethodsComparison
 from edgetune.methods.sections import lines, sections
 
@@ -55,14 +55,12 @@ def test_rows_that_grow_have_a_section_of_their_own():
 
 def test_every_format_says_the_same(tmp_path):
     found = comparison(RIGHTS, bits=BITS)
-    text, markdown = printed(found, "text"), printed(found, "md")
+    text, markdown = PRINTERS["text"](found), PRINTERS["md"](found)
     assert "peak memory (MB)" in text
     assert "| peak memory \\(MB\\) |" in markdown or "| peak memory (MB) |" in markdown
-    rows = list(csv.DictReader(printed(found, "csv").splitlines()))
+    rows = list(csv.DictReader(PRINTERS["csv"](found).splitlines()))
     assert {row["value"] for row in rows if (row["row"], row["column"]) == ("peak memory (MB)", "lora")} == {"600.0"}
-    assert MethodsComparison.model_validate(json.loads(printed(found, "json"))) == found
-    assert printed(found, "md", tmp_path / "page.md") == str(tmp_path / "page.md")
-    assert (tmp_path / "page.md").read_text() == markdown + "\n"
+    assert MethodsComparison.model_validate(json.loads(PRINTERS["json"](found))) == found
 
 
 def test_charts_are_drawn(tmp_path):

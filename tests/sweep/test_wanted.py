@@ -10,8 +10,8 @@ GIVEN = {
     "minutes": None,
     "workers": 1,
     "storage": None,
-    "methods": None,
-    "ranks": None,
+    "methods": (),
+    "ranks": (),
     "rates": 10.0,
     "trial_steps": None,
     "trial_minutes": None,
@@ -19,25 +19,25 @@ GIVEN = {
 }
 
 
-def test_lists_are_written_with_commas():
-    found = wanted_of(GIVEN | {"methods": "lora, full", "ranks": "4,8"})
+def test_methods_and_ranks():
+    found = wanted_of(**GIVEN | {"methods": ("lora", "full"), "ranks": (4, 8)})
     assert found.methods == ("lora", "full")
     assert found.ranks == (4, 8)
 
 
 def test_limits_are_those_given():
-    assert wanted_of(GIVEN).limits == {}
-    assert wanted_of(GIVEN | {"trial_steps": 5}).limits == {"max_steps": 5}
+    assert wanted_of(**GIVEN).limits == {}
+    assert wanted_of(**GIVEN | {"trial_steps": 5}).limits == {"max_steps": 5}
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"methods": "lara"}, "no method called lara"),
-        ({"methods": "freeze"}, "no method called freeze"),
-        ({"ranks": "4,x,0"}, "not a rank: x, 0"),
+        ({"methods": ("lara",)}, "no method called lara"),
+        ({"methods": ("freeze",)}, "no method called freeze"),
+        ({"ranks": (4, 0)}, "0 is no rank"),
     ],
 )
 def test_what_is_none_is_refused(given, words):
     with pytest.raises(RecipeError, match=words):
-        wanted_of(GIVEN | given)
+        wanted_of(**GIVEN | given)
