@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetune.recipe import Recipe
+from edgetune.stored import json_schema
 
 #: The published schema, beside this module in every installation.
 SCHEMA_FILE = Path(__file__).with_name("recipe.schema.json")
@@ -13,5 +14,4 @@ SCHEMA_FILE = Path(__file__).with_name("recipe.schema.json")
 
 def recipe_schema() -> dict[str, Any]:
     """The schema, as plain values."""
-    schema = Recipe.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "edgetune recipe"}
+    return json_schema(Recipe, "recipe")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,6 +17,14 @@ class Stored(BaseModel):
     """A record, or a part of one. Frozen; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def json_schema(kind: type[BaseModel], title: str) -> dict[str, Any]:
+    """The JSON Schema of a record as plain values, with the version of its layout if it has one."""
+    version = kind.model_fields.get("schema_version")
+    named = f"edgetune {title}" + (f", version {version.default}" if version else "")
+    schema = kind.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": named}
 
 
 def write_stored(path: Path, record: BaseModel) -> None:

@@ -23,6 +23,7 @@ from edgetune.bench.samples import (
     RequestSample,
     Sustained,
 )
+from edgetune.stored import json_schema
 
 __all__ = ["BenchReport", "Environment", "Figure", "LoadSample", "Loads", "MemorySample", "RequestSample", "Settings"]
 
@@ -223,9 +224,4 @@ class BenchReport(Part):
 
 def bench_schema() -> dict[str, Any]:
     """The JSON Schema of a stored report, as plain values."""
-    schema = BenchReport.model_json_schema(mode="validation")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": f"edgetune bench report, version {BenchReport.model_fields['schema_version'].default}",
-    }
+    return json_schema(BenchReport, "bench report")

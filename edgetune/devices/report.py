@@ -12,6 +12,7 @@ from edgetune.bench.objective import Verdict
 from edgetune.devices.device import Device
 from edgetune.devices.transport import Over
 from edgetune.errors import ArtifactError
+from edgetune.stored import json_schema
 
 
 class _Part(BaseModel):
@@ -215,9 +216,4 @@ class DeviceReport(_Part):
 
 def device_schema() -> dict[str, Any]:
     """The JSON Schema of a stored report, as plain values."""
-    schema = DeviceReport.model_json_schema(mode="validation")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": f"edgetune device report, version {DeviceReport.model_fields['schema_version'].default}",
-    }
+    return json_schema(DeviceReport, "device report")

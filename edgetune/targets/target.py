@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgetune.bench.objective import Objective
+from edgetune.stored import json_schema
 
 #: The published schema, beside this module in every installation.
 SCHEMA_FILE = Path(__file__).with_name("target.schema.json")
@@ -73,5 +74,4 @@ class Target(BaseModel):
 
 def target_schema() -> dict[str, Any]:
     """The JSON Schema of targets, as plain values."""
-    schema = Target.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "edgetune target"}
+    return json_schema(Target, "target")

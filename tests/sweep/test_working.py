@@ -28,10 +28,8 @@ def resolved(tmp_path, base):
 
 @pytest.fixture
 def make(tmp_path, resolved):
-    def make(wanted=None, seconds=None):
-        study = open_study(None, tmp_path, BASIS, 0)
-        deadline = None if seconds is None else time.monotonic() + seconds
-        return Work(study, resolved, SPACE, tmp_path / "trials", wanted, deadline)
+    def make(wanted=None):
+        return Work(open_study(None, tmp_path, BASIS, 0), resolved, SPACE, tmp_path / "trials", wanted, None)
 
     return make
 
@@ -87,10 +85,11 @@ def test_called_again_it_goes_on_to_where_there_are_enough(make, monkeypatch):
 
 def test_several_workers_share_the_trials(make, monkeypatch):
     threads = set()
+    together = threading.Barrier(2, timeout=60)
 
     def losses(number):
         threads.add(threading.current_thread().name)
-        time.sleep(0.2)
+        together.wait()  # no worker gets on alone
         return [0.5]
 
     calls = play(monkeypatch, losses)
@@ -131,8 +130,14 @@ def test_what_is_wrong_with_the_recipe_ends_the_sweep_at_once(make, monkeypatch)
 
 
 def test_when_the_time_is_up_what_runs_is_stopped_and_gone_on_with_next_time(make, monkeypatch):
-    calls = play(monkeypatch, lambda n: (time.sleep(0.3), [0.5, 0.4])[1] if n == 0 else [0.5, 0.4])
-    work_all(work := make(seconds=0.1), workers=1)
+    work = make()
+
+    def losses(number):
+        work.deadline = time.monotonic() - 1
+        return [0.5, 0.4]
+
+    calls = play(monkeypatch, losses)
+    work_all(work, workers=1)
     assert outcomes(work) == ["stopped", None]
     again = make(wanted=1)
     play_again = []
@@ -151,13 +156,14 @@ def _trained(job):
 
 
 def test_ctrl_c_stops_every_training_and_keeps_it(make, monkeypatch):
+    work = make(wanted=5)
+
     def losses(number):
-        threading.Timer(0.5, _thread.interrupt_main).start()
-        time.sleep(1.5)
+        _thread.interrupt_main()
+        assert work.stop.wait(60)
         return [0.5, 0.4]
 
     play(monkeypatch, losses)
-    work = make(wanted=5)
     with pytest.raises(Interrupted, match="keeps every trial"):
         work_all(work, workers=1)
     assert outcomes(work) == ["stopped", None]
