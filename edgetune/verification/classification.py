@@ -42,8 +42,8 @@ from edgetune.verification.record import Check, Depth, Verification, load
 CHECKS = 1
 #: Rows of a quick verification.
 QUICK_ROWS = 64
-#: Rows whose inputs are compared.
-READ = 256
+#: Images whose pixels are kept and compared: each takes twelve bytes a pixel. Of texts all are.
+PICTURES = 256
 #: Largest difference of a pixel's value that is rounding: values are of a few units, in float32.
 PIXELS = 1e-4
 #: What rounding may do, by precision: between what sound exports reach and what planted faults do
@@ -144,7 +144,7 @@ class ClassifierVerifier:
             chosen = choose_rows(len(rows), self.depth.rows, self.recipe.train.seed)
             asked = tuple(asked_of(rows[row]) for row in chosen)
             classifier = open_torch_classifier(self.run)
-            read = tuple(np.asarray(classifier.encode(one)) for one in asked[:READ])
+            read = tuple(np.asarray(classifier.encode(one)) for one in _compared(asked))
             log_probs = classify_all(classifier, asked, "the trained model")
             classifier.close()
             self._trained = _Trained(asked, read, log_probs, evaluate_classifier(self.run, "tuned"))
@@ -162,7 +162,8 @@ class ClassifierVerifier:
         trained = self.trained
         classifier = open_classifier(artifact)
         try:
-            inputs = check_inputs(trained.asked[:READ], trained.read, map(classifier.encode, trained.asked[:READ]))
+            compared = _compared(trained.asked)
+            inputs = check_inputs(compared, trained.read, map(classifier.encode, compared))
             if classifier.labels != self.model.labels:
                 raise ModelError("its classes are not those trained on, or in another order")
             log_probs = classify_all(classifier, trained.asked, artifact.name)
@@ -174,6 +175,11 @@ class ClassifierVerifier:
             check_distributions(trained.log_probs, log_probs, limits),
             check_accuracy(trained.evaluation, exported, limits),
         ]
+
+
+def _compared(asked: Sequence[str | Path]) -> Sequence[str | Path]:
+    """Those whose inputs are compared."""
+    return asked[:PICTURES] if any(isinstance(one, Path) for one in asked) else asked
 
 
 def check_inputs(asked: Sequence[str | Path], own: Sequence[NDArray[Any]], theirs: Iterable[Any]) -> Check:

@@ -10,8 +10,9 @@ import io
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from edgetune.errors import ArtifactError, EdgetuneError, ExportError
+from edgetune.errors import EdgetuneError, ExportError
 from edgetune.extras import require
+from edgetune.runtimes.onnx_session import open_session
 from edgetune_onnx.building import quantiser_log
 
 _TOOL = "onnxruntime.tools.convert_onnx_models_to_ort"
@@ -68,9 +69,5 @@ def read_facts(path: Path) -> dict[str, str]:
     Raises:
         ArtifactError: it is no graph.
     """
-    onnxruntime = require("onnxruntime", extra="onnx-export", needed_for="reading a graph")
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no common base
-        raise ArtifactError(f"{path} is no graph: {str(error).splitlines()[0]}", hint="export again") from error
+    session = open_session(path, 1, needed_for="reading a graph")
     return dict(session.get_modelmeta().custom_metadata_map)
