@@ -49,11 +49,11 @@ quickstart: $(INSTALLED) ## Train, export and measure the smart-home voice assis
 
 .PHONY: test
 test: $(INSTALLED) ## Run every test, those on real weights included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 $(OPTIMUM)/.installed: constraints-optimum.txt Makefile
 	test -x $(OPTIMUM)/bin/python || "$(PYTHON)" -m venv $(OPTIMUM)
-	$(OPTIMUM)/bin/python -m pip install -c constraints-optimum.txt optimum-onnx torch transformers onnxruntime
+	$(OPTIMUM)/bin/python -m pip install -c constraints-optimum.txt optimum-onnx torch transformers onnxruntime pillow
 	touch $@
 
 .PHONY: optimum-env

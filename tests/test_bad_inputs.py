@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from badcases_choosing import CHOOSING
 from badcases_inputs import DATA, MODELS, RECIPES
 from badcases_results import ARTIFACTS, EXPORTS, MACHINE, RUNS
 from badcases_training import TRAINING
@@ -29,6 +30,7 @@ ROOMS = {
     "export": EXPORTS,
     "machine": MACHINE,
     "training": TRAINING,
+    "choosing": CHOOSING,
 }
 CASES = {f"{room}: {name}": case for room, cases in ROOMS.items() for name, case in cases.items()}
 

@@ -36,7 +36,7 @@ class AdbTransport:
     """
 
     over: Over = "adb"
-    context = "adb shell (an app is slower: an adb shell ran 33 % faster than the app on one Galaxy S22)"
+    context = "adb shell (an app may be slower than what a shell starts)"
     parent = PARENT
 
     def __init__(self, serial: str | None = None) -> None:

@@ -30,8 +30,9 @@ from edgetune.images.preprocessing import CONFIG, read_preprocessing
 from edgetune.memory import require_memory
 from edgetune.models import count_parameters, load_config, load_tokenizer, tensor_shapes
 from edgetune.models.classifier import KINDS, padding
-from edgetune_onnx import classifier_graph, ort_format
+from edgetune_onnx import classifier_graph, ort_format, tokenizer_files
 from edgetune_onnx.classifier_graph import GRAPH
+from edgetune_onnx.tokenizer_files import tokenizer_problems, write_tokenizer
 from edgetune_onnx.tracing import CALIBRATION_ROWS
 
 #: Best quality first, then the same in ONNX Runtime's own format.
@@ -43,8 +44,6 @@ RUNTIME = "onnxruntime"
 _BYTES = {"fp32": (4, 4), "fp16": (2, 2), "int8": (1, 1), "int8_static": (1, 4)}
 #: Copies of the model in float32 while it is traced, optimised and rounded.
 _COPIES = 5
-#: What prepares the inputs; a model has those for texts or the one for images.
-INPUT_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", CONFIG)
 
 
 def parse_precision(name: str) -> str:
@@ -142,10 +141,10 @@ def _architecture(model: TunedModel, config: Any) -> str:
 
 
 def _write_surroundings(model: TunedModel, folder: Path) -> None:
-    for name in INPUT_FILES:
-        source = model.tokenizer_folder / name
-        if source.is_file():
-            shutil.copyfile(source, folder / name)
+    if model.task == "image-classification":
+        shutil.copyfile(model.tokenizer_folder / CONFIG, folder / CONFIG)
+    else:
+        write_tokenizer(model.tokenizer_folder, folder)
     (folder / "config.json").write_text(json.dumps(config_json(model), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -219,14 +218,12 @@ def _config_problems(path: Path, wanted: Mapping[str, Any]) -> list[str]:
 
 
 def _input_problems(model: TunedModel, artifact: Artifact) -> list[str]:
-    return [
-        f"{name} is not the trained model's"
-        for name in INPUT_FILES
-        if (source := model.tokenizer_folder / name).is_file()
-        and (
-            not (artifact.path / name).is_file() or files.sha256_file(artifact.path / name) != files.sha256_file(source)
-        )
-    ]
+    if model.task == "text-classification":
+        return tokenizer_problems(model.tokenizer_folder, artifact.path)
+    written = artifact.path / CONFIG
+    if written.is_file() and files.sha256_file(written) == files.sha256_file(model.tokenizer_folder / CONFIG):
+        return []
+    return [f"{CONFIG} is not the trained model's"]
 
 
 def _weight_bytes(folder: Path, precision: str) -> int:
@@ -237,4 +234,4 @@ def _weight_bytes(folder: Path, precision: str) -> int:
 
 
 def _input_bytes(folder: Path) -> int:
-    return sum((folder / name).stat().st_size for name in INPUT_FILES if (folder / name).is_file())
+    return sum((folder / name).stat().st_size for name in (*tokenizer_files.NAMES, CONFIG) if (folder / name).is_file())

@@ -9,6 +9,7 @@ from edgetune import console, files
 from edgetune.models.weights import Pending, write_safetensors
 from edgetune_onnx import layout
 from edgetune_onnx.prepared import Prepared
+from edgetune_onnx.tokenizer_files import write_tokenizer
 
 
 def write_merged(prepared: Prepared, folder: Path) -> None:
@@ -26,7 +27,7 @@ def write_merged(prepared: Prepared, folder: Path) -> None:
         folder / layout.CONFIG, layout.config_json(prepared.config, prepared.model.base_folder, tied=prepared.tied)
     )
     files.write_json(folder / layout.GENERATION, layout.generation_json(prepared.config, prepared.stop_ids))
-    layout.write_tokenizer(prepared.model.tokenizer_folder, folder)
+    write_tokenizer(prepared.model.tokenizer_folder, folder)
 
 
 def write_surroundings(prepared: Prepared, folder: Path, names: Sequence[str]) -> None:
@@ -36,4 +37,4 @@ def write_surroundings(prepared: Prepared, folder: Path, names: Sequence[str]) -
     generation = layout.generation_json(prepared.config, prepared.stop_ids)
     genai = layout.genai_json(prepared.config, prepared.stop_ids, f"{layout.GRAPHS}/{names[0]}", places=prepared.places)
     layout.write_configs(folder, config, generation, genai, layout.search_json(prepared.config))
-    layout.write_tokenizer(prepared.model.tokenizer_folder, folder)
+    write_tokenizer(prepared.model.tokenizer_folder, folder)

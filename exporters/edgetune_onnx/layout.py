@@ -42,9 +42,6 @@ _SEARCH = {
 }
 #: Whether the cache is written in place, which is for the builder to know.
 SHARES_BUFFER = "past_present_share_buffer"
-_TOKENIZER_CONFIG = "tokenizer_config.json"
-#: What transformers notes about where a tokenizer was loaded from; no property of the tokenizer.
-_LOADED_FROM = ("backend", "is_local", "local_files_only", "name_or_path")
 
 
 def config_json(config: ModelConfig, base_folder: Path, *, tied: bool) -> dict[str, Any]:
@@ -111,19 +108,6 @@ def genai_tokens(config: ModelConfig, tokenizer_folder: Path, stop_ids: Sequence
 def search_json(config: ModelConfig) -> dict[str, Any]:
     """``search`` of genai_config.json: greedy, up to the whole context."""
     return _SEARCH | {"max_length": config.context}
-
-
-def write_tokenizer(source: Path, folder: Path) -> None:
-    """Copy a tokenizer, with its template in both places: transformers.js reads it in tokenizer_config.json only."""
-    tokenizer = load_tokenizer(source)
-    tokenizer.save_pretrained(folder)
-    path = folder / _TOKENIZER_CONFIG
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    for key in _LOADED_FROM:
-        settings.pop(key, None)
-    # The one class that every version of transformers and transformers.js knows; the rest is in tokenizer.json.
-    settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": tokenizer.chat_template}
-    files.write_json(path, settings)
 
 
 def write_configs(

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from edgetune import files
 from edgetune.artifact import Artifact, ArtifactManifest
 from edgetune.differences import manifest_problems, setting_problems
 from edgetune.models.text_config import ModelConfig
@@ -17,6 +15,7 @@ from edgetune_onnx.graph_check import attribute_problems, table_problems
 from edgetune_onnx.places import has_place, inputs_of
 from edgetune_onnx.prepared import Prepared
 from edgetune_onnx.reading_back import GraphFile
+from edgetune_onnx.tokenizer_files import tokenizer_problems
 
 
 def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: ArtifactManifest) -> list[str]:
@@ -36,7 +35,7 @@ def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: 
         ),
         *_json_problems(folder / layout.GENAI, genai | tokens, part="model"),
         *_search_problems(folder / layout.GENAI, prepared.config),
-        *_tokenizer_problems(prepared.model.tokenizer_folder, folder),
+        *tokenizer_problems(prepared.model.tokenizer_folder, folder),
         *(f"{artifact.main_file.name}: {problem}" for problem in setting_problems(file.facts, facts)),
         *_type_problems(prepared, file),
         *_place_problems(prepared, file),
@@ -95,19 +94,6 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in settings.items():
         found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found
-
-
-def _tokenizer_problems(source: Path, folder: Path) -> list[str]:
-    """Tokenizer files that are not the trained model's."""
-    with TemporaryDirectory() as name:
-        right = Path(name)
-        layout.write_tokenizer(source, right)
-        hashes = dict(files.sha256_files(right))
-    return [
-        f"{name} is {'another one than the trained model has' if (folder / name).is_file() else 'missing'}"
-        for name, digest in hashes.items()
-        if not (folder / name).is_file() or files.sha256_file(folder / name) != digest
-    ]
 
 
 def _type_problems(prepared: Prepared, file: GraphFile) -> list[str]:

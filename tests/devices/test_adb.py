@@ -30,7 +30,7 @@ def test_a_phone_is_measured_and_left_as_it_was(phone, tiny, tmp_path):
     assert report.how == "measured on a device"
     assert (found.where, found.over) == (SERIAL, "adb")
     assert "adb shell" in found.context
-    assert "an app is slower" in found.context
+    assert "an app may be slower" in found.context
     assert found.before.soc == "SM8450"
     assert found.before.thermal_status == "none"
     assert (found.before.battery_percent, found.before.battery_c, found.before.on_power) == (83, 31.2, True)

@@ -1,11 +1,12 @@
-"""Runs in Optimum's environment: a classifier in Optimum's own class; texts in, classes and logits out, as JSON."""
+"""Runs in Optimum's environment: a classifier in its own class; texts or files in, classes and logits out, as JSON."""
 
 import json
 import sys
 
 import torch
-from optimum.onnxruntime import ORTModelForSequenceClassification
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from optimum.onnxruntime import ORTModelForImageClassification, ORTModelForSequenceClassification
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerFast
 
 
 def read_texts(job, given):
@@ -17,8 +18,17 @@ def read_texts(job, given):
     return tokenizer(given, truncation=True, max_length=job["max_tokens"], return_tensors="pt")
 
 
+def read_pictures(job, given):
+    """Model inputs of one picture's file, by the processor that preprocessor_config.json names."""
+    processor = AutoImageProcessor.from_pretrained(job["folder"], use_fast=False)
+    return processor(Image.open(given), return_tensors="pt")
+
+
 #: Task → Optimum's class, and what makes its inputs of what is given.
-TASKS = {"text-classification": (ORTModelForSequenceClassification, read_texts)}
+TASKS = {
+    "text-classification": (ORTModelForSequenceClassification, read_texts),
+    "image-classification": (ORTModelForImageClassification, read_pictures),
+}
 
 job = json.load(sys.stdin)
 kind, read = TASKS[job["task"]]

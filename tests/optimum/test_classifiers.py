@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tinyimages
 from optimumside import ask
 from tinyclassifier import rows, write_base, write_recipe
 
@@ -13,7 +14,7 @@ from edgetune.classification import LoadedClassifier
 from edgetune.exporting import export
 from edgetune.recipe import resolve
 from edgetune.recipes import shipped_recipe
-from edgetune.runtimes.onnx_classifier import OnnxClassifier
+from edgetune.runtimes.classifying import open_classifier
 from edgetune.training import train
 
 pytestmark = pytest.mark.optimum
@@ -21,7 +22,7 @@ PRECISIONS = ("fp32", "fp16", "int8", "int8_static")
 
 
 def in_optimum(artifact, given, tokenizer="auto"):
-    """Names of the classes, and class and logits of each text, as Optimum has them."""
+    """Names of the classes, and class and logits of each text or file, as Optimum has them."""
     manifest = artifact.manifest
     job = {"task": manifest.task, "folder": str(artifact.path), "graph": manifest.main_file, "given": given}
     return ask(
@@ -29,14 +30,14 @@ def in_optimum(artifact, given, tokenizer="auto"):
     )
 
 
-def require_same(artifact, texts, tokenizer="auto"):
-    theirs = in_optimum(artifact, texts, tokenizer)
+def require_same(artifact, given, tokenizer="auto"):
+    theirs = in_optimum(artifact, given, tokenizer)
     assert tuple(theirs["labels"]) == artifact.manifest.labels
-    with LoadedClassifier(OnnxClassifier(artifact)) as classifier:
-        assert [one["label"] for one in theirs["found"]] == [one.label for one in classifier.classify(texts)]
-    classifier = OnnxClassifier(artifact)
-    own = np.concatenate([classifier.logits([text]) for text in texts])  # alone, as there: no padding
+    runtime = open_classifier(artifact)
+    own = np.concatenate([runtime.logits([one]) for one in given])  # alone, as there: no padding
     np.testing.assert_allclose(own, [one["logits"] for one in theirs["found"]], atol=1e-5)
+    with LoadedClassifier(runtime) as classifier:
+        assert [one["label"] for one in theirs["found"]] == [one.label for one in classifier.classify(given)]
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,19 @@ def test_the_sentiment_recipe(tmp_path):
     texts = ["a wonderful, moving film", "a tedious and pointless mess", "it has its moments , but few"]
     for precision in ("fp32", "int8"):
         require_same(export(run, "onnx", precision), texts)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    return train(tinyimages.write_recipe(folder / "r", tinyimages.write_base(folder / "resnet")), folder / "run")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_image_classifier(images, precision, tmp_path):
+    """Pictures wider, higher and smaller than the model's, prepared by the processor that the folder names."""
+    files = []
+    for number, size in enumerate(((40, 30), (30, 47), (64, 64), (20, 90), (17, 19))):
+        files.append(str(tmp_path / f"{number}.png"))
+        tinyimages.picture(number, size).save(files[-1])
+    require_same(export(images, "onnx", precision), files)
