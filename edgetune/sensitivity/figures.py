@@ -16,7 +16,7 @@ from edgetune.sensitivity.record import RANKS, LayerGradients
 
 #: What :func:`shares` are shares of.
 DEFINITION = (
-    "share of the squared relative gradient norms, (‖G‖/‖W‖)², of the linear layers in blocks; G is the gradient of "
+    "share of the squared relative gradient norms, (‖G‖/‖W‖)², of the layers in blocks; G is the gradient of "
     "the loss at the base's weights W (Auto-RGN: Lee and others, 2023, arXiv 2210.11466), its norm freed of noise by "
     "multiplying gradients of different rows"
 )

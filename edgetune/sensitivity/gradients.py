@@ -55,20 +55,20 @@ class Work:
     advance: Callable[[], None]
 
 
-def find(work: Work, layers: Mapping[str, torch.nn.Linear], turns: Sequence[Sequence[str]]) -> dict[str, Found]:
+def find(work: Work, weights: Mapping[str, torch.Tensor], turns: Sequence[Sequence[str]]) -> dict[str, Found]:
     """Each layer's figures.
 
     Args:
         work: what to compute with.
-        layers: by name.
+        weights: of each layer, by its name: (outputs, inputs), or of a convolution (outputs, inputs, height, width).
         turns: names of those whose gradients are held at the same time.
     """
     found = {}
     for names in turns:
-        weights = {name: layers[name].weight for name in names}
-        gradients = [_of_group(work, weights, batches) for batches in work.groups]
+        gradients = [_of_group(work, {name: weights[name] for name in names}, batches) for batches in work.groups]
         for name in names:
-            found[name] = reduce([group.pop(name) for group in gradients])
+            # Both factors of a convolution's adapter make a matrix of that shape.
+            found[name] = reduce([group.pop(name).flatten(1) for group in gradients])
     return found
 
 

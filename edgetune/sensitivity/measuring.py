@@ -1,4 +1,4 @@
-"""From a recipe to the sensitivity of its base's linear layers."""
+"""From a recipe to the sensitivity of the layers of its base that an adapter could change."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgetune import console, extras
-from edgetune.data.encoding import Encoded
 from edgetune.errors import DataError, RecipeError
 from edgetune.memory import memory_errors
 from edgetune.recipe import Recipe, Resolved
@@ -48,8 +47,6 @@ def measure(resolved: Resolved, rows: int, *, allow_scripts: bool = False) -> Se
         DataError, ModelError, ResourceError: as in training.
     """
     method = resolved.recipe.method
-    if resolved.recipe.task.kind == "image-classification":
-        raise RecipeError("edgetune suggest looks at models for text; this recipe is for image-classification")
     if not method.is_adapter:
         raise RecipeError(
             f"method.kind is {method.kind}: modules and rank are chosen for adapters only", hint="add --method lora"
@@ -90,7 +87,7 @@ def _measure(run: Run, recipe: Recipe, wanted: int, start: float) -> Sensitivity
     )
 
 
-def _groups(rows: Sequence[Encoded], wanted: int, seed: int) -> list[Sequence[Encoded]]:
+def _groups(rows: Sequence[Any], wanted: int, seed: int) -> list[Sequence[Any]]:
     """Some rows, chosen by seed, in groups of one size.
 
     Rows that teach alike, such as those of one class, are spread over the groups evenly: under a random head a group
@@ -130,11 +127,11 @@ class _Batches:
     loss: Loss
 
 
-def _batches(run: Run, recipe: Recipe, rows: Rows, loaded: Loaded, groups: Sequence[Sequence[Encoded]]) -> _Batches:
+def _batches(run: Run, recipe: Recipe, rows: Rows, loaded: Loaded, groups: Sequence[Sequence[Any]]) -> _Batches:
     collate, loss = lesson_of(recipe).step(run, recipe, rows, loaded.packing.value)
     size = min(recipe.train.micro_batch_size or recipe.train.batch_size, len(groups[0]))
 
-    def batch(some: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+    def batch(some: Sequence[Any]) -> dict[str, torch.Tensor]:
         return {key: value.to(loaded.model.device) for key, value in collate(some).items()}
 
     made = [[batch(group[at : at + size]) for at in range(0, len(group), size)] for group in groups]
@@ -142,21 +139,22 @@ def _batches(run: Run, recipe: Recipe, rows: Rows, loaded: Loaded, groups: Seque
 
 
 def _find(
-    loaded: Loaded, layers: Mapping[str, torch.nn.Linear], batches: _Batches, bar: console.Bar
+    loaded: Loaded, layers: Mapping[str, torch.nn.Module], batches: _Batches, bar: console.Bar
 ) -> dict[str, Found]:
     if not layers:
-        raise RecipeError("the model has no linear layers that an adapter could change", hint="add --method full")
-    sizes = {name: layer.weight.numel() for name, layer in layers.items()}
-    turns = in_turns(sizes, available_memory(loaded.model.device))
+        raise RecipeError("the model has no layers that an adapter could change", hint="add --method full")
+    weights = {name: layer.get_parameter("weight") for name, layer in layers.items()}
+    turns = in_turns({name: weight.numel() for name, weight in weights.items()}, available_memory(loaded.model.device))
     bar.update(0, total=len(turns) * sum(map(len, batches.groups)))
     work = Work(loaded.model, batches.groups, batches.loss, loaded.autocast, bar.advance)
-    return find(work, layers, turns)
+    return find(work, weights, turns)
 
 
-def _layers(layers: Mapping[str, torch.nn.Linear], draws: Sequence[Mapping[str, Found]]) -> tuple[LayerGradients, ...]:
+def _layers(layers: Mapping[str, torch.nn.Module], draws: Sequence[Mapping[str, Found]]) -> tuple[LayerGradients, ...]:
     done = []
     for name, layer in layers.items():
-        norm = float(layer.weight.detach().float().norm())
+        weight = layer.get_parameter("weight").detach()
+        norm = float(weight.float().norm())
         if not norm:
             console.note(f"{name} holds nothing but zeros: no gradient is large or small beside them; left out")
             continue
@@ -166,8 +164,8 @@ def _layers(layers: Mapping[str, torch.nn.Linear], draws: Sequence[Mapping[str, 
                 name=name,
                 block=int(place[1]) if place else None,
                 kind=place[2] if place else name,
-                outputs=layer.out_features,
-                inputs=layer.in_features,
+                outputs=len(weight),
+                inputs=weight[0].numel(),
                 weight_norm=norm,
                 products=found.products,
                 kept=found.kept,

@@ -1,4 +1,4 @@
-"""What gradients say of each linear layer, and what was proposed from it, as stored."""
+"""What gradients say of each layer, and what was proposed from it, as stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ RANKS = (2, 4, 8, 16, 32, 64)
 
 
 class LayerGradients(Stored):
-    """One linear layer, at the base's own weights. G is the gradient of the loss per learnt token (or text)."""
+    """One linear layer or convolution, at the base's own weights.
+
+    G is the gradient of the loss per learnt token, or per input to classify.
+    """
 
     name: str
     block: int | None
@@ -21,6 +24,7 @@ class LayerGradients(Stored):
     """The rest of its name: what it is in every block, such as ``self_attn.q_proj``."""
     outputs: int
     inputs: int
+    """Of a convolution: channels times height times width of its kernel."""
     weight_norm: float
     """Frobenius norm of the weights."""
     products: tuple[tuple[float, ...], ...]

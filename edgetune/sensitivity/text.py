@@ -36,7 +36,7 @@ def to_text(suggestion: Suggestion) -> str:
 def _head(found: Sensitivity) -> str:
     heads = f", {found.heads} heads drawn at random" if found.heads else ""
     return (
-        f"{found.recipe}: gradients of {len(found.layers)} linear layers over {found.rows} training rows in "
+        f"{found.recipe}: gradients of {len(found.layers)} layers over {found.rows} training rows in "
         f"{found.groups} groups{heads}; {found.device}, {found.dtype}, {found.seconds:.0f} s"
     )
 

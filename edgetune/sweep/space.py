@@ -50,9 +50,10 @@ def _targets(own: Targets, suggestion: Suggestion) -> dict[str, Targets]:
     inside = [layer for layer in layers if layer.block is not None]
     middle = (max((layer.block or 0 for layer in inside), default=0) + 1) // 2
     proposed = {change.key: change.value for change in suggestion.changes}.get("method.target_modules", "auto")
+    attention = [layer for layer in inside if _is_attention(layer)]
     parts = {
-        "attention": [layer for layer in inside if _is_attention(layer)],
-        "mlp": [layer for layer in inside if not _is_attention(layer)],
+        "attention": attention,
+        "mlp": [layer for layer in inside if layer not in attention] if attention else [],
         "upper half": [layer for layer in inside if (layer.block or 0) >= middle],
     }
     named: dict[str, Any] = {"all": "auto", "suggested": proposed if proposed == "auto" else tuple(proposed)}

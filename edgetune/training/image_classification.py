@@ -48,6 +48,11 @@ class Picture:
     label: int
     number: int | None = None
 
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """What it teaches, as of a row of text."""
+        return (self.label,)
+
 
 class ImageLesson:
     """A :class:`edgetune.training.lessons.Lesson`."""

@@ -109,8 +109,8 @@ def _task_type(model: PreTrainedModel) -> str | None:
 
 
 def _targets(model: PreTrainedModel, wanted: str | Sequence[str], new: Sequence[str]) -> str | list[str]:
-    if isinstance(wanted, str) and new:
-        return [*adaptable_layers(model, new), *mixing_convolutions(model, new)]
+    if isinstance(wanted, str) and (new or reads_images(model)):
+        return list(adaptable_layers(model, new))
     if isinstance(wanted, str):
         return "all-linear"  # PEFT's word for every linear layer but the output head
     return _require_modules(model, "target_modules", wanted)
@@ -146,25 +146,23 @@ def linear_layers(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
     return {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
 
 
-def adaptable_layers(model: PreTrainedModel, head: Sequence[str] = ()) -> dict[str, torch.nn.Linear]:
-    """The linear layers that ``method.target_modules: auto`` gives an adapter, by name.
+def adaptable_layers(model: PreTrainedModel, head: Sequence[str] = ()) -> dict[str, torch.nn.Linear | torch.nn.Conv2d]:
+    """The layers that ``method.target_modules: auto`` gives an adapter, by name.
+
+    They are the linear ones, and of an image model the convolutions that mix all channels. Left out are convolutions
+    with groups: LoRA's two factors have more values than one that mixes no channels.
 
     Args:
         model: the base.
         head: modules that are trained whole, as in :func:`apply_method`.
     """
-    return {name: layer for name, layer in linear_layers(model).items() if not _within(name, head)}
-
-
-def mixing_convolutions(model: PreTrainedModel, head: Sequence[str] = ()) -> list[str]:
-    """Names of the convolutions of an image model that get an adapter: those that mix all channels.
-
-    Left out are those with groups: in one that mixes no channels LoRA's two factors have more values than itself.
-    """
     import torch
 
-    found = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d) and m.groups == 1]
-    return [name for name in found if reads_images(model) and not _within(name, head)]
+    found: dict[str, torch.nn.Linear | torch.nn.Conv2d] = dict(linear_layers(model))
+    if reads_images(model):
+        convolutions = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d)}
+        found |= {name: layer for name, layer in convolutions.items() if layer.groups == 1}
+    return {name: layer for name, layer in found.items() if not _within(name, head)}
 
 
 def _head(model: PreTrainedModel) -> Any:

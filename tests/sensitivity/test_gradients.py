@@ -33,7 +33,7 @@ def work(net, groups):
 
 def test_the_gradient_is_of_the_mean_over_a_group():
     net, groups = model(), [[batch(4, 2 * k), batch(2, 2 * k + 1)] for k in range(4)]
-    found = find(work(net, groups), {"0": net[0], "2": net[2]}, [["0", "2"]])
+    found = find(work(net, groups), {"0": net[0].weight, "2": net[2].weight}, [["0", "2"]])
     net.requires_grad_(True)
     whole = []
     for batches in groups:
@@ -45,7 +45,7 @@ def test_the_gradient_is_of_the_mean_over_a_group():
 
 def test_layers_in_turns_are_the_layers_at_once():
     groups = [[batch(4, k)] for k in range(4)]
-    layers = {"0": (net := model())[0], "2": net[2]}
+    layers = {"0": (net := model())[0].weight, "2": net[2].weight}
     at_once, in_two = (find(work(net, groups), layers, turns) for turns in ([["0", "2"]], [["0"], ["2"]]))
     for name in layers:
         assert np.allclose(at_once[name].products, in_two[name].products, rtol=1e-5)

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import tinyclassifier
+import tinyimages
 import tinytraining
 import torch
 from tinymodels import tiny_model, tiny_tokenizer
@@ -96,6 +97,18 @@ def test_a_classifier_is_measured_under_several_heads(tmp_path):
     found = measure(recipe, 32)
     assert found.heads == HEADS
     assert not any("classifier" in layer.name for layer in found.layers)
+    assert sum(figures(found).values()) > 0
+
+
+def test_convolutions_of_an_image_model_are_measured_as_the_matrices_that_adapters_change(tmp_path):
+    found = measure(tinyimages.write_recipe(tmp_path / "r", tinyimages.write_base(tmp_path / "resnet")), 16)
+    layers = {layer.name: layer for layer in found.layers}
+    assert len(layers) == 6
+    assert layers["resnet.embedder.embedder.convolution"].block is None
+    second = layers["resnet.encoder.stages.1.layers.0.layer.1.convolution"]
+    assert (second.block, second.kind) == (1, "layers.0.layer.1.convolution")
+    assert (second.outputs, second.inputs) == (16, 16 * 3 * 3)
+    assert found.heads == HEADS
     assert sum(figures(found).values()) > 0
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import tinyclassifier
+import tinyimages
 import tinytraining
 from tinyruns import write_base
 
+from edgetune.data.labelled import asked_of
 from edgetune.data.reading import load_rows
 from edgetune.recipe import resolve
 from edgetune.sweep import preparing
@@ -85,3 +87,12 @@ def test_rows_that_answer_are_set_apart_too(tmp_path):
     train, validation = (load_rows(path).raise_on_problems().rows for path in (data.train, data.validation))
     assert (len(train), len(validation)) == (22, 2)
     assert not {row.messages[0]["content"] for row in train} & {row.messages[0]["content"] for row in validation}
+
+
+def test_images_are_set_apart_too(tmp_path):
+    resolved = tinyimages.write_recipe(tmp_path / "recipe", tinyimages.write_base(tmp_path / "resnet"))
+    shared = prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False)
+    data = shared.resolved.recipe.data
+    train, validation = (load_rows(path, "images").raise_on_problems().rows for path in (data.train, data.validation))
+    assert (len(train), len(validation)) == (43, 5)
+    assert not {asked_of(row) for row in train} & {asked_of(row) for row in validation}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import optuna
 import pytest
+from layergradients import layer
 
 from edgetune.recipe import validate
 from edgetune.sweep.space import draw, first_choices, make_space, name_of
@@ -32,6 +33,16 @@ def test_parts_of_the_model_have_names_and_none_has_two(suggestion):
     assert "attention" not in found, "it is what is suggested"
     assert "recipe" not in found, "it is all"
     assert len(set(found.values())) == len(found)
+
+
+def test_convolutions_are_not_taken_for_what_stands_beside_attention(suggestion):
+    layers = (
+        *(layer(f"net.stages.{n}.convolution", n, "convolution") for n in range(4)),
+        layer("stem", None, "stem"),
+    )
+    sensitivity = suggestion.sensitivity.model_copy(update={"layers": layers})
+    found = space(suggestion.model_copy(update={"sensitivity": sensitivity, "changes": ()})).targets
+    assert found == {"all": "auto", "upper half": ("net.stages.2.convolution", "net.stages.3.convolution")}
 
 
 def test_settings_are_those_of_a_recipe(suggestion):

@@ -62,6 +62,18 @@ def test_an_adapter_changes_convolutions_and_stores_its_head_whole(base, tmp_pat
     assert [tuple(v.shape) for n, v in stored.items() if n.endswith("classifier.1.weight")] == [(2, 16)]
 
 
+def test_a_head_that_the_base_has_already_keeps_no_convolution_from_its_adapter(tmp_path):
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", id2label=dict(enumerate(LABELS))
+    )
+    base = write_base(tmp_path / "resnet", transformers.ResNetForImageClassification(config))
+    run = train(write_recipe(tmp_path / "r", base, train={"max_steps": 8}), tmp_path / "run")
+    assert any(".convolution.lora_A" in name for name in tensors(run))
+    pictures = [picture(n) for n in range(4)]
+    beside, merged = (open_torch_classifier(run, merge=merge).logits(pictures) for merge in (False, True))
+    assert np.allclose(merged, beside, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["lora", "head"])
 def test_frozen_statistics_stay_and_trained_ones_move(base, tmp_path, name):
     before = load_file(base / "model.safetensors")
