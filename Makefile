@@ -61,7 +61,7 @@ optimum-env: $(OPTIMUM)/.installed ## Make .venv-optimum for `edgetune export --
 
 .PHONY: test-optimum
 test-optimum: $(INSTALLED) $(OPTIMUM)/.installed ## Export through Optimum, and load edgetune's ONNX in it
-	EDGETUNE_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -m optimum tests/optimum
+	EDGETUNE_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -n auto -m optimum tests/optimum
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and types
