@@ -107,6 +107,7 @@ def test_the_split_depends_on_the_seed_alone(prepare, tmp_path, monkeypatch):
         (gzip.compress(b'[{"id": "a", "title": "b"}]'), "does not hold articles: KeyError"),
         (gzip.compress(json.dumps(ARTICLES[:15]).encode()), "only 3 articles are left for training"),
     ],
+    ids=["no gzip", "no JSON", "no text", "few"],  # what gzip makes holds the time
 )
 def test_another_file_is_told(prepare, tmp_path, monkeypatch, content, message):
     file = tmp_path / "other.gz"
