@@ -3,8 +3,9 @@
     python benchmarks/trust/run.py ARTIFACT... [--quick]
 
 A GGUF artifact is held beside llama-bench, an ONNX folder beside onnxruntime-genai's own loop, in turns; for both the
-overhead a token. With the first one: ten A/A runs, and one with a planted 5 % slowdown (of llama.cpp, so give the GGUF
-first). --quick does a little of everything, prints what it would publish, and stores nothing.
+overhead a token. With the first one: ten A/A runs, and a planted 5 % slowdown (of llama.cpp, so give the GGUF first),
+once at another time and once in turns with the same without it. --quick does a little of everything, prints what it
+would publish, and stores nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ from edgetune.bench import processes  # noqa: E402
 from edgetune.bench.comparing import compare  # noqa: E402
 from edgetune.bench.plan import Plan  # noqa: E402
 from edgetune.bench.schema import BenchReport  # noqa: E402
-from edgetune.bench.single_stream import bench_artifact  # noqa: E402
+from edgetune.bench.single_stream import bench_artifact, bench_subjects  # noqa: E402
+from edgetune.bench.subjects import artifact_subject  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.runtimes.threads import default_threads  # noqa: E402
 
@@ -46,15 +48,20 @@ TOOLS = {"llama.cpp": "llama-bench", "onnxruntime-genai": "onnxruntime-genai"}
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: depths, tokens of each rate, turns beside a tool, A/A runs, prompts and rounds."""
+    """How much is measured: depths, tokens of each rate, turns beside a tool, A/A runs, prompts and rounds.
+
+    In turns there are many short rounds: what the machine does meanwhile moves slower than they change.
+    """
 
     depths: tuple[int, ...] = (0, 512)
     prefill: int = 128
     decode: int = 32
     turns: int = 5
     aa_runs: int = 10
-    prompts: int = 20
+    prompts: int = 10
     rounds: int = 5
+    paired_prompts: int = 4
+    paired_rounds: int = 24
 
     def plan(self, **changes: Any) -> Plan:
         """A benchmark of this size."""
@@ -62,7 +69,9 @@ class Size:
         return Plan(**{**sizes, "prompts": self.prompts, "rounds": self.rounds, "starts": 0, **changes})
 
 
-QUICK = Size(depths=(0, 32), prefill=16, decode=4, turns=1, aa_runs=1, prompts=2, rounds=3)
+QUICK = Size(
+    depths=(0, 32), prefill=16, decode=4, turns=1, aa_runs=1, prompts=2, rounds=3, paired_prompts=1, paired_rounds=3
+)
 
 
 def main() -> None:
@@ -94,12 +103,17 @@ def _measure(artifacts: list[Artifact], size: Size) -> dict[str, Any]:
     beside = [found for artifact in artifacts for found in _beside(artifact, size)]
     first = artifacts[0]
     runs = [bench_artifact(first, size.plan()) for _ in range(size.aa_runs + 1)]
-    with _slowed(PLANTED):
-        slow = bench_artifact(first, size.plan())
+    honest = artifact_subject(first)
+    slow = replace(honest, name=f"{honest.name}-slow", job={**honest.job, "planted": PLANTED})
+    with _can_be_slow():
+        (later,) = bench_subjects([slow], size.plan())
+        plan = size.plan(prompts=size.paired_prompts, rounds=size.paired_rounds, depths=(), memory_rounds=0)
+        paired = bench_subjects([honest, slow], plan)
     return {
         "beside": beside,
         "alarms": [_claims(runs[0], report) for report in runs[1:]],
-        "planted": _claims(runs[-1], slow),
+        "planted": {"at another time": _claims(runs[-1], later), "in turns": _claims(*paired)},
+        "yardsticks": [report.environment.yardstick for report in runs],
         "warnings": sorted({warning for report in runs for warning in report.warnings}),
     }
 
@@ -147,10 +161,10 @@ def _claims(old: BenchReport, new: BenchReport) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _slowed(share: float) -> Iterator[None]:
+def _can_be_slow() -> Iterator[None]:
     child, path = processes.CHILD, os.environ.get("PYTHONPATH", "")
     processes.CHILD = "slow_child"
-    os.environ |= {"PLANTED": str(share), "PYTHONPATH": f"{HERE}{os.pathsep}{path}"}
+    os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{path}"
     try:
         yield
     finally:
@@ -165,17 +179,29 @@ def page(result: dict[str, Any]) -> str:
         turns = [one for one in result["beside"] if one["tool"] == tool]
         parts += _tool_part(tool, turns) if turns else [f"Beside {tool}: not measured."]
     alarms = sum(bool(claims) for claims in result["alarms"])
-    worse = [claim["name"] for claim in result["planted"] if claim["verdict"] == "worse"]
-    found = set(SLOWED) <= set(worse)
     parts.append(
         f"{len(result['alarms'])} A/A runs with a claim: {alarms} (at most {ALARMS}: {_kept(alarms <= ALARMS)})."
     )
-    parts.append(
-        f"A planted slowdown of {PLANTED:.0%} was found in {' and '.join(SLOWED)}: {_kept(found)}. "
-        f"Said to be worse: {', '.join(worse) or 'nothing'}."
-    )
+    parts += [_planted_part(when, claims) for when, claims in result["planted"].items()]
+    parts.append(_restlessness(result["yardsticks"]))
     parts += [f"Warning: {warning}." for warning in result["warnings"]]
     return "\n\n".join([*parts, f"Machine: {publishing.machine_line(result['machine'])}."])
+
+
+def _planted_part(when: str, claims: list[dict[str, Any]]) -> str:
+    worse = [claim["name"] for claim in claims if claim["verdict"] == "worse"]
+    return (
+        f"A planted slowdown of {PLANTED:.0%}, measured {when}, was found in {' and '.join(SLOWED)}: "
+        f"{_kept(set(SLOWED) <= set(worse))}. Said to be worse: {', '.join(worse) or 'nothing'}."
+    )
+
+
+def _restlessness(yardsticks: Sequence[Sequence[float]]) -> str:
+    """How far the machine itself moved from one A/A run to the next."""
+    means = [statistics.fmean(one) for one in yardsticks if one]
+    if not means:
+        return "How fast the machine itself was is not known."
+    return f"Meanwhile the machine itself copied memory at {min(means):.1f} to {max(means):.1f} GB/s, a run's mean."
 
 
 def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:

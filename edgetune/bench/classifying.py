@@ -15,13 +15,14 @@ from edgetune import console
 from edgetune.bench import pagecache
 from edgetune.bench.classifying_summary import NO_GRAPH, classifier_figures
 from edgetune.bench.company import Company
-from edgetune.bench.environment import environment
+from edgetune.bench.environment import environment, in_company
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
 from edgetune.bench.samples import BatchSample, Loads, LoadSample, MemorySample, RawSample, RequestSample
 from edgetune.bench.schema import BenchReport, Environment, Settings
 from edgetune.bench.subjects import Measured
 from edgetune.bench.summary import Samples, warnings
+from edgetune.bench.yardstick import Yardstick
 from edgetune.data.labelled import asked_of, own_rows, shown
 from edgetune.errors import EdgetuneError
 from edgetune.files import sha256_text
@@ -80,6 +81,7 @@ def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchRep
     _require_possible(subjects, plan)
     asked = inputs_for(subjects[0], plan.prompts)
     machine, company, begun = environment(""), Company(), monotonic()
+    yardstick = Yardstick(default_threads())
     jobs = [_Job(subject, plan, asked) for subject in subjects]
     steps: list[tuple[Callable[[_Job, int], None], int]] = [
         (_Job.prime, 1),
@@ -95,8 +97,9 @@ def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchRep
             for number in range(count):
                 for job in jobs if number % 2 == 0 else reversed(jobs):
                     step(job, number)
+                    yardstick.lay()
                     bar.advance()
-    machine = machine.model_copy(update={"steal_share": company.steal(), "others_share": company.share()})
+    machine = in_company(machine, company, yardstick)
     session, seconds = uuid4().hex, round(monotonic() - begun, 1)
     return [job.report(machine, session, seconds) for job in jobs]
 

@@ -14,9 +14,9 @@ from edgetune.errors import CheckFailed, EdgetuneError
 
 #: Chance that any figure of two equal runs is said to differ, at most.
 RISK = 0.05
-#: Runs at different times move as wholes, by this share (a standard deviation): how the machine placed them, what its
-#: host did. Assumed, not measured: no machine's drift is known here, and a restless one has more. benchmarks/trust
-#: counts the false alarms that it leads to. Runs of one session are paired and need no such allowance.
+#: Runs at different times move as wholes, by this share (a standard deviation): where the machine placed them.
+#: Assumed, not measured; benchmarks/trust counts the false alarms that it leads to. How far the machine itself moved is
+#: measured beside it: see :func:`movement`. Runs of one session are paired and need neither allowance.
 DRIFT = 0.006
 
 #: Figures that are warned of where their interval reaches further than WIDE, or than the tolerance that is asked for.
@@ -31,6 +31,7 @@ _SETTINGS = (
     "depth_prefill", "depth_decode", "axis_depth",
 )  # fmt: skip
 
+_TIMES = ("ms", "s")
 #: What one runtime has and another has not: of two runtimes it need not be equal.
 _OF_A_RUNTIME = {"prefill_threads", "batch", "kv_type", "context"}
 _AGAINST_A_CLOCK = "measured against a clock in one process: there are no rounds to compare"
@@ -46,7 +47,8 @@ class Difference:
         old: median of the old run.
         new: median of the new one.
         ratio: new over old by rounds, with an interval that holds for all figures together.
-        verdict: same where the interval leaves room for no difference.
+        machine: ratios that the machine explains by itself, 1 among them: from lowest to highest.
+        verdict: same where the interval leaves room for no difference but the machine's.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Difference:
     old: float
     new: float
     ratio: Ratio
+    machine: tuple[float, float]
     verdict: Verdict
 
     @property
@@ -75,6 +78,7 @@ class Comparison:
         old: name of the old subject.
         new: name of the new one.
         paired: both were measured in turns.
+        moved: how fast the machine itself was, new over old; None: not known, or measured in turns.
         differences: in the order of the report.
         left_out: figure → why it is not compared.
         notes: what else differs, such as versions.
@@ -83,6 +87,7 @@ class Comparison:
     old: str
     new: str
     paired: bool
+    moved: Ratio | None
     differences: tuple[Difference, ...]
     left_out: dict[str, str]
     notes: tuple[str, ...]
@@ -107,15 +112,37 @@ def compare(old: BenchReport, new: BenchReport) -> Comparison:
     paired = old.settings.session is not None and old.settings.session == new.settings.session
     pairs, left_out = _comparable(old, new)
     confidence = 1 - RISK / max(1, len(pairs))  # Bonferroni: together they are wrong that seldom
+    moved = None if paired else movement(old, new)
     found = []
     for before, after in pairs:
         turns = paired and len(before.rounds) == len(after.rounds)
         size = ratio(before.rounds, after.rounds, paired=turns, confidence=confidence, drift=DRIFT)
         assert before.median is not None
         assert after.median is not None
-        verdict = _verdict(size, after.better)
-        found.append(Difference(after.name, after.unit, before.median, after.median, size, verdict))
-    return Comparison(old.subject.name, new.subject.name, paired, tuple(found), left_out, tuple(_notes(old, new)))
+        machine = _explained(moved, after.unit)
+        verdict = _verdict(size, machine, after.better)
+        found.append(Difference(after.name, after.unit, before.median, after.median, size, machine, verdict))
+    notes = tuple(_notes(old, new))
+    return Comparison(old.subject.name, new.subject.name, paired, moved, tuple(found), left_out, notes)
+
+
+def movement(old: BenchReport, new: BenchReport) -> Ratio | None:
+    """How fast the machine itself was, new over old, by what it copied beside the rounds, with a 95 % interval.
+
+    None where that was not kept.
+    """
+    before, after = old.environment.yardstick, new.environment.yardstick
+    if min(len(before), len(after)) < FEWEST_ROUNDS:
+        return None
+    return ratio(before, after, paired=False)
+
+
+def _explained(moved: Ratio | None, unit: str) -> tuple[float, float]:
+    """Ratios of a figure that need no other reason than the machine: from none of its movement to all of it."""
+    if moved is None or not (unit in _TIMES or unit.endswith("/s")):
+        return (1.0, 1.0)
+    low, high = (1 / moved.high, 1 / moved.low) if unit in _TIMES else (moved.low, moved.high)
+    return min(1.0, low), max(1.0, high)
 
 
 def require_no_worse(found: Comparison, tolerance: float) -> None:
@@ -132,8 +159,9 @@ def require_no_worse(found: Comparison, tolerance: float) -> None:
         )
 
 
-def _verdict(size: Ratio, better: Literal["lower", "higher"]) -> Verdict:
-    if not size.differs:
+def _verdict(size: Ratio, machine: tuple[float, float], better: Literal["lower", "higher"]) -> Verdict:
+    lowest, highest = machine
+    if size.low <= highest and size.high >= lowest:
         return "same"
     return "better" if (size.value > 1) == (better == "higher") else "worse"
 

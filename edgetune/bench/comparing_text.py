@@ -17,6 +17,9 @@ def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
     lines += [f"note: {note}" for note in found.notes]
     how = "measured in turns, compared round by round" if found.paired else "measured at different times"
     lines.append(f"{how}; intervals hold together with a chance of {1 - RISK:.0%} (Student, by rounds, Bonferroni)")
+    if found.moved is not None:
+        size = f"{found.moved.value:.3f} [{found.moved.low:.3f}, {found.moved.high:.3f}]"
+        lines.append(f"the machine itself, copying memory beside each round: {size}; no more than that is claimed")
     if not found.paired:
         lines.append(
             f"assumed, not measured: a run as a whole moves by {DRIFT:.1%} (a standard deviation) between two times"
@@ -44,6 +47,8 @@ def _warnings(found: Comparison, tolerance: float) -> Iterator[str]:
 def _verdict(one: Difference) -> str:
     if one.verdict != "same":
         return one.verdict
+    if one.ratio.differs:
+        return "no more than the machine itself moved"
     if one.hidden == 0:
         return "the same in every round"
     return f"not told apart (differences up to ±{one.hidden:.1%} could hide)"

@@ -7,7 +7,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from edgetune.bench.company import Company
 from edgetune.bench.schema import Environment
+from edgetune.bench.yardstick import Yardstick
 from edgetune.machine import this_machine
 from edgetune.runtimes.threads import cgroup_quota
 
@@ -51,6 +53,17 @@ def environment(features: str) -> Environment:
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         versions={name: found for name in PACKAGES if (found := _version(name))},
+    )
+
+
+def in_company(machine: Environment, company: Company, yardstick: Yardstick) -> Environment:
+    """The same with how the machine was while something was measured on it."""
+    return machine.model_copy(
+        update={
+            "steal_share": company.steal(),
+            "others_share": company.share(),
+            "yardstick": tuple(yardstick.speeds),
+        }
     )
 
 

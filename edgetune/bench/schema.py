@@ -51,6 +51,8 @@ class Environment(Part):
     """Share of the CPUs' time that the host of a virtual machine gave to others while it was measured."""
     others_share: float | None = None
     """Share of the CPUs' time that other processes of this machine used while it was measured."""
+    yardstick: tuple[float, ...] = ()
+    """GB/s at which plain memory was copied before and after each round: how fast the machine itself was."""
     system: str
     versions: dict[str, str]
 

@@ -14,7 +14,7 @@ from edgetune.artifact import Artifact
 from edgetune.bench import pagecache
 from edgetune.bench.classifying import bench_classifiers
 from edgetune.bench.company import Company
-from edgetune.bench.environment import environment
+from edgetune.bench.environment import environment, in_company
 from edgetune.bench.looping import room_after
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
@@ -34,6 +34,7 @@ from edgetune.bench.samples import (
 from edgetune.bench.schema import BenchReport, Environment, Settings
 from edgetune.bench.subjects import Measured, artifact_subject
 from edgetune.bench.summary import Samples, figures, warnings
+from edgetune.bench.yardstick import Yardstick
 from edgetune.errors import EdgetuneError
 from edgetune.runtimes.threads import default_threads
 
@@ -80,27 +81,33 @@ def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport
     machine = environment("")
     company = Company()
     begun = monotonic()
+    yardstick = Yardstick(plan.threads or default_threads())
     jobs = [_Job(subject, plan, asked) for subject in subjects]
     total = sum(job.steps for job in jobs)
     with console.progress(f"Measuring {', '.join(one.name for one in subjects)}", total=total, unit="steps") as bar:
-        _all_rounds(jobs, plan, bar.advance)
-    machine = machine.model_copy(update={"steal_share": company.steal(), "others_share": company.share()})
+        _all_rounds(jobs, plan, bar.advance, yardstick)
+    machine = in_company(machine, company, yardstick)
     session, seconds = uuid4().hex, round(monotonic() - begun, 1)
     return [job.report(machine, session, seconds) for job in jobs]
 
 
-def _all_rounds(jobs: Sequence[_Job], plan: Plan, on_step: Step) -> None:
+def _all_rounds(jobs: Sequence[_Job], plan: Plan, on_step: Step, yardstick: Yardstick) -> None:
     for job in jobs:
         job.prime(on_step)
+    yardstick.lay()
     for number, job in _in_turns(jobs, plan.rounds):
         job.one_round(number, on_step)
+        yardstick.lay()
     for number, job in _in_turns(jobs, plan.starts):
         job.cold_start(number, on_step)
+        yardstick.lay()
     for number, job in _in_turns(jobs, plan.memory_rounds):
         job.read_memory(number, on_step)
+        yardstick.lay()
     for axis, value in plan.points():
         for number, job in _in_turns(jobs, plan.rounds):
             job.vary(axis, value, number, on_step)
+            yardstick.lay()
     if plan.sustained:
         for job in jobs:
             job.sustain(on_step)

@@ -22,7 +22,7 @@ from edgetune.bench.samples import (
     Sustained,
 )
 from edgetune.bench.schema import Environment, Figure, Settings
-from edgetune.bench.statistics import NOISY, median
+from edgetune.bench.statistics import FEWEST_ROUNDS, NOISY, mad, median
 
 __all__ = ["DEFINITIONS", "Samples", "figures", "warnings"]
 
@@ -32,6 +32,9 @@ UNREAD = "this system has no /proc to read it from"
 _OF_THE_LOOP = ("e2e_raw", "overhead_e2e", "itl_raw", "decode_raw", "prefill_raw", "overhead_per_token")
 #: Seconds at each end of a sustained run.
 _END = 30
+
+#: How much a copy of memory may vary, as a share, before the machine is called restless.
+RESTLESS = 0.05
 
 S = TypeVar("S")
 K = TypeVar("K")
@@ -97,6 +100,10 @@ def doubts(environment: Environment, found: Sequence[Figure]) -> Iterator[str]:
     if busy > 0.5 * environment.usable_cpus:
         yield f"the machine was busy: load {busy:.1f} on {environment.usable_cpus} CPUs before the first start"
     yield from company.doubts(environment.others_share, environment.steal_share)
+    if len(environment.yardstick) >= FEWEST_ROUNDS:
+        share = mad(environment.yardstick) / median(environment.yardstick)
+        if share >= RESTLESS:
+            yield f"the machine itself was restless: MAD of copying memory is {share:.0%} ({RESTLESS:.0%} or more)"
     for one in found:
         if one.median and one.mad is not None and one.samples > 2 and one.name not in OVERHEADS:
             share = one.mad / abs(one.median)

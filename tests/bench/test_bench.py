@@ -140,6 +140,8 @@ def test_several_are_measured_in_turns_and_share_a_session(artifact, monkeypatch
     reports = single_stream.bench_subjects([one, two], Plan(**{**SHORT, "rounds": 2}, threads=1, depths=()))
     assert [where for mode, _, where in order if mode == "round"] == ["/f32", "gguf", "gguf", "/f32"]
     assert reports[0].settings.session == reports[1].settings.session
+    assert len(reports[0].environment.yardstick) >= 5
+    assert reports[0].environment.yardstick == reports[1].environment.yardstick
     assert [request.round for request in reports[1].requests] == [0, 0, 0, 1, 1, 1]
 
 

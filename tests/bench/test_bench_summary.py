@@ -166,6 +166,9 @@ def test_warnings():
     company = machine.model_copy(update={"steal_share": 0.03, "others_share": 0.2, "load_average": 0.0})
     assert any("the host took 3%" in note for note in told(cold, company))
     assert any("others used 20%" in note for note in told(cold, company))
+    restless = company.model_copy(update={"yardstick": (20.0, 18.0, 22.0, 18.0)})
+    assert any("restless: MAD of copying memory is 5% (5% or more)" in note for note in told(cold, restless))
+    assert not any("restless" in note for note in told(cold, machine.model_copy(update={"yardstick": (20.0, 10.0)})))
     calm = samples(*[request(0.5, 0.6)] * 4)
     quiet = machine.model_copy(update={"load_average": 0.1, "steal_share": 0.0, "others_share": 0.01})
     assert (

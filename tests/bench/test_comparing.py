@@ -36,6 +36,58 @@ def test_with_no_more_drift_than_is_assumed_alarms_are_rare_and_five_percent_is_
     assert found >= 90
 
 
+def restless(random, *, drift, slower=1.0):
+    """A run on a machine that moves as a whole by ``drift``; a copy of memory beside each round shows most of it."""
+    moved = random.normal(0, drift)
+    found = {}
+    for name, unit in NAMES.items():
+        times = 0 if unit == "MB" else 1 if unit in ("s", "ms") else -1
+        noise = random.normal(0, 0.3 * drift + 0.005, 5)
+        found[name] = (100 * slower**times * np.exp(times * moved + noise)).tolist()
+    copied = 20 * np.exp(-moved + random.normal(0, 0.3 * drift + 0.01, 16))
+    plain = report(found)
+    return plain.model_copy(update={"environment": plain.environment.model_copy(update={"yardstick": tuple(copied)})})
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.03, 0.09])
+def test_a_restless_machine_is_not_taken_for_a_change(drift):
+    random = np.random.default_rng(5)
+    pairs = [(restless(random, drift=drift), restless(random, drift=drift)) for _ in range(100)]
+    alarms = sum(any(one.verdict != "same" for one in compare(*pair).differences) for pair in pairs)
+    blind = [(old, new.model_copy(update={"environment": old.environment})) for old, new in pairs]
+    unseen = sum(any(one.verdict != "same" for one in compare(*pair).differences) for pair in blind)
+    assert alarms <= 10, "one in ten at most"
+    assert drift < 0.09 or unseen > 25, "without the copies there would be many"
+
+
+def test_five_percent_is_found_on_a_machine_that_keeps_still():
+    random = np.random.default_rng(5)
+    found = [compare(restless(random, drift=0.0), restless(random, drift=0.0, slower=1.05)).worse() for _ in range(100)]
+    assert sum(map(bool, found)) >= 90
+
+
+def test_a_difference_that_the_machine_explains_is_said_to_be_its():
+    old, new = (
+        report({"decode": [100, 101, 99], "peak_rss": [300] * 3}),
+        report({"decode": [80, 81, 79], "peak_rss": [400] * 3}),
+    )
+    old, new = (
+        one.model_copy(update={"environment": one.environment.model_copy(update={"yardstick": copied})})
+        for one, copied in ((old, (20.0, 20.1, 19.9)), (new, (15.0, 15.1, 14.9)))
+    )
+    found = compare(old, new)
+    assert {one.name: one.verdict for one in found.differences} == {"decode": "same", "peak_rss": "worse"}
+    assert found.moved.value == pytest.approx(0.75, rel=0.01)
+    text = comparison_text(found)
+    assert "no more than the machine itself moved" in text
+    assert "the machine itself, copying memory beside each round: 0.750" in text
+    assert json.loads(comparison_json(found))["moved"]["value"] == pytest.approx(0.75, rel=0.01)
+    turns = compare(
+        *(one.model_copy(update={"settings": one.settings.model_copy(update={"session": "s"})}) for one in (old, new))
+    )
+    assert {one.verdict for one in turns.differences} == {"worse"}, "in turns, the machine moved under both alike"
+
+
 def test_which_way_and_by_how_much():
     old = report({"decode": [100, 101, 99, 100, 100.5], "ttft": [50, 51, 49, 50, 50], "peak_rss": [300, 300, 300]})
     new = report({"decode": [80, 81, 79, 80, 80.5], "ttft": [25, 25.5, 24.5, 25, 25], "peak_rss": [300, 300, 300]})

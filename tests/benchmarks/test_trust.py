@@ -31,7 +31,15 @@ def page(monkeypatch):
     spec.loader.exec_module(module)
 
     def made(**changes):
-        result = {"machine": MACHINE, "beside": [], "alarms": [], "planted": [], "warnings": [], **changes}
+        result = {
+            "machine": MACHINE,
+            "beside": [],
+            "alarms": [],
+            "planted": {},
+            "yardsticks": [],
+            "warnings": [],
+            **changes,
+        }
         return module.page(result)
 
     return made
@@ -47,7 +55,13 @@ def page(monkeypatch):
 )
 def test_a_planted_slowdown_has_to_show_in_both_decode_figures(page, planted, found):
     answer = "yes" if found else "**no**"
-    assert f"was found in decode_raw and decode: {answer}." in page(planted=planted)
+    words = f"measured in turns, was found in decode_raw and decode: {answer}."
+    assert words in page(planted={"in turns": planted})
+
+
+def test_how_restless_the_machine_was(page):
+    assert "copied memory at 15.0 to 20.0 GB/s, a run's mean" in page(yardsticks=[[19, 21], [], [15.0]])
+    assert "is not known" in page(yardsticks=[[], []])
 
 
 def test_what_is_within_five_percent_and_what_was_not_measured(page):
