@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,7 @@ def main() -> None:
     if asked.quick:
         console.data(page(result))
         return
-    publishing.write_results(HERE / "results", result, machine["cpu"])
-    publishing.put_into_readme(HERE / "README.md", page(result))
+    publishing.publish_tables(HERE, publishing.write_results(HERE / "results", result, machine["cpu"]), page)
 
 
 def _measure(artifacts: list[Artifact], size: Size) -> dict[str, Any]:
@@ -111,8 +110,8 @@ def _measure(artifacts: list[Artifact], size: Size) -> dict[str, Any]:
         paired = bench_subjects([honest, slow], plan)
     return {
         "beside": beside,
-        "alarms": [_claims(runs[0], report) for report in runs[1:]],
-        "planted": {"at another time": _claims(runs[-1], later), "in turns": _claims(*paired)},
+        "same": [_compared(runs[0], report) for report in runs[1:]],
+        "planted": {"at another time": _compared(runs[-1], later), "in turns": _compared(*paired)},
         "yardsticks": [report.environment.yardstick for report in runs],
         "warnings": sorted({warning for report in runs for warning in report.warnings}),
     }
@@ -154,10 +153,12 @@ def _genai_rates(folder: Path, **asked: Any) -> dict[int, dict[str, float]]:
     return {int(depth): found for depth, found in json.loads(done.stdout).items()}
 
 
-def _claims(old: BenchReport, new: BenchReport) -> list[dict[str, Any]]:
-    """Every difference that `edgetune compare` claims."""
-    found = compare(old, new).differences
-    return [{"name": d.name, "ratio": d.ratio.value, "verdict": d.verdict} for d in found if d.verdict != "same"]
+def _compared(old: BenchReport, new: BenchReport) -> list[dict[str, Any]]:
+    """What `edgetune compare` says of every figure, with the rounds that it says it by."""
+    return [
+        asdict(one) | {"rounds": [report.figure(one.name).rounds for report in (old, new)]}
+        for one in compare(old, new).differences
+    ]
 
 
 @contextmanager
@@ -178,18 +179,18 @@ def page(result: dict[str, Any]) -> str:
     for tool in TOOLS.values():
         turns = [one for one in result["beside"] if one["tool"] == tool]
         parts += _tool_part(tool, turns) if turns else [f"Beside {tool}: not measured."]
-    alarms = sum(bool(claims) for claims in result["alarms"])
+    alarms = sum(any(one["verdict"] != "same" for one in compared) for compared in result["same"])
     parts.append(
-        f"{len(result['alarms'])} A/A runs with a claim: {alarms} (at most {ALARMS}: {_kept(alarms <= ALARMS)})."
+        f"{len(result['same'])} A/A runs with a claim: {alarms} (at most {ALARMS}: {_kept(alarms <= ALARMS)})."
     )
-    parts += [_planted_part(when, claims) for when, claims in result["planted"].items()]
+    parts += [_planted_part(when, compared) for when, compared in result["planted"].items()]
     parts.append(_restlessness(result["yardsticks"]))
     parts += [f"Warning: {warning}." for warning in result["warnings"]]
     return "\n\n".join([*parts, f"Machine: {publishing.machine_line(result['machine'])}."])
 
 
-def _planted_part(when: str, claims: list[dict[str, Any]]) -> str:
-    worse = [claim["name"] for claim in claims if claim["verdict"] == "worse"]
+def _planted_part(when: str, compared: list[dict[str, Any]]) -> str:
+    worse = [one["name"] for one in compared if one["verdict"] == "worse"]
     return (
         f"A planted slowdown of {PLANTED:.0%}, measured {when}, was found in {' and '.join(SLOWED)}: "
         f"{_kept(set(SLOWED) <= set(worse))}. Said to be worse: {', '.join(worse) or 'nothing'}."

@@ -81,7 +81,7 @@ def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchRep
     _require_possible(subjects, plan)
     asked = inputs_for(subjects[0], plan.prompts)
     machine, company, begun = environment(""), Company(), monotonic()
-    yardstick = Yardstick(default_threads())
+    yardstick = Yardstick(plan.threads or default_threads())
     jobs = [_Job(subject, plan, asked) for subject in subjects]
     steps: list[tuple[Callable[[_Job, int], None], int]] = [
         (_Job.prime, 1),

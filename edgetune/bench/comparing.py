@@ -34,6 +34,7 @@ _SETTINGS = (
 _TIMES = ("ms", "s")
 #: What one runtime has and another has not: of two runtimes it need not be equal.
 _OF_A_RUNTIME = {"prefill_threads", "batch", "kv_type", "context"}
+_PART = "a part of others, a difference of two, or of a single process or start"
 _AGAINST_A_CLOCK = "measured against a clock in one process: there are no rounds to compare"
 
 
@@ -60,14 +61,27 @@ class Difference:
     verdict: Verdict
 
     @property
+    def possible(self) -> tuple[float, float]:
+        """Ratios that can be the figure's own, whatever of its movement the machine explains: lowest and highest."""
+        return self.ratio.low / self.machine[1], self.ratio.high / self.machine[0]
+
+    @property
     def hidden(self) -> float:
-        """The largest share by which they can differ without being told apart: how far the interval is from 1."""
-        return max(self.ratio.high - 1, 1 - self.ratio.low, 0.0)
+        """The largest share by which they can differ without being told apart."""
+        low, high = self.possible
+        return max(high - 1, 1 - low, 0.0)
 
     @property
     def width(self) -> float:
-        """Half the interval, as a share of the ratio: how finely this figure was measured."""
-        return (self.ratio.high - self.ratio.low) / 2 / self.ratio.value
+        """Half of what is possible, as a share of the ratio: how finely this figure is known."""
+        low, high = self.possible
+        return (high - low) / 2 / self.ratio.value
+
+    @property
+    def beyond(self) -> float:
+        """The share by which they differ that the machine does not explain."""
+        lowest, highest = self.machine
+        return max(self.ratio.value / highest - 1, 1 - self.ratio.value / lowest, 0.0)
 
 
 @dataclass(frozen=True)
@@ -93,8 +107,8 @@ class Comparison:
     notes: tuple[str, ...]
 
     def worse(self, tolerance: float = 0.0) -> list[Difference]:
-        """Figures that got worse, by more than a share of the old ones."""
-        return [one for one in self.differences if one.verdict == "worse" and abs(one.ratio.value - 1) > tolerance]
+        """Figures that got worse, by more than a share of the old ones beyond what the machine explains."""
+        return [one for one in self.differences if one.verdict == "worse" and one.beyond > tolerance]
 
     def coarse(self, tolerance: float = 0.0) -> list[Difference]:
         """Of what users feel most, the figures with an interval too wide to show a difference of this share."""
@@ -174,7 +188,9 @@ def _comparable(old: BenchReport, new: BenchReport) -> tuple[list[tuple[Figure, 
         reason = _AGAINST_A_CLOCK if compared is None else _reason(before, after, compared=compared)
         if reason:
             left_out[after.name] = reason
-        elif before and compared:
+        elif not compared:
+            left_out[after.name] = _PART
+        elif before:
             pairs.append((before, after))
     for gone in (f.name for f in old.figures if new.find(f.name) is None):
         left_out[gone] = _AGAINST_A_CLOCK if is_compared(gone) is None else "the new run has no such figure"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from edgetune.bench.comparing import DRIFT, RISK, WIDE, Comparison, Difference
@@ -13,13 +13,15 @@ def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
     """The comparison as plain text."""
     lines = [f"{found.old} → {found.new}", f"{'':<28}{'old':>12}{'new':>12}  new / old"]
     lines += [_line(one) for one in found.differences]
-    lines += ["", *(f"not compared: {name}: {reason}" for name, reason in found.left_out.items())]
+    lines += ["", *_left_out(found.left_out)]
     lines += [f"note: {note}" for note in found.notes]
     how = "measured in turns, compared round by round" if found.paired else "measured at different times"
     lines.append(f"{how}; intervals hold together with a chance of {1 - RISK:.0%} (Student, by rounds, Bonferroni)")
     if found.moved is not None:
         size = f"{found.moved.value:.3f} [{found.moved.low:.3f}, {found.moved.high:.3f}]"
-        lines.append(f"the machine itself, copying memory beside each round: {size}; no more than that is claimed")
+        lines.append(f"the machine itself, copying memory beside each round: {size}; that much is excused")
+    elif not found.paired:
+        lines.append("how far the machine itself moved is not known: a run kept no copies of memory beside its rounds")
     if not found.paired:
         lines.append(
             f"assumed, not measured: a run as a whole moves by {DRIFT:.1%} (a standard deviation) between two times"
@@ -30,7 +32,7 @@ def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
 
 def comparison_json(found: Comparison, tolerance: float = 0.0) -> str:
     """The comparison as JSON."""
-    differences = [{**asdict(one), "hidden": one.hidden} for one in found.differences]
+    differences = [{**asdict(one), "hidden": one.hidden, "beyond": one.beyond} for one in found.differences]
     warnings = list(_warnings(found, tolerance))
     return json.dumps({**asdict(found), "differences": differences, "warnings": warnings}, indent=2)
 
@@ -38,17 +40,25 @@ def comparison_json(found: Comparison, tolerance: float = 0.0) -> str:
 def _warnings(found: Comparison, tolerance: float) -> Iterator[str]:
     """That a difference which somebody would mind could not have been seen."""
     for one in found.coarse(tolerance):
+        rounds = "more --rounds, or " if (one.ratio.high - one.ratio.low) / 2 > (tolerance or WIDE) else ""
         yield (
             f"{one.name} is known to ±{one.width:.1%} only, and {tolerance or WIDE:.1%} would matter: "
-            "more --rounds, or edgetune bench OLD NEW, which measures in turns"
+            f"{rounds}edgetune bench OLD NEW, which measures in turns"
         )
+
+
+def _left_out(reasons: Mapping[str, str]) -> Iterator[str]:
+    """Figures that are not compared, those with one reason in one line."""
+    for reason in dict.fromkeys(reasons.values()):
+        names = ", ".join(name for name, why in reasons.items() if why == reason)
+        yield f"not compared: {names}: {reason}"
 
 
 def _verdict(one: Difference) -> str:
     if one.verdict != "same":
-        return one.verdict
+        return one.verdict if one.machine == (1.0, 1.0) else f"{one.verdict}, {one.beyond:.1%} beyond the machine"
     if one.ratio.differs:
-        return "no more than the machine itself moved"
+        return f"no more than the machine itself moved (differences up to ±{one.hidden:.1%} could hide)"
     if one.hidden == 0:
         return "the same in every round"
     return f"not told apart (differences up to ±{one.hidden:.1%} could hide)"

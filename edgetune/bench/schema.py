@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -51,7 +51,7 @@ class Environment(Part):
     """Share of the CPUs' time that the host of a virtual machine gave to others while it was measured."""
     others_share: float | None = None
     """Share of the CPUs' time that other processes of this machine used while it was measured."""
-    yardstick: tuple[float, ...] = ()
+    yardstick: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
     """GB/s at which plain memory was copied before and after each round: how fast the machine itself was."""
     system: str
     versions: dict[str, str]

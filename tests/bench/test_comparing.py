@@ -9,6 +9,7 @@ from clockwork import loop, request
 
 from edgetune.bench.comparing import DRIFT, compare
 from edgetune.bench.comparing_text import comparison_json, comparison_text
+from edgetune.bench.schema import Environment
 from edgetune.cli import main
 from edgetune.errors import EdgetuneError
 from edgetune.realtime.figures import figure_of, measured_of
@@ -67,25 +68,66 @@ def test_five_percent_is_found_on_a_machine_that_keeps_still():
 
 
 def test_a_difference_that_the_machine_explains_is_said_to_be_its():
-    old, new = (
-        report({"decode": [100, 101, 99], "peak_rss": [300] * 3}),
-        report({"decode": [80, 81, 79], "peak_rss": [400] * 3}),
-    )
-    old, new = (
-        one.model_copy(update={"environment": one.environment.model_copy(update={"yardstick": copied})})
-        for one, copied in ((old, (20.0, 20.1, 19.9)), (new, (15.0, 15.1, 14.9)))
-    )
+    old = on_machine((20.0, 20.1, 19.9), decode=[100, 101, 99], peak_rss=[300] * 3)
+    new = on_machine((15.0, 15.1, 14.9), decode=[80, 81, 79], peak_rss=[400] * 3)
     found = compare(old, new)
     assert {one.name: one.verdict for one in found.differences} == {"decode": "same", "peak_rss": "worse"}
     assert found.moved.value == pytest.approx(0.75, rel=0.01)
     text = comparison_text(found)
     assert "no more than the machine itself moved" in text
     assert "the machine itself, copying memory beside each round: 0.750" in text
+    assert found.differences[0].hidden > 0.2, "the model could have got slower, and the machine not"
+    assert found.coarse() == [found.differences[0]]
+    assert "warning: decode is known to" in text
     assert json.loads(comparison_json(found))["moved"]["value"] == pytest.approx(0.75, rel=0.01)
     turns = compare(
         *(one.model_copy(update={"settings": one.settings.model_copy(update={"session": "s"})}) for one in (old, new))
     )
     assert {one.verdict for one in turns.differences} == {"worse"}, "in turns, the machine moved under both alike"
+
+
+def on_machine(copied, **rounds):
+    plain = report(rounds)
+    return plain.model_copy(update={"environment": plain.environment.model_copy(update={"yardstick": copied})})
+
+
+def test_a_machine_that_got_faster_can_hide_a_slower_model():
+    old = on_machine((20.0, 20.1, 19.9), decode=[100, 101, 99])
+    found = compare(old, on_machine((25.0, 25.1, 24.9), decode=[100, 101, 99]))
+    assert found.differences[0].verdict == "same"
+    assert found.differences[0].hidden > 0.2
+    assert "warning: decode is known to" in comparison_text(found, 0.03)
+    assert "more --rounds" not in comparison_text(found), "of rounds there are enough"
+
+
+def test_the_tolerance_is_of_what_the_machine_does_not_explain():
+    old = on_machine((20.0, 20.1, 19.9), decode=[100, 100.5, 99.5])
+    found = compare(old, on_machine((19.0, 19.1, 18.9), decode=[85, 85.5, 84.5]))
+    assert found.differences[0].ratio.value == pytest.approx(0.85, abs=0.01)
+    assert 0.08 < found.differences[0].beyond < 0.11
+    assert found.worse(0.05)
+    assert found.worse(0.12) == []
+    assert "beyond the machine" in comparison_text(found)
+
+
+def test_a_run_without_copies_of_memory_is_said():
+    found = compare(report({"decode": [100, 101, 99]}), on_machine((20.0, 20.1, 19.9), decode=[100, 101, 99]))
+    assert found.moved is None
+    assert "how far the machine itself moved is not known" in comparison_text(found)
+
+
+@pytest.mark.parametrize("copied", [(0, 0, 0), (-1, 1, 1), (float("inf"), 1, 1), (float("nan"), 1, 1)])
+def test_copies_that_took_no_time_are_no_report(copied):
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError, match="yardstick"):
+        Environment.model_validate(report({}).environment.model_dump() | {"yardstick": copied})
+
+
+def test_figures_that_are_parts_of_others_are_named():
+    found = compare(sampled([100, 101, 99]), sampled([100, 101, 99]))
+    assert found.left_out["itl_mean"] == "a part of others, a difference of two, or of a single process or start"
+    assert "itl_mean" in comparison_text(found)
 
 
 def test_which_way_and_by_how_much():
@@ -131,7 +173,10 @@ def test_reports_that_were_held_to_a_target_are_compared_by_what_has_rounds():
 
     found = compare(held([100, 101, 99]), held([50, 51, 49]))
     assert [one.name for one in found.worse()] == ["decode"]
-    assert found.left_out == {"goodput": "measured against a clock in one process: there are no rounds to compare"}
+    assert found.left_out == {
+        "goodput": "measured against a clock in one process: there are no rounds to compare",
+        "decode_sustained": "a part of others, a difference of two, or of a single process or start",
+    }
     plain = report({"decode": [100, 101, 99]})
     assert set(compare(held([100, 101, 99]), plain).left_out) == {"goodput", "decode_sustained"}
     assert set(compare(plain, held([100, 101, 99])).left_out) == {"goodput", "decode_sustained"}

@@ -34,7 +34,7 @@ def page(monkeypatch):
         result = {
             "machine": MACHINE,
             "beside": [],
-            "alarms": [],
+            "same": [],
             "planted": {},
             "yardsticks": [],
             "warnings": [],
