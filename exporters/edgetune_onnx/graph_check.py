@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 COS, SIN = "cos_cache", "sin_cache"
 #: How far a table's value may be off, in half or single floats; and for every position, single floats having 24 bits.
 _TABLE, _PER_POSITION = 1e-3, 2e-7
-#: Attributes that are 0 where nothing but plain attention is computed.
-_PLAIN = ("softcap", "rotary_interleaved", "interleaved", "smooth_softmax", "local_attention")
 
 
 def attribute_problems(graph: ModelProto, config: ModelConfig, precision: Precision) -> list[str]:
@@ -50,9 +48,11 @@ def _expected(
     scale = config.raw.get("attention_multiplier") or 1 / math.sqrt(config.head_dim)
     # A window as long as the context, or longer, is none.
     windows = (-1, *((config.window,) if config.window else ()))
-    plain = {name: (0, -1) if name == "smooth_softmax" else (0,) for name in _PLAIN if name in own}
     heads = {"num_heads": (config.heads,), "kv_num_heads": (config.kv_heads,)}
-    return {"scale": (scale,), "local_window_size": windows, **heads, **plain}
+    known = {"scale": (scale,), "local_window_size": windows, "do_rotary": (1,), **heads}
+    # Whatever else there is means something other than plain attention, if it is not 0.
+    plain = {name: (0, -1) if name == "smooth_softmax" else (0,) for name in own if name not in known}
+    return {**known, **plain}
 
 
 def table_problems(graph: ModelProto, config: ModelConfig) -> list[str]:

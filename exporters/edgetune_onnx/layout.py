@@ -73,7 +73,10 @@ def genai_json(config: ModelConfig, stop_ids: Sequence[int], graph: str, *, plac
 
     With ``places`` for adapters ONNX Runtime would warn of each of them, at every start.
     """
-    quiet = {"session_options": {"log_severity_level": _ERRORS}} if places else {}
+    # Whoever runs it chooses a provider; else a processor could not.
+    session: dict[str, Any] = {"log_id": "onnxruntime-genai", "provider_options": []}
+    if places:
+        session["log_severity_level"] = _ERRORS
     return {
         "context_length": config.context,
         "eos_token_id": list(stop_ids),
@@ -85,7 +88,7 @@ def genai_json(config: ModelConfig, stop_ids: Sequence[int], graph: str, *, plac
             "num_attention_heads": config.heads,
             "num_hidden_layers": config.layers,
             "num_key_value_heads": config.kv_heads,
-            **quiet,
+            "session_options": session,
         },
     }
 
@@ -122,9 +125,7 @@ def write_configs(
     files.write_json(folder / GENERATION, generation)
     path = folder / GENAI
     written = json.loads(path.read_text(encoding="utf-8"))
-    options = written["model"]["decoder"]["session_options"] | genai["decoder"].get("session_options", {})
-    # Whoever runs it chooses a provider; else a processor could not.
-    decoder = written["model"]["decoder"] | genai["decoder"] | {"session_options": options | {"provider_options": []}}
-    written["model"] |= {**genai, "decoder": decoder}
-    written["search"] = {**search, SHARES_BUFFER: written["search"][SHARES_BUFFER]}
-    files.write_json(path, written)
+    decoder = written["model"]["decoder"] | genai["decoder"]
+    model = {**written["model"], **genai, "decoder": decoder}
+    own = {**search, SHARES_BUFFER: written["search"][SHARES_BUFFER]}
+    files.write_json(path, {"model": model, "search": own})

@@ -15,6 +15,7 @@ from edgetune_onnx.graph_check import attribute_problems, table_problems
 from edgetune_onnx.places import has_place, inputs_of
 from edgetune_onnx.prepared import Prepared
 from edgetune_onnx.reading_back import GraphFile
+from edgetune_onnx.structure_check import structure_problems
 from edgetune_onnx.tokenizer_files import tokenizer_problems
 
 
@@ -34,6 +35,7 @@ def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: 
             folder / layout.GENERATION, layout.generation_json(prepared.config, prepared.stop_ids), whole=True
         ),
         *_json_problems(folder / layout.GENAI, genai | tokens, part="model"),
+        *_session_problems(folder / layout.GENAI, genai["decoder"]["session_options"]),
         *_search_problems(folder / layout.GENAI, prepared.config),
         *tokenizer_problems(prepared.model.tokenizer_folder, folder),
         *(f"{artifact.main_file.name}: {problem}" for problem in setting_problems(file.facts, facts)),
@@ -41,6 +43,7 @@ def problems(prepared: Prepared, artifact: Artifact, file: GraphFile, expected: 
         *_place_problems(prepared, file),
         *attribute_problems(file.model, prepared.config, prepared.precision),
         *table_problems(file.model, prepared.config),
+        *structure_problems(file.model, prepared.config),
         *manifest_problems(artifact.manifest, expected),
     ]
 
@@ -74,6 +77,18 @@ def _read(path: Path, part: str | None = None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise TypeError(f"{part or 'it'} is no object")
     return found
+
+
+def _session_problems(path: Path, wanted: dict[str, Any]) -> list[str]:
+    """Settings of onnxruntime's session that nobody wrote, and parts of the file that nobody did."""
+    try:
+        found = _read(path)
+        session = found["model"]["decoder"]["session_options"]
+        parts = [f"{key} is not among what is written" for key in found if key not in ("model", "search")]
+        own = [f"session_options.{key} is not among what is written" for key in session if key not in wanted]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        return [f"{path.name} cannot be read: {error}"]
+    return [f"{path.name}: {problem}" for problem in (*parts, *own)]
 
 
 def _search_problems(path: Path, config: ModelConfig) -> list[str]:

@@ -133,9 +133,19 @@ def tie_flag(settings):
     settings["tie_word_embeddings"] = not settings["tie_word_embeddings"]
 
 
+def other_session(settings):
+    settings["model"]["decoder"]["session_options"]["graph_optimization_level"] = "ORT_DISABLE_ALL"
+
+
+def another_part(settings):
+    settings["engine"] = {"dynamic_batching": {}}
+
+
 @pytest.mark.parametrize(
     ("name", "change", "expected"),
     [
+        ("genai_config.json", other_session, {"metadata"}),
+        ("genai_config.json", another_part, {"metadata"}),
         ("genai_config.json", wrong_end, {"metadata"}),
         ("genai_config.json", another_context, {"metadata"}),
         ("tokenizer_config.json", another_template, {"metadata", "prompts"}),
@@ -199,6 +209,42 @@ def set_attribute(name, value):
     return change
 
 
+def without_rotation_in_one_layer(model):
+    node = next(one for one in model.graph.node if one.name == "/model/layers.1/attn/GroupQueryAttention")
+    next(one for one in node.attribute if one.name == "do_rotary").i = 0
+
+
+def after_logits(model, kind, *others):
+    """A node between the head and the output."""
+    head = next(node for node in model.graph.node if "logits" in node.output)
+    head.output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node(kind, ["before", *others], ["logits"], "/lm_head/More"))
+
+
+def louder_logits(model):
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1.1, np.float32), "louder"))
+    after_logits(model, "Mul", "louder")
+
+
+def cut_off_logits(model):
+    after_logits(model, "Relu")
+
+
+def doubled_stream(model):
+    """What the first layer reads, twice."""
+    first = next(node for node in model.graph.node if "/layers.0/input_layernorm/" in node.name)
+    place = list(model.graph.node).index(first)
+    name = first.input[0]
+    model.graph.node.insert(place, onnx.helper.make_node("Add", [name, name], ["twice"], "/model/embed_tokens/Add"))
+    first.input[0] = "twice"
+
+
+def without_a_gate(model):
+    """One layer multiplies what goes up with itself."""
+    node = next(one for one in model.graph.node if one.name == "/model/layers.1/mlp/Mul")
+    node.input[0] = node.input[1]
+
+
 @pytest.mark.parametrize(
     ("precision", "change", "expected"),
     [
@@ -210,6 +256,12 @@ def set_attribute(name, value):
         ("fp32", set_attribute("local_window_size", 60), {"metadata"}),
         ("fp32", set_attribute("softcap", 30.0), {"metadata"}),
         ("int8", set_attribute("accuracy_level", 1), {"metadata"}),
+        ("fp32", set_attribute("do_rotary", 0), {"metadata"}),
+        ("fp32", without_rotation_in_one_layer, {"metadata"}),
+        ("int8", louder_logits, {"metadata"}),
+        ("fp32", doubled_stream, {"metadata"}),
+        ("fp32", without_a_gate, {"metadata"}),
+        ("fp32", cut_off_logits, {"metadata"}),
     ],
 )
 def test_faults_of_the_graph(make, precision, change, expected):
