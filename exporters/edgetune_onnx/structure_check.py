@@ -121,7 +121,8 @@ def _chain_problems(graph: ModelProto, config: ModelConfig) -> Iterator[str]:
     table = makers.get(first.input[0]) if first is not None else None
     if table is not None and _scale(config, "embedding_multiplier") != 1:
         table = makers.get(table.input[0])
-    if table is None or table.name != TABLE_NODE or "input_ids" not in table.input:
+    # A quantiser appends to the name.
+    if table is None or not table.name.startswith(TABLE_NODE) or "input_ids" not in table.input:
         yield f"the graph's first layer does not read {TABLE_NODE} of input_ids"
 
 
