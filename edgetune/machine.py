@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgetune.runtimes.threads import cgroup_quota, default_threads
+from edgetune.runtimes.threads import allowed_cpus, cgroup_quota, default_threads
 
 #: Instruction sets that decide how fast small models run: the kernel's word → the usual one.
 _FEATURES = {
@@ -65,7 +65,6 @@ def this_machine(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup
     """Look at the machine this runs on."""
     cpu = _read(proc / "cpuinfo")
     memory = _read(proc / "meminfo")
-    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return Machine(
         python=platform.python_version(),
         system=platform.platform(),
@@ -73,7 +72,7 @@ def this_machine(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup
         processor=_field(cpu, "model name") or platform.processor() or "unknown",
         features=_features(cpu),
         cores=os.cpu_count() or 1,
-        usable_cores=len(affinity),
+        usable_cores=len(allowed_cpus()),
         quota=cgroup_quota(),
         threads=default_threads(),
         memory_total=_kilobytes(_field(memory, "MemTotal")),

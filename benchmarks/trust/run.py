@@ -185,7 +185,10 @@ def page(result: dict[str, Any]) -> str:
     )
     parts += [_planted_part(when, compared) for when, compared in result["planted"].items()]
     parts.append(_restlessness(result["yardsticks"]))
-    parts += [f"Warning: {warning}." for warning in result["warnings"]]
+    warned = sorted({warning.partition(": ")[0] for warning in result["warnings"]})
+    parts.append(
+        f"Warned of in one run or more: {', '.join(warned) or 'nothing'}. The raw data has each with its figure."
+    )
     return "\n\n".join([*parts, f"Machine: {publishing.machine_line(result['machine'])}."])
 
 

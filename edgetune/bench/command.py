@@ -14,7 +14,6 @@ from edgetune.bench.plan import DEPTHS, Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.text import to_text
 from edgetune.errors import CheckFailed, EdgetuneError
-from edgetune.limits import MOST_THREADS
 from edgetune.runtimes.protocol import KvCache
 
 
@@ -58,8 +57,6 @@ class Words:
         for name in ("threads", "prefill_threads", "decode_threads", "batches", "contexts"):
             if 0 in getattr(self, name):
                 raise EdgetuneError(f"0 is no value to try for {name.replace('_', ' ')}", hint="edgetune bench --help")
-        if (most := max((*self.threads, *self.prefill_threads, *self.decode_threads), default=0)) > MOST_THREADS:
-            raise EdgetuneError(f"{most} threads are more than any runtime takes", hint=f"{MOST_THREADS} at most")
         known = {name: value for name, value in vars(self).items() if name in Plan.__dataclass_fields__}
         known |= {"threads": next(iter(self.threads), None), "thread_counts": self.threads}
         return Plan(**{**known, "depths": DEPTHS if self.depths is None else self.depths})

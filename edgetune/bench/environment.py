@@ -11,7 +11,7 @@ from edgetune.bench.company import Company
 from edgetune.bench.schema import Environment
 from edgetune.bench.yardstick import Yardstick
 from edgetune.machine import this_machine
-from edgetune.runtimes.threads import cgroup_quota
+from edgetune.runtimes.threads import allowed_cpus, cgroup_quota
 
 #: Packages whose version moves the figures.
 PACKAGES = (
@@ -37,7 +37,6 @@ def environment(features: str) -> Environment:
     Args:
         features: the runtime's own list of what it uses of the processor.
     """
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return Environment(
         cpu=_cpu_name(),
         architecture=platform.machine(),
@@ -45,7 +44,7 @@ def environment(features: str) -> Environment:
         features=features,
         virtual=_is_virtual(),
         logical_cpus=os.cpu_count() or 1,
-        usable_cpus=len(usable),
+        usable_cpus=len(allowed_cpus()),
         cgroup_cpus=cgroup_quota(),
         cgroup_memory_bytes=this_machine().memory_limit,
         governor=_read(_GOVERNOR),

@@ -95,29 +95,26 @@ def _all_rounds(jobs: Sequence[_Job], plan: Plan, on_step: Step, yardstick: Yard
     for job in jobs:
         job.prime(on_step)
     yardstick.lay()
-    for number, job in _in_turns(jobs, plan.rounds):
+    for number, job in _in_turns(jobs, plan.rounds, yardstick):
         job.one_round(number, on_step)
-        yardstick.lay()
-    for number, job in _in_turns(jobs, plan.starts):
+    for number, job in _in_turns(jobs, plan.starts, yardstick):
         job.cold_start(number, on_step)
-        yardstick.lay()
-    for number, job in _in_turns(jobs, plan.memory_rounds):
+    for number, job in _in_turns(jobs, plan.memory_rounds, yardstick):
         job.read_memory(number, on_step)
-        yardstick.lay()
     for axis, value in plan.points():
-        for number, job in _in_turns(jobs, plan.rounds):
+        for number, job in _in_turns(jobs, plan.rounds, yardstick):
             job.vary(axis, value, number, on_step)
-            yardstick.lay()
     if plan.sustained:
         for job in jobs:
             job.sustain(on_step)
 
 
-def _in_turns(jobs: Sequence[_Job], rounds: int) -> Iterator[tuple[int, _Job]]:
-    """Each once a round; every second round backwards, so that none always comes first."""
+def _in_turns(jobs: Sequence[_Job], rounds: int, yardstick: Yardstick) -> Iterator[tuple[int, _Job]]:
+    """Each once a round; every second round backwards, so that none always comes first. The yardstick lies between."""
     for number in range(rounds):
         for job in jobs if number % 2 == 0 else reversed(jobs):
             yield number, job
+            yardstick.lay()
 
 
 @dataclass

@@ -138,6 +138,8 @@ def choose_subjects(
     """
     found: list[Measured] = []
     for path in paths:
+        if path.suffix == ".json" and not path.exists():
+            raise ArtifactError(f"no such artifact: {path}", hint=f"reports are written with --output {path}")
         for name in names if names and is_run(path) else (None,):
             artifact = require_artifact(path, name)
             if base is not None and artifact.is_adapter:

@@ -38,7 +38,7 @@ class Yardstick:
     speeds: list[float] = field(default_factory=list)
 
     def lay(self) -> None:
-        """Measure once; takes about a tenth of a second."""
+        """Measure once."""
         free = available_memory()
         if free is not None and free < 8 * BYTES:
             return

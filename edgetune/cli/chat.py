@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from edgetune.limits import MOST_THREADS
-
 
 @click.command("chat")
 @click.argument("subject", type=click.Path(path_type=Path), metavar="ARTIFACT|RUN")
@@ -27,9 +25,7 @@ from edgetune.limits import MOST_THREADS
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 takes the likeliest.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Nucleus.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler, above temperature 0.")
-@click.option(
-    "--threads", type=click.IntRange(1, MOST_THREADS), help="Default: the physical cores this process may use."
-)
+@click.option("--threads", type=click.IntRange(1), help="Default: the physical cores this process may use.")
 @click.option("--history/--no-history", default=True, help="Remember earlier lines, or ask each line by itself.")
 def chat(
     subject: Path,

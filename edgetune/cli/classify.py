@@ -9,16 +9,13 @@ from pathlib import Path
 import click
 
 from edgetune import console
-from edgetune.limits import MOST_THREADS
 
 
 @click.command("classify")
 @click.argument("subject", type=click.Path(path_type=Path), metavar="ARTIFACT|RUN")
 @click.argument("asked", nargs=-1, metavar="[TEXT|IMAGE...]")
 @click.option("--artifact", metavar="NAME", help="With a run: which export. Default: the largest.")
-@click.option(
-    "--threads", type=click.IntRange(1, MOST_THREADS), help="Default: the physical cores this process may use."
-)
+@click.option("--threads", type=click.IntRange(1), help="Default: the physical cores this process may use.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line each, with the probability of every class.")
 def classify(subject: Path, asked: tuple[str, ...], artifact: str | None, threads: int | None, as_json: bool) -> None:
     """Print the class of each TEXT, or of each IMAGE file, and its probability.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgetune import console
-from edgetune.limits import MOST_THREADS
 
 if TYPE_CHECKING:
     from edgetune.artifact import Artifact
@@ -95,11 +94,7 @@ def list_devices(*, as_json: bool) -> None:
     metavar="NAME|FILE",
     help="Which it is: its big cores and threads. Default: the target's, else detected.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(1, MOST_THREADS),
-    help="Default: the target's, else the device's, else its big cores.",
-)
+@click.option("--threads", type=click.IntRange(1), help="Default: the target's, else the device's, else its big cores.")
 @click.option("--prompt", type=click.IntRange(1), help="Tokens of the prefill test. Default: the target's, else 128.")
 @click.option("--new-tokens", type=click.IntRange(1), default=64, show_default=True, help="Tokens of the decode test.")
 @click.option(

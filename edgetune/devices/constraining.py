@@ -8,7 +8,6 @@ needs root and such a processor, and is not done.)
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from edgetune.devices.stamp import now
 from edgetune.devices.transport import Answer
 from edgetune.errors import EdgetuneError, ResourceError
 from edgetune.runtimes.pairing import on_base
+from edgetune.runtimes.threads import allowed_cpus
 
 _DEFINITIONS = {
     "prefill_tps": "prompt tokens / seconds until their logits are there, on this constrained host",
@@ -78,9 +78,8 @@ def constrain(artifact: Artifact, device: Device, within: Within) -> DeviceRepor
     opened = on_base(artifact)
     about, weights = subject_of(opened, read_footprint(opened)), artifact_subject(opened).weights
     size = within.memory or app_memory(device).bytes
-    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     wanted = within.threads or device.threads
-    cores = usable[:wanted]
+    cores = allowed_cpus()[:wanted]
     job = {
         "artifact": str(artifact.path),
         "threads": len(cores),

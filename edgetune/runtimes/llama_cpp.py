@@ -20,7 +20,7 @@ from edgetune.runtimes.llama_tokenizer import LlamaTokenizer
 from edgetune.runtimes.pairing import require_loaded
 from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts
 from edgetune.runtimes.sampling import Sampler
-from edgetune.runtimes.threads import default_threads
+from edgetune.runtimes.threads import chosen_threads
 
 #: Context unless asked otherwise: a model trained for 128k tokens would need gigabytes of cache.
 DEFAULT_CONTEXT = 4096
@@ -74,8 +74,8 @@ class LlamaCppRuntime:
         self._model = Model(artifact.main_file)
         self._weights = take_buffers()
         self.tokenizer = LlamaTokenizer(self._model)
-        self.threads = threads or default_threads()
-        self.prefill_threads = prefill_threads or self.threads
+        self.threads = chosen_threads(threads)
+        self.prefill_threads = chosen_threads(prefill_threads or self.threads)
         self.batch = batch or MICRO_BATCH
         self._long_rope = _long_rope_from(header)
         default = min(self._model.trained_context, DEFAULT_CONTEXT, self._long_rope or DEFAULT_CONTEXT)

@@ -14,7 +14,7 @@ from edgetune.errors import ArtifactError
 from edgetune.extras import require
 from edgetune.runtimes.classifier import Features, padded
 from edgetune.runtimes.onnx_session import logits_of, open_session, require_classes, require_task
-from edgetune.runtimes.threads import default_threads
+from edgetune.runtimes.threads import chosen_threads
 
 TOKENIZER = "tokenizer.json"
 
@@ -37,7 +37,7 @@ class OnnxClassifier:
         manifest = require_task(artifact, "text-classification")
         self.labels: tuple[str, ...] = manifest.labels
         self.max_tokens: int = manifest.context_length
-        self.threads = threads or default_threads()
+        self.threads = chosen_threads(threads)
         self._path = artifact.path
         self._tokenizer = open_tokenizer(artifact.path / TOKENIZER, self.max_tokens)
         self._session: Any = open_session(artifact.main_file, self.threads, needed_for="running a classifier")

@@ -24,7 +24,7 @@ from edgetune.runtimes.onnx_tokenizers import GenaiTokenizer
 from edgetune.runtimes.pairing import require_loaded
 from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts
 from edgetune.runtimes.sampling import Sampler
-from edgetune.runtimes.threads import default_threads
+from edgetune.runtimes.threads import chosen_threads
 
 #: Tokens computed at once: their logits are held for the whole vocabulary.
 CHUNK = 256
@@ -66,7 +66,7 @@ class GenaiRuntime:
         folder = open_folder(artifact)
         self._path = folder.path
         self._folder = folder
-        self.threads = threads or default_threads()
+        self.threads = chosen_threads(threads)
         self.context_length = context or folder.context_length
         self._artifact = artifact
         self._system = folder.system

@@ -14,7 +14,7 @@ from edgetune.images.opening import Source
 from edgetune.images.preprocessing import CONFIG, Preprocessing, read_preprocessing
 from edgetune.runtimes.classifier import Features
 from edgetune.runtimes.onnx_session import logits_of, open_session, require_classes, require_task
-from edgetune.runtimes.threads import default_threads
+from edgetune.runtimes.threads import chosen_threads
 
 
 class OnnxImageClassifier:
@@ -35,7 +35,7 @@ class OnnxImageClassifier:
     def __init__(self, artifact: Artifact, *, threads: int | None = None) -> None:
         manifest = require_task(artifact, "image-classification")
         self.labels: tuple[str, ...] = manifest.labels
-        self.threads = threads or default_threads()
+        self.threads = chosen_threads(threads)
         self._path = artifact.path
         self.preprocessing = _preprocessing(artifact)
         self._session: Any = open_session(artifact.main_file, self.threads, needed_for="running a classifier")

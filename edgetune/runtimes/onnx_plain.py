@@ -32,7 +32,7 @@ from edgetune.runtimes.onnx_tokenizers import FastTokenizer
 from edgetune.runtimes.pairing import require_loaded
 from edgetune.runtimes.protocol import Completion, Decoding, KvCache, MemoryParts
 from edgetune.runtimes.sampling import Sampler
-from edgetune.runtimes.threads import default_threads
+from edgetune.runtimes.threads import chosen_threads
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -52,7 +52,7 @@ class OnnxRuntime:
     ) -> None:
         require_own_cache(kv_cache, self.name)
         folder = open_folder(artifact)
-        self.threads = threads or default_threads()
+        self.threads = chosen_threads(threads)
         self.context_length = context or folder.context_length
         self._artifact = artifact
         self._system = folder.system

@@ -6,13 +6,29 @@ import math
 import os
 from pathlib import Path
 
+from edgetune.errors import EdgetuneError
+
+#: llama.cpp's GGML_MAX_N_THREADS; it ends the process where more are asked for.
+MOST_THREADS = 512
+
+
+def chosen_threads(wanted: int | None) -> int:
+    """As many as are wanted, else :func:`default_threads`.
+
+    Raises:
+        EdgetuneError: more than a runtime takes.
+    """
+    if wanted is not None and wanted > MOST_THREADS:
+        raise EdgetuneError(f"{wanted} threads are more than a runtime takes", hint=f"{MOST_THREADS} at most")
+    return wanted or default_threads()
+
 
 def default_threads(sys_root: Path = Path("/sys"), proc_root: Path = Path("/proc")) -> int:
     """Physical cores that this process may use: affinity and cgroup quota respected, hyper-threads counted once.
 
     Token generation is bound by memory, so a second thread on one core only adds waiting.
     """
-    allowed = _allowed_cpus()
+    allowed = allowed_cpus()
     cores = {_core(cpu, sys_root) for cpu in allowed}
     quota = _quota(sys_root, proc_root)
     count = len(cores) if quota is None else min(len(cores), max(1, math.floor(quota)))
@@ -24,7 +40,8 @@ def cgroup_quota() -> float | None:
     return _quota(Path("/sys"), Path("/proc"))
 
 
-def _allowed_cpus() -> list[int]:
+def allowed_cpus() -> list[int]:
+    """Numbers of the processors that this process may use; of all, where the system has no affinity."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

@@ -24,7 +24,7 @@ def attribute_problems(graph: ModelProto, config: ModelConfig, precision: Precis
     """Settings of nodes that are not those of the model or of the precision; one line for each kind."""
     found: dict[str, int] = {}
     for node in graph.graph.node:
-        own = {attribute.name: _value(attribute) for attribute in node.attribute}
+        own = {attribute.name: attribute_value(attribute) for attribute in node.attribute}
         for name, allowed in _expected(node, config, precision, own).items():
             if not any(_alike(own.get(name, 0), value) for value in allowed):
                 line = f"{node.op_type}: {name} is {own.get(name, 0)}, should be {allowed[0]}"
@@ -90,7 +90,8 @@ def _frequencies(config: ModelConfig) -> NDArray[np.float64]:
     return scaled
 
 
-def _value(attribute: Any) -> Any:
+def attribute_value(attribute: Any) -> Any:
+    """What an attribute of a node holds."""
     from onnx import helper
 
     return helper.get_attribute_value(attribute)

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgetune.models.text_config import ModelConfig
 from edgetune_onnx.graph import HEAD_NODE, TABLE_NODE
+from edgetune_onnx.graph_check import attribute_value
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -80,7 +81,8 @@ def _signature(node: NodeProto, number: int, stored: set[str]) -> tuple[Any, ...
         moved = re.sub(rf"\b(past_key_values|present)\.{number}\b", r"\1", moved)
         return "stream" if re.search(r"layers\.\+0/input_layernorm/output_3$", moved) else moved
 
-    attributes = tuple(sorted((one.name, repr(_value(one))) for one in node.attribute if one.name not in _OF_A_LAYER))
+    settings = [one for one in node.attribute if one.name not in _OF_A_LAYER]
+    attributes = tuple(sorted((one.name, repr(attribute_value(one))) for one in settings))
     name = re.sub(r"_Q\d+\w*$", "", plain(node.name))
     return (node.op_type, name, tuple(map(plain, node.input)), tuple(map(plain, node.output)), attributes)
 
@@ -152,9 +154,3 @@ def _scalar_problems(graph: ModelProto, config: ModelConfig) -> Iterator[str]:
 
 def _scale(config: ModelConfig, key: str) -> float:
     return float(config.raw.get(key) or 1.0)
-
-
-def _value(attribute: Any) -> Any:
-    from onnx import helper
-
-    return helper.get_attribute_value(attribute)
