@@ -42,6 +42,7 @@ def structure_problems(graph: ModelProto, config: ModelConfig) -> list[str]:
     """Nodes that are missing, added or wired otherwise than the builder does."""
     return [
         *_layer_problems(graph),
+        *_norm_problems(graph),
         *_outside_problems(graph, config),
         *_chain_problems(graph, config),
         *_scalar_problems(graph, config),
@@ -69,15 +70,25 @@ def _layer_problems(graph: ModelProto) -> Iterator[str]:
             yield f"layer {number} of the graph is not built as most are: {names}"
 
 
+def _norm_problems(graph: ModelProto) -> Iterator[str]:
+    """Norms that do not read weights of their own name."""
+    for node in graph.graph.node:
+        place = re.match(r"/(model/layers\.\d+/\w+)/", node.name)
+        if place and node.op_type.endswith("LayerNormalization"):
+            own = place[1].replace("/", ".")
+            if not any(name.startswith(own) for name in node.input):
+                yield f"the graph's {node.name} does not read the weights of {own}"
+
+
 def _signature(node: NodeProto, number: int, stored: set[str]) -> tuple[Any, ...]:
     """What a node computes from what, its layer's number taken away."""
 
     def plain(name: str) -> str:
-        if name in stored:
-            return "weight"
         if name.startswith("/model/embed_tokens/"):  # the first layer's stream comes from the table
             return "stream"
         moved = re.sub(r"layers\.(\d+)", lambda found: f"layers.{int(found[1]) - number:+d}", name)
+        if name in stored:  # each matrix has its own type, and with it the end of its name
+            return re.sub(r"\.weight_\w+$", ".weight", moved)
         moved = re.sub(rf"\b(past_key_values|present)\.{number}\b", r"\1", moved)
         return "stream" if re.search(r"layers\.\+0/input_layernorm/output_3$", moved) else moved
 

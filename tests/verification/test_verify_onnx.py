@@ -239,6 +239,12 @@ def doubled_stream(model):
     first.input[0] = "twice"
 
 
+def another_norm(model):
+    """The second layer is normed by the first one's weights."""
+    node = next(one for one in model.graph.node if "/layers.1/input_layernorm/" in one.name)
+    node.input[2] = "model.layers.0.input_layernorm.weight"
+
+
 def without_a_gate(model):
     """One layer multiplies what goes up with itself."""
     node = next(one for one in model.graph.node if one.name == "/model/layers.1/mlp/Mul")
@@ -261,6 +267,7 @@ def without_a_gate(model):
         ("int8", louder_logits, {"metadata"}),
         ("fp32", doubled_stream, {"metadata"}),
         ("fp32", without_a_gate, {"metadata"}),
+        ("fp32", another_norm, {"metadata"}),
         ("fp32", cut_off_logits, {"metadata"}),
     ],
 )
