@@ -21,7 +21,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return found if found > 1 else 0
 
 
-def _keep_to_ownallowed_cpus() -> None:
+def _keep_to_own_processors() -> None:
     """Threads that wait for each other spin: two processes on the same processors take many times as long as alone."""
     worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if worker is None or not hasattr(os, "sched_setaffinity"):
@@ -31,4 +31,4 @@ def _keep_to_ownallowed_cpus() -> None:
         os.sched_setaffinity(0, own)
 
 
-_keep_to_ownallowed_cpus()
+_keep_to_own_processors()
