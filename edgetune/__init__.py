@@ -18,19 +18,36 @@ from typing import TYPE_CHECKING, Any
 from edgetune.errors import EdgetuneError
 
 if TYPE_CHECKING:
-    from edgetune.api import benchmark, evaluate, export, load, merge, resume, run_recipe, train, verify, write_report
+    from edgetune.api import (
+        benchmark,
+        compare_methods,
+        evaluate,
+        export,
+        load,
+        merge,
+        resume,
+        run_recipe,
+        suggest,
+        sweep_recipe,
+        train,
+        verify,
+        write_report,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "EdgetuneError",
     "benchmark",
+    "compare_methods",
     "evaluate",
     "export",
     "load",
     "merge",
     "resume",
     "run_recipe",
+    "suggest",
+    "sweep_recipe",
     "train",
     "verify",
     "write_report",

@@ -13,15 +13,18 @@ from edgetune.recipes import find_recipe
 from edgetune.run import Run, is_run
 from edgetune.sources import default_folder
 
-# `run` and `bench` are modules of this package, and a module hides a function of its name.
+# `run`, `bench` and `sweep` are modules of this package, and a module hides a function of its name.
 __all__ = [
     "benchmark",
+    "compare_methods",
     "evaluate",
     "export",
     "load",
     "merge",
     "resume",
     "run_recipe",
+    "suggest",
+    "sweep_recipe",
     "train",
     "verify",
     "write_report",
@@ -75,6 +78,91 @@ def run_recipe(recipe: str | Path, *, output: Path | None = None, allow_scripts:
 
     resolved = _resolve(recipe, overrides)
     return pipeline.run_recipe(resolved, output or default_folder(resolved), allow_scripts=allow_scripts)
+
+
+def suggest(
+    recipe: str | Path,
+    *,
+    rows: int | None = None,
+    output: Path | None = None,
+    allow_scripts: bool = False,
+    **overrides: Any,
+) -> Any:
+    """Guess which layers an adapter should change and at which rank, without training.
+
+    Args:
+        recipe: as for :func:`train`.
+        allow_scripts: likewise.
+        overrides: likewise.
+        rows: training rows to look at; default: 64.
+        output: a recipe to write with what is proposed.
+
+    Returns:
+        :class:`edgetune.sensitivity.suggesting.Suggested`: ``suggestion``, and the ``file`` that holds it.
+    """
+    from edgetune.sensitivity import ROWS
+    from edgetune.sensitivity.suggesting import Wanted
+    from edgetune.sensitivity.suggesting import suggest as suggest_for
+
+    wanted = Wanted(rows=rows or ROWS, output=output, allow_scripts=allow_scripts)
+    return suggest_for(_resolve(recipe, overrides), wanted)
+
+
+def sweep_recipe(
+    recipe: str | Path,
+    *,
+    trials: int | None = None,
+    minutes: float | None = None,
+    output: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    **overrides: Any,
+) -> Any:
+    """Train a recipe under many settings and write the best as a recipe; called again, it goes on.
+
+    Args:
+        recipe: as for :func:`train`.
+        overrides: likewise.
+        trials: complete or pruned ones to have in the end.
+        minutes: after which it stops. One of both is needed.
+        output: folder; default: ``sweeps/NAME-HASH``.
+        options: further fields of :class:`edgetune.sweep.wanted.Wanted`: ``workers``, ``ranks``, ``limits``…
+
+    Returns:
+        :class:`edgetune.sweep.sweeping.Swept`: ``sweep``, its ``folder`` and the ``best_recipe``.
+    """
+    from edgetune.sweep.sweeping import sweep
+    from edgetune.sweep.wanted import Wanted
+
+    wanted = Wanted(trials=trials, minutes=minutes, **(options or {}))
+    return sweep(_resolve(recipe, overrides), wanted, output)
+
+
+def compare_methods(
+    recipe: str | Path,
+    *,
+    output: Path | None = None,
+    allow_scripts: bool = False,
+    options: Mapping[str, Any] | None = None,
+    **overrides: Any,
+) -> Any:
+    """Train a recipe by several methods from several seeds; called again, it goes on.
+
+    Args:
+        recipe: as for :func:`train`.
+        allow_scripts: likewise.
+        overrides: likewise.
+        output: folder; default: ``runs/compare-methods/NAME``.
+        options: fields of :class:`edgetune.methods.planning.Wanted`: ``methods``, ``seeds``, ``budget``…
+
+    Returns:
+        :class:`edgetune.methods.record.MethodsComparison`.
+    """
+    from edgetune.methods import comparing
+    from edgetune.methods.planning import Wanted
+
+    resolved = _resolve(recipe, overrides)
+    folder = output or comparing.default_folder(resolved.recipe.name)
+    return comparing.compare_methods(resolved, Wanted(**(options or {})), folder, allow_scripts=allow_scripts)
 
 
 def resume(folder: str | Path) -> Run:

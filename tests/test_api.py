@@ -14,12 +14,18 @@ from edgetune.errors import RecipeError
 from edgetune.run import Run
 
 
+SHORT = {"train": {"max_steps": 2, "evaluate_every": 1}, "task": {"max_new_tokens": 3}}
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def recipe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api")
-    resolved = write_recipe(folder, write_base(folder / "base"))
-    overrides = {"train": {"max_steps": 2, "evaluate_every": 1}, "task": {"max_new_tokens": 3}}
-    return edgetune.train(resolved.path, output=folder / "run", **overrides)
+    return write_recipe(folder, write_base(folder / "base")).path
+
+
+@pytest.fixture(scope="module")
+def trained(recipe):
+    return edgetune.train(recipe, output=recipe.parent / "run", **SHORT)
 
 
 def test_what_is_offered_is_there():
@@ -60,3 +66,22 @@ def test_resume_export_and_evaluate(trained, tmp_path):
 def test_bench_takes_a_path(tmp_path):
     artifact = write_artifact(tmp_path / "artifact")
     assert edgetune.benchmark(artifact.path, prompts=1, threads=1).figures
+
+
+def test_layers_are_suggested(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = edgetune.suggest(recipe, rows=8, output=tmp_path / "better.yaml")
+    assert found.file.resolve().parent == (tmp_path / "suggestions").resolve()
+    assert found.suggestion.sensitivity.rows == 8
+    assert (tmp_path / "better.yaml").is_file()
+
+
+def test_a_sweep_and_a_comparison_of_methods(recipe, tmp_path):
+    swept = edgetune.sweep_recipe(recipe, trials=1, output=tmp_path / "sweep", options={"ranks": (2,)}, **SHORT)
+    assert [trial.state for trial in swept.sweep.trials].count("complete") == 1
+    assert swept.best_recipe.is_file()
+    options = {"methods": ("full",), "seeds": 1, "general_limit": 0, "export": False}
+    compared = edgetune.compare_methods(recipe, output=tmp_path / "methods", options=options, **SHORT)
+    assert [one.method for one in compared.trainings] == ["full"]
+    with pytest.raises(RecipeError, match="needs an end"):
+        edgetune.sweep_recipe(recipe, output=tmp_path / "endless")

@@ -1,8 +1,8 @@
-"""Which method suits a recipe: the sentiment recipe trained by each, from three seeds, each for the same time.
+"""Which method suits a recipe: trained by each, from three seeds, each for the same time.
 
-Usage: python benchmarks/methods/run.py [--minutes N] [--seeds N] [--methods NAME,…] [--stored FILE]
+Usage: python benchmarks/methods/run.py [--recipe NAME] [--minutes N] [--seeds N] [--methods NAME,…] [--stored FILE]
 What is trained is kept in runs/, so the same command goes on where it stopped. With --stored it trains nothing and
-publishes a methods.json that `edgetune compare-methods` wrote.
+publishes a methods.json that `edgetune compare-methods` wrote. The pages show the newest results of every recipe.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from edgetune.recipe import resolve  # noqa: E402
 from edgetune.recipes import find_recipe  # noqa: E402
 
 GUIDE = publishing.REPOSITORY / "docs" / "guide"
-RECIPE = "sentiment"
-#: Held-out rows: their intervals are narrow enough to see two points.
-HELDOUT = 600
+RESULTS = HERE / "results"
+#: Recipe → minutes of each training, and held-out rows: for classes, enough to see two points.
+RECIPES = {"sentiment": (0.75, 600), "digits": (1.0, 600), "smart-home": (3.0, 120)}
 #: The course is in Spanish: its words for what the table says.
 SPANISH = {
     "learning rate": "velocidad de aprendizaje",
@@ -62,15 +62,25 @@ def main() -> None:
     wanted = _arguments()
     found = MethodsComparison.read(wanted.stored) if wanted.stored else _compared(wanted)
     print(english(found))
-    publishing.write_results(HERE / "results", found.model_dump(mode="json"), found.environment.cpu)
+    publishing.write_results(RESULTS, found.model_dump(mode="json"), found.environment.cpu)
+    every = newest_of_each()
     for page in (HERE / "README.md", GUIDE / "compare-methods.md"):
-        publishing.put_into_readme(page, english(found))
-    publishing.put_into_readme(GUIDE / "comparar-metodos.md", spanish(found))
+        publishing.put_into_readme(page, "\n\n".join(f"### {one.name}\n\n{english(one)}" for one in every))
+    text = "\n\n".join(f"### {one.name}\n\n{spanish(one)}" for one in every)
+    publishing.put_into_readme(GUIDE / "comparar-metodos.md", text)
+
+
+def newest_of_each() -> list[MethodsComparison]:
+    """The newest results of every recipe that has any."""
+    stored = sorted(map(MethodsComparison.read, RESULTS.glob("*.json")), key=lambda one: one.created)
+    newest = {one.name: one for one in stored}
+    return [newest[name] for name in RECIPES if name in newest]
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=0.75, help="of training, each")
+    parser.add_argument("--recipe", choices=RECIPES, default="sentiment")
+    parser.add_argument("--minutes", type=float, help="of training, each")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", default=",".join(METHODS), help="separated by commas")
     parser.add_argument("--stored", type=Path, help="publish this methods.json")
@@ -78,10 +88,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def _compared(wanted: argparse.Namespace) -> MethodsComparison:
-    resolved = resolve(find_recipe(RECIPE), {"data.heldout_limit": (HELDOUT, "flag")})
+    minutes, rows = RECIPES[wanted.recipe]
+    resolved = resolve(find_recipe(wanted.recipe), {"data.heldout_limit": (rows, "flag")})
     methods = tuple(wanted.methods.split(","))
-    options = Wanted(methods=methods, seeds=wanted.seeds, budget=Budget(minutes=wanted.minutes))
-    return compare_methods(resolved, options, Path("runs") / "compare-methods" / RECIPE)
+    options = Wanted(methods=methods, seeds=wanted.seeds, budget=Budget(minutes=wanted.minutes or minutes))
+    return compare_methods(resolved, options, publishing.REPOSITORY / "runs" / "compare-methods" / wanted.recipe)
 
 
 def english(found: MethodsComparison) -> str:

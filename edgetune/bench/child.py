@@ -21,7 +21,7 @@ from edgetune.assistant import Assistant
 from edgetune.bench.answering import answer, prompt_tokens
 from edgetune.bench.looping import at_depths, steady, through_the_loop
 from edgetune.bench.resident import resident, storage_bytes
-from edgetune.bench.telling import Job, run_job, tell
+from edgetune.bench.telling import Job, run_job, tell, wait_for_turn
 from edgetune.energy import EnergyMeter
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.pairing import on_base
@@ -53,6 +53,7 @@ def one_round(assistant: Assistant, job: Job, ready: float) -> None:
     loop = runtime if isinstance(runtime, LoopsRaw) else None
     energy, joules, tokens = EnergyMeter(), 0.0, 0
     for number, prompt in enumerate(job["prompts"]):
+        wait_for_turn(job)
         before = energy.joules() or 0.0
         conversation = assistant.messages(prompt)
         found = answer(assistant, conversation, decoding)
@@ -64,8 +65,10 @@ def one_round(assistant: Assistant, job: Job, ready: float) -> None:
             tell("raw", prompt=number, **through_the_loop(loop, prompt_tokens(assistant, conversation), text))
     tell("energy", joules=None if energy.missing else joules, tokens=tokens, reason=energy.missing)
     if loop:
+        wait_for_turn(job)
         for found in at_depths(assistant, job, job["depths"]):
             tell("depth", **found)
+            wait_for_turn(job)
     tell("told", **told(runtime))
 
 

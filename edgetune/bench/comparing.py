@@ -243,6 +243,8 @@ def _notes(old: BenchReport, new: BenchReport) -> Iterator[str]:
         yield "the files differ"
     if old.settings.runtime != new.settings.runtime:
         yield f"runtime {old.settings.runtime} → {new.settings.runtime}"
+    if old.settings.turns != new.settings.turns:
+        yield f"taking turns: {old.settings.turns or 'no'} → {new.settings.turns or 'no'}"
     before, after = old.environment.versions, new.environment.versions
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):

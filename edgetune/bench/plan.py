@@ -77,6 +77,12 @@ class Plan:
             first["prefill_threads"] = self.threads
         return first
 
+    @property
+    def threads_asked(self) -> int | None:
+        """Threads for single tokens; None: the default."""
+        asked: int | None = self.opening["decode_threads"]
+        return asked
+
     def points(self) -> Iterator[tuple[Axis, int | str]]:
         """Every setting to try by itself, where several values are given."""
         for axis, values in self.axes.items():

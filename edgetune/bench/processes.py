@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from edgetune import errors
@@ -18,6 +19,8 @@ CHILD = "edgetune.bench.child"
 
 def measure(job: Mapping[str, Any], module: str | None = None) -> Iterator[dict[str, Any]]:
     """Run one job in a fresh process and yield its reports as they come.
+
+    A report of the kind ``turn`` says that the process waits; asking for the next report lets it go on.
 
     Args:
         job: ``mode``, ``artifact``, ``prompts``, ``new_tokens`` and more; see :mod:`edgetune.bench.child`.
@@ -38,13 +41,15 @@ def measure(job: Mapping[str, Any], module: str | None = None) -> Iterator[dict[
         assert child.stdin is not None
         assert child.stdout is not None
         try:
-            json.dump({**job, "started": started}, child.stdin)
-            child.stdin.close()
+            _write(child, json.dumps({**job, "started": started}))
             for line in child.stdout:
                 report = json.loads(line)
                 if report.get("kind") == "error":
                     raise revive(report)
+                waits = report.get("kind") == "turn"  # asked now: a report belongs to who reads it
                 yield report
+                if waits:
+                    _write(child, "go on")
             if child.wait() != 0:
                 complaints.seek(0)
                 raise died(child.returncode, complaints.read().decode("utf-8", errors="replace"))
@@ -55,6 +60,14 @@ def measure(job: Mapping[str, Any], module: str | None = None) -> Iterator[dict[
             child.kill()
             child.wait()
             child.stdout.close()
+            with suppress(BrokenPipeError):  # what it did not read goes nowhere
+                child.stdin.close()
+
+
+def _write(child: subprocess.Popen[str], line: str) -> None:
+    assert child.stdin is not None
+    child.stdin.write(f"{line}\n")
+    child.stdin.flush()
 
 
 def revive(report: Mapping[str, Any]) -> EdgetuneError:

@@ -114,6 +114,9 @@ class Settings(Part):
     memory_budget_mb: float | None = None
     session: str | None = None
     """Reports of one session were measured in turns: their rounds pair up."""
+    turns: Literal["prompts", "rounds"] | None = None
+    """What of a session takes turns: single prompts, all processes of a round being open, or whole rounds where memory
+    does not hold them all. Null: it was measured alone, or the report does not say."""
     seed: int = 0
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from edgetune import console
@@ -36,10 +37,14 @@ from edgetune.bench.subjects import Measured, artifact_subject
 from edgetune.bench.summary import Samples, figures, warnings
 from edgetune.bench.yardstick import Yardstick
 from edgetune.errors import EdgetuneError
+from edgetune.memory import available_memory
 from edgetune.runtimes.threads import default_threads
 
 Job = dict[str, Any]
 Step = Callable[[], None]
+#: What a process takes beside twice its files: interpreter, runtime, cache and compute of a small model.
+_PROCESS_BYTES = 512 * 1024**2
+_ENDED = object()
 
 
 def bench_artifact(artifact: Artifact, plan: Plan | None = None, **settings: Any) -> BenchReport:
@@ -81,8 +86,9 @@ def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport
     machine = environment("")
     company = Company()
     begun = monotonic()
-    yardstick = Yardstick(plan.threads or default_threads())
-    jobs = [_Job(subject, plan, asked) for subject in subjects]
+    yardstick = Yardstick(plan.threads_asked or default_threads())
+    turns = turns_of(subjects)
+    jobs = [_Job(subject, plan, asked, turns) for subject in subjects]
     total = sum(job.steps for job in jobs)
     with console.progress(f"Measuring {', '.join(one.name for one in subjects)}", total=total, unit="steps") as bar:
         _all_rounds(jobs, plan, bar.advance, yardstick)
@@ -95,8 +101,11 @@ def _all_rounds(jobs: Sequence[_Job], plan: Plan, on_step: Step, yardstick: Yard
     for job in jobs:
         job.prime(on_step)
     yardstick.lay()
-    for number, job in _in_turns(jobs, plan.rounds, yardstick):
-        job.one_round(number, on_step)
+    for number in range(plan.rounds):
+        ordered = jobs if number % 2 == 0 else jobs[::-1]
+        for together in [ordered] if jobs[0].turns == "prompts" else [[job] for job in ordered]:
+            _prompt_by_prompt([job.one_round(number, on_step) for job in together])
+            yardstick.lay()
     for number, job in _in_turns(jobs, plan.starts, yardstick):
         job.cold_start(number, on_step)
     for number, job in _in_turns(jobs, plan.memory_rounds, yardstick):
@@ -117,6 +126,25 @@ def _in_turns(jobs: Sequence[_Job], rounds: int, yardstick: Yardstick) -> Iterat
             yardstick.lay()
 
 
+def turns_of(subjects: Sequence[Measured]) -> Literal["prompts", "rounds"] | None:
+    """What takes turns: single prompts, where memory holds all subjects at once. None: there is only one."""
+    if len(subjects) < 2:
+        return None
+    free, needed = available_memory(), sum(2 * one.subject.size_bytes + _PROCESS_BYTES for one in subjects)
+    return "rounds" if free is not None and free < needed else "prompts"
+
+
+def _prompt_by_prompt(rounds: Sequence[Generator[None]]) -> None:
+    """Do a round of each side by side: all start, then each does one prompt, and so on; every second time backwards.
+
+    What the machine does meanwhile moves within a round too, so whole rounds in turns would not meet the same.
+    """
+    with ExitStack() as stack:
+        running = [stack.enter_context(closing(one)) for one in rounds]
+        while running:
+            running = [one for one in running if next(one, _ENDED) is not _ENDED][::-1]
+
+
 @dataclass
 class _Job:
     """One subject, and what was found of it so far."""
@@ -124,6 +152,7 @@ class _Job:
     subject: Measured
     plan: Plan
     asked: Prompts
+    turns: Literal["prompts", "rounds"] | None
     found: Samples = field(default_factory=Samples)
     told: Told | None = None
 
@@ -139,8 +168,8 @@ class _Job:
         list(self._measured("start"))
         on_step()
 
-    def one_round(self, number: int, on_step: Step) -> None:
-        """A warm start, all prompts, all depths."""
+    def one_round(self, number: int, on_step: Step) -> Generator[None]:
+        """A warm start, all prompts, all depths; yields where it is another's turn."""
         lists: dict[str, tuple[type[Any], list[Any]]] = {
             "load": (LoadSample, self.found.warm),
             "request": (RequestSample, self.found.requests),
@@ -148,7 +177,10 @@ class _Job:
             "depth": (DepthSample, self.found.depths),
             "energy": (EnergySample, self.found.energy),
         }
-        for kind, report in self._measured("round", depths=self.plan.depths):
+        for kind, report in self._measured("round", depths=self.plan.depths, in_turns=self.turns == "prompts"):
+            if kind == "turn":
+                yield
+                continue
             if kind == "told":
                 self.told = Told.model_validate(report)
                 continue
@@ -229,7 +261,7 @@ class _Job:
         plan, told, opening = self.plan, self.told, self.plan.opening
         return Settings(
             runtime=self.subject.runtime,
-            threads=(told and told.threads) or opening["decode_threads"] or default_threads(),
+            threads=(told and told.threads) or plan.threads_asked or default_threads(),
             prefill_threads=told.prefill_threads if told else None,
             kv_type=(opening["kv_type"] or "f16") if self.subject.is_llama else None,
             batch=told.batch if told else None,
@@ -247,6 +279,7 @@ class _Job:
             axis_depth=plan.axis_depth,
             memory_budget_mb=plan.memory_budget_mb,
             session=session,
+            turns=self.turns,
         )
 
     def _measured(self, mode: str, **changes: Any) -> Iterator[tuple[str, dict[str, Any]]]:

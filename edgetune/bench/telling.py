@@ -21,14 +21,26 @@ def tell(kind: str, **values: Any) -> None:
     print(json.dumps({"kind": kind, **values}), flush=True)
 
 
+def wait_for_turn(job: Job) -> None:
+    """Stand still until those that are measured in turns with this process have done as much as it has.
+
+    Raises:
+        SystemExit: nobody is left who would say so.
+    """
+    if job.get("in_turns"):
+        tell("turn")
+        if not sys.stdin.readline():
+            sys.exit("nobody reads what is measured here any more")
+
+
 def run_job(open_job: Callable[[Job], AbstractContextManager[Opened]], do: Callable[[Opened, Job, float], None]) -> int:
-    """Do the job on stdin; 0, or the exit code of an error of ours, which is reported like everything else.
+    """Do the job, one line on stdin; 0, or the exit code of an error of ours, which is reported like everything else.
 
     Args:
         open_job: opens what is measured as the job wants.
         do: measures it; told the moment at which it was ready.
     """
-    job = json.load(sys.stdin)
+    job = json.loads(sys.stdin.readline())
     job["python_only"] = resident()["peak_rss"]
     try:
         opening = open_job(job)

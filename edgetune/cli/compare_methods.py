@@ -49,9 +49,9 @@ def compare_methods(
     from edgetune.methods.words import wanted_of
 
     resolved, wanted = resolve_recipe(recipe, overrides), wanted_of(**options)
-    from edgetune.methods.comparing import compare_methods as compare  # after the recipe is known to be good
+    from edgetune.methods import comparing  # after the recipe is known to be good
 
-    folder = output or Path("runs") / "compare-methods" / resolved.recipe.name
-    found = compare(resolved, wanted, folder, allow_scripts=allow_scripts)
+    folder = output or comparing.default_folder(resolved.recipe.name)
+    found = comparing.compare_methods(resolved, wanted, folder, allow_scripts=allow_scripts)
     write_charts(found, folder)
     console.data(PRINTERS[format](found))

@@ -37,6 +37,11 @@ RECORD, TRIALS, BENCH, BASE_GENERAL = "methods.json", "trials", "bench", "genera
 NO_DEVICE = "not asked for: --no-export"
 
 
+def default_folder(name: str) -> Path:
+    """Where the comparison of a recipe of that name lies."""
+    return Path("runs") / "compare-methods" / name
+
+
 def compare_methods(
     resolved: Resolved, wanted: Wanted, folder: Path, *, allow_scripts: bool = False
 ) -> MethodsComparison:

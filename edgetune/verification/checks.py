@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 import numpy as np
 
 from edgetune import console
 from edgetune.errors import DataError
-from edgetune.evaluation.intervals import Ratio, bootstrap, paired_bootstrap, pooled
+from edgetune.evaluation.intervals import Groups, Ratio, bootstrap, paired_bootstrap, pooled
 from edgetune.evaluation.questions import Question, ask
 from edgetune.evaluation.record import Answer, Evaluation
 from edgetune.evaluation.retention import Retention, retention
 from edgetune.runtimes.protocol import Runtime
-from edgetune.verification.divergence import divergences, summarise
-from edgetune.verification.limits import Limits
+from edgetune.verification.divergence import Divergences, divergences, summarise
+from edgetune.verification.limits import Limits, hold
 from edgetune.verification.record import Check
 from edgetune.verification.reference import Reference, log_probs_of
 
@@ -86,7 +87,8 @@ def _around(own: str, theirs: str) -> str:
 
 def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) -> Check:
     """KL and agreement before every answer token; the tokens are the reference's own."""
-    rows = []
+    rows: list[Divergences] = []
+    groups: list[str | None] = []
     with console.progress("Comparing distributions", total=len(reference.rows), unit="rows") as bar:
         for row in reference.rows:
             for part, scored in zip(row.distributions, row.question.scored, strict=True):
@@ -100,23 +102,70 @@ def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) 
                     text = f"row {row.question.row + 1}: its logits are not finite numbers"
                     return _no_distributions(text, "damaged weights, or a type too narrow for this model")
                 rows.append(divergences(part, log_probs))
+                groups.append(row.question.group)
             bar.advance()
     if not rows:
         return Check(name="distributions", passed=None, text="not judged: no row has a token to score")
     found = summarise(rows)
-    passed = found.kl_mean <= limits.kl_mean and found.top1 >= limits.top1
     bound = "" if reference.whole else ", a lower bound"
+    text = (
+        f"mean KL {found.kl_mean:.2g} nats (p99 {found.kl_p99:.2g}, max {found.kl_max:.2g}{bound}), "
+        f"same likeliest token at {found.top1:.1%} of {found.clear} clear positions, "
+        f"{found.top1_all:.1%} of all {found.positions}"
+    )
+    cause = "see the weights; where those are right, another graph, type or position encoding"
+    apart = Apart(
+        [(float(row.kl.sum()), float(len(row.kl))) for row in rows],
+        [(float(row.clear - row.agreeing), float(row.clear)) for row in rows],
+        groups,
+    )
+    return hold_distributions(apart, limits, text=text, figures=found.model_dump(), cause=cause)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far the distributions of some rows are from the trained model's.
+
+    Attributes:
+        kl: Σ KL and positions of each row.
+        differing: of each row, at how many clear positions another token or class is likeliest, and how many are clear.
+        groups: of the rows; empty: each stands for itself.
+    """
+
+    kl: Sequence[Ratio]
+    differing: Sequence[Ratio]
+    groups: Groups = ()
+
+
+def hold_distributions(apart: Apart, limits: Limits, *, text: str, figures: Mapping[str, float], cause: str) -> Check:
+    """Hold mean KL, and how often another token or class is likeliest, to their limits.
+
+    Args:
+        apart: what is held.
+        limits: to keep to.
+        text: what was found, in a line.
+        figures: likewise; intervals of what is judged are added.
+        cause: the likely one of a failure.
+    """
+    kl, other = hold(apart.kl, apart.groups, limits.kl_mean), hold(apart.differing, apart.groups, 1 - limits.top1)
+    verdicts = (kl.passed, other.passed)
+    passed = False if False in verdicts else None if None in verdicts else True
+    if passed is None:
+        open_ = [
+            f"mean KL [{kl.low:.2g}, {kl.high:.2g}] is above {limits.kl_mean:g}" if kl.passed is None else "",
+            f"agreement [{1 - other.high:.1%}, {1 - other.low:.1%}] is below {limits.top1:.1%}"
+            if other.passed is None
+            else "",
+        ]
+        text = f"not judged: {len(apart.kl)} rows cannot tell whether {' and '.join(filter(None, open_))}; {text}"
+    intervals = {"kl_low": kl.low, "kl_high": kl.high, "top1_low": 1 - other.high, "top1_high": 1 - other.low}
     return Check(
         name="distributions",
         passed=passed,
-        text=(
-            f"mean KL {found.kl_mean:.2g} nats (p99 {found.kl_p99:.2g}, max {found.kl_max:.2g}{bound}), "
-            f"same likeliest token at {found.top1:.1%} of {found.clear} clear positions, "
-            f"{found.top1_all:.1%} of all {found.positions}"
-        ),
-        figures=found.model_dump(),
+        text=text,
+        figures={**figures, **intervals},
         limits={"kl_mean": limits.kl_mean, "top1": limits.top1},
-        cause=None if passed else "see the weights; where those are right, another graph, type or position encoding",
+        cause=cause if passed is False else None,
     )
 
 

@@ -33,7 +33,7 @@ from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.rows import choose_rows
 from edgetune.exporters import TunedModel, find_exporter
 from edgetune.run import Run
-from edgetune.verification.checks import none_differs
+from edgetune.verification.checks import Apart, hold_distributions, none_differs
 from edgetune.verification.limits import Limits
 from edgetune.verification.phases import check_files, check_metadata, keep, phase, record, require_manifest
 from edgetune.verification.record import Check, Depth, Verification, load
@@ -226,18 +226,20 @@ def check_distributions(own: NDArray[np.float64], theirs: NDArray[np.float64], l
     clear = ranked[:, -1] - ranked[:, -2] >= 0.5
     same = own.argmax(axis=1) == theirs.argmax(axis=1)
     top1 = float(same[clear].mean()) if clear.any() else 1.0
-    mean = float(kl.mean())
-    passed = mean <= limits.kl_mean and top1 >= limits.top1
-    return Check(
-        name="distributions",
-        passed=passed,
+    apart = Apart(
+        [(float(one), 1.0) for one in kl],
+        [(float(a and not b), float(a)) for a, b in zip(clear, same, strict=True)],
+    )
+    mean, top1_all = float(kl.mean()), float(same.mean())
+    return hold_distributions(
+        apart,
+        limits,
         text=(
-            f"mean KL {mean:.2g} nats (max {kl.max():.2g}), same likeliest class in {top1:.1%} of {int(clear.sum())} "
-            f"clear rows, {same.mean():.1%} of all {len(own)}"
+            f"mean KL {mean:.2g} nats (max {kl.max():.2g}), same likeliest class in {top1:.1%} of "
+            f"{int(clear.sum())} clear rows, {top1_all:.1%} of all {len(own)}"
         ),
-        figures={"kl_mean": mean, "kl_max": float(kl.max()), "top1": top1, "top1_all": float(same.mean())},
-        limits={"kl_mean": limits.kl_mean, "top1": limits.top1},
-        cause=None if passed else "too few bits, a bad calibration, or outputs in another order than the classes",
+        figures={"kl_mean": mean, "kl_max": float(kl.max()), "top1": top1, "top1_all": top1_all},
+        cause="too few bits, a bad calibration, or outputs in another order than the classes",
     )
 
 

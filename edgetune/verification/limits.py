@@ -7,9 +7,15 @@ The limits lie between what sound artifacts reach and what planted faults do (``
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgetune.evaluation.intervals import Groups, Ratio, bootstrap, pooled
 from edgetune.recipe import VerifySettings
+
+#: So many times what is allowed is too much however few rows show it: an interval alone would let a fault in one row
+#: of sixteen pass.
+FAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,39 @@ class Limits:
             self.top1 if settings.min_top1 is None else settings.min_top1,
             self.retention if settings.min_retention is None else settings.min_retention,
         )
+
+
+@dataclass(frozen=True)
+class Held:
+    """A mean error of some rows, held to a limit.
+
+    Attributes:
+        value: of all rows together.
+        low: of its 95 % interval.
+        high: likewise.
+        passed: None: above the limit, but neither surely nor far, so these rows cannot tell.
+    """
+
+    value: float
+    low: float
+    high: float
+    passed: bool | None
+
+
+def hold(errors: Sequence[Ratio], groups: Groups, allowed: float) -> Held:
+    """Hold a mean error to the most that is allowed (docs/decisions/0017-limits-and-few-rows.md).
+
+    Args:
+        errors: (sum, count) of each row.
+        groups: of the rows; empty: each stands for itself.
+        allowed: the limit.
+
+    >>> [hold([(error, 1.0)] * 4 + [(0.0, 1.0)] * 12, (), 0.01).passed for error in (0.03, 0.06, 0.1)]
+    [True, None, False]
+    """
+    value, (low, high) = pooled(errors), bootstrap(errors, groups)
+    missed = low > allowed or value > FAR * allowed
+    return Held(value, low, high, True if value <= allowed else False if missed else None)
 
 
 FULL = Limits("32 bits", kl_mean=1e-4, top1=0.998, retention=0.99)

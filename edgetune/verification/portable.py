@@ -70,6 +70,7 @@ class _PortableRow(Stored):
     """Ids and labels of each token row."""
     ids: tuple[tuple[tuple[int, ...], ...], ...]
     log_probs: tuple[tuple[tuple[float, ...], ...], ...]
+    group: str | None = None
 
 
 class _PortableAnswer(Stored):
@@ -199,13 +200,14 @@ def _pack(row: ReferenceRow) -> _PortableRow:
         scored=tuple((scored.input_ids, scored.labels) for scored in row.question.scored),
         ids=tuple(tuple(map(tuple, part.ids.tolist())) for part in cut if part.ids is not None),
         log_probs=tuple(tuple(map(tuple, np.round(part.log_probs, 4).tolist())) for part in cut),
+        group=row.question.group,
     )
 
 
 def _unpack(row: _PortableRow) -> ReferenceRow:
     conversation = Conversation(row.messages, tools=row.tools, text=row.text, kind=row.kind)
     scored = tuple(Scored(ids, labels) for ids, labels in row.scored)
-    question = Question(row.row, row.prompt, row.prompt_ids, row.answer, scored)
+    question = Question(row.row, row.prompt, row.prompt_ids, row.answer, scored, row.group)
     parts = [
         Distributions(np.asarray(log_probs, np.float32), np.asarray(ids, np.int64))
         for ids, log_probs in zip(row.ids, row.log_probs, strict=True)

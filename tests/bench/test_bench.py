@@ -1,5 +1,6 @@
 """The benchmark end to end on a tiny model, and the parts that touch the system."""
 
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from edgetune.bench.prompts import prompts_for
 from edgetune.bench.resident import resident, storage_bytes
 from edgetune.bench.schema import BenchReport, Subject
 from edgetune.bench.subjects import artifact_subject
+from edgetune.bench.telling import wait_for_turn
 from edgetune.bench.text import to_text
 from edgetune.errors import ArtifactError, EdgetuneError, MissingExtra
 from edgetune.realtime.trusting import contradictions
@@ -126,23 +128,66 @@ def test_sustained_decoding_is_counted_by_the_second(artifact):
     assert "shorter than the 5 minutes" in retention.definition
 
 
-def test_several_are_measured_in_turns_and_share_a_session(artifact, monkeypatch):
+@pytest.fixture
+def two(artifact):
+    """The same twice."""
+    one = artifact_subject(artifact)
+    return [one, replace(one, name="other", job={**one.job, "runtime": None})]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Who told what, in the order in which it came: (which of two, kind)."""
     order = []
     honest = processes.measure
 
     def watched(job):
-        order.append((job["mode"], job["new_tokens"], job["artifact"][-4:]))
-        return honest(job)
+        for report in honest(job):
+            if job["mode"] == "round":
+                order.append(("other" if job["runtime"] is None else "one", report["kind"]))
+            yield report
 
     monkeypatch.setattr(single_stream, "measure", watched)
-    one, two = artifact_subject(artifact), artifact_subject(open_artifact(artifact.main_file.with_name("tiny.gguf")))
-    two = replace(two, job={**two.job, "artifact": str(artifact.main_file), "runtime": None})
-    reports = single_stream.bench_subjects([one, two], Plan(**{**SHORT, "rounds": 2}, threads=1, depths=()))
-    assert [where for mode, _, where in order if mode == "round"] == ["/f32", "gguf", "gguf", "/f32"]
+    return order
+
+
+def test_several_take_turns_prompt_by_prompt_and_share_a_session(two, told):
+    reports = single_stream.bench_subjects(two, Plan(**{**SHORT, "rounds": 2}, threads=1, depths=(0, 16)))
+    first, second = ("one", "other"), ("other", "one")
+    assert [who for who, kind in told if kind == "request"] == [
+        *second, *first, *second,  # after the start, which was the other way round
+        *first, *second, *first,
+    ]  # fmt: skip
+    assert [who for who, kind in told if kind == "depth"] == [*first, *second, *second, *first]
+    assert [who for who, kind in told if kind == "raw"] == [who for who, kind in told if kind == "request"]
+    assert {report.settings.turns for report in reports} == {"prompts"}
     assert reports[0].settings.session == reports[1].settings.session
     assert len(reports[0].environment.yardstick) >= 5
     assert reports[0].environment.yardstick == reports[1].environment.yardstick
     assert [request.round for request in reports[1].requests] == [0, 0, 0, 1, 1, 1]
+
+
+def test_where_memory_does_not_hold_all_whole_rounds_take_turns(two, told, monkeypatch):
+    monkeypatch.setattr(single_stream, "available_memory", lambda: 10**9)
+    reports = single_stream.bench_subjects(two, Plan(**{**SHORT, "rounds": 2}, threads=1, depths=()))
+    assert [who for who, kind in told if kind == "load"] == ["one", "other", "other", "one"]
+    assert not [kind for _, kind in told if kind == "turn"]
+    assert {report.settings.turns for report in reports} == {"rounds"}
+
+
+def test_one_alone_waits_for_nobody(two, told):
+    (report,) = single_stream.bench_subjects(two[:1], Plan(**SHORT, threads=1, depths=()))
+    assert not [kind for _, kind in told if kind == "turn"]
+    assert report.settings.turns is None
+
+
+def test_a_process_that_waits_in_vain_ends(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(SystemExit, match="nobody"):
+        wait_for_turn({"in_turns": True})
+    assert json.loads(capsys.readouterr().out) == {"kind": "turn"}
+    wait_for_turn({})
+    assert not capsys.readouterr().out
 
 
 def test_what_a_runtime_cannot_be_told_is_said(artifact):
@@ -203,16 +248,16 @@ def test_a_measured_process_that_dies_is_reported(artifact, monkeypatch):
         list(processes.measure(job(artifact)))
 
 
-def test_leaving_early_leaves_no_process_behind(artifact, monkeypatch):
+@pytest.mark.parametrize("turns", [False, True])
+def test_leaving_early_leaves_no_process_behind(artifact, monkeypatch, turns):
     started = []
     popen = subprocess.Popen
     monkeypatch.setattr(
         subprocess, "Popen", lambda *args, **options: started.append(popen(*args, **options)) or started[0]
     )
-    reports = processes.measure(
-        job(artifact, mode="round", depths=[], prompts=[[{"role": "user", "content": "hello"}]] * 500)
-    )
-    next(reports)
+    prompts = [[{"role": "user", "content": "hello"}]] * 500
+    reports = processes.measure(job(artifact, mode="round", depths=[], prompts=prompts, in_turns=turns))
+    assert ("turn" in {next(reports)["kind"], next(reports)["kind"]}) is turns
     assert started[0].poll() is None
     reports.close()
     assert started[0].returncode is not None

@@ -9,7 +9,7 @@ from edgetune.evaluation.metrics import chosen
 from edgetune.evaluation.record import Answer, Basis, Evaluation
 from edgetune.evaluation.retention import retention
 from edgetune.recipe import VerifySettings
-from edgetune.verification.checks import check_endings, check_task
+from edgetune.verification.checks import Apart, check_endings, check_task, hold_distributions
 from edgetune.verification.limits import EIGHT, limits_for
 from edgetune.verification.record import Depth
 
@@ -100,6 +100,57 @@ def test_endings(changes, cause):
     found = check_endings(evaluation(50), evaluation(50, **changes))
     assert found.passed is (cause is None)
     assert cause is None or cause in found.cause
+
+
+def distributions(kl, differing=(), groups=(), limits=EIGHT):
+    """Rows of ten positions, five of them clear; of ``differing`` so many of the clear have another token."""
+    others = (*differing, *[0] * (len(kl) - len(differing)))
+    apart = Apart([(10 * one, 10.0) for one in kl], [(float(one), 5.0) for one in others], groups)
+    return hold_distributions(apart, limits, text="found", figures={}, cause="why")
+
+
+@pytest.mark.parametrize(
+    ("kl", "passed"),
+    [
+        ([0.009] * 16, True),
+        ([0.0101] * 16, False),  # alike in all rows: no chance
+        ([0.002] * 12 + [0.0344] * 4, None),  # their mean is 0.0101
+        ([0.002] * 12 + [0.08] * 4, False),  # twice what is allowed
+        ([0.0001] * 15 + [1.0], False),  # a fault that one row shows
+        ([0.0001] * 15 + [0.2], None),
+        ([0.5], False),
+    ],
+)
+def test_mean_kl_is_held_to_its_limit_as_far_as_the_rows_tell(kl, passed):
+    found = distributions(kl)
+    assert found.passed is passed
+    assert (found.cause == "why") is (passed is False)
+    assert ("16 rows cannot tell whether mean KL [" in found.text) is (passed is None)
+    assert found.figures["kl_low"] <= sum(kl) / len(kl) + 1e-12
+    assert found.figures["kl_high"] >= sum(kl) / len(kl) - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("differing", "passed"),
+    [((), True), ((1,), True), ((1, 1), None), ((2, 1), None), ((1, 1, 1, 1), False), ((5,), False)],
+)
+def test_so_is_agreement(differing, passed):
+    found = distributions([0.001] * 16, differing)  # 2 % of 80 clear positions are 1.6
+    assert found.passed is passed
+    assert ("agreement [" in found.text and "is below 98.0%" in found.text) is (passed is None)
+
+
+def test_alike_rows_tell_no_more_than_one():
+    kl = [0.002] * 60 + [0.03] * 40
+    assert distributions(kl).passed is False
+    assert distributions(kl, groups=["a", "b", "c", "d", "e"] * 12 + ["f", "g"] * 20).passed is None
+
+
+def test_a_recipe_may_allow_nothing():
+    strict = limits_for("q8_0", VerifySettings(max_kl=0.0, min_top1=1.0))
+    assert distributions([0.0] * 4, limits=strict).passed is True
+    assert distributions([0.0] * 3 + [1e-9], limits=strict).passed is False
+    assert distributions([0.0] * 4, (1,), limits=strict).passed is False
 
 
 def test_a_recipe_sets_limits_of_its_own():
