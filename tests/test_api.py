@@ -13,7 +13,6 @@ from edgetune import api
 from edgetune.errors import RecipeError
 from edgetune.run import Run
 
-
 SHORT = {"train": {"max_steps": 2, "evaluate_every": 1}, "task": {"max_new_tokens": 3}}
 
 

@@ -48,10 +48,7 @@ TOOLS = {"llama.cpp": "llama-bench", "onnxruntime-genai": "onnxruntime-genai"}
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: depths, tokens of each rate, turns beside a tool, A/A runs, prompts and rounds.
-
-    In turns there are many short rounds: what the machine does meanwhile moves slower than they change.
-    """
+    """How much is measured: depths, tokens of each rate, turns beside a tool, A/A runs, prompts and rounds."""
 
     depths: tuple[int, ...] = (0, 512)
     prefill: int = 128
@@ -60,8 +57,8 @@ class Size:
     aa_runs: int = 10
     prompts: int = 10
     rounds: int = 5
-    paired_prompts: int = 4
-    paired_rounds: int = 24
+    paired_prompts: int = 6
+    paired_rounds: int = 12
 
     def plan(self, **changes: Any) -> Plan:
         """A benchmark of this size."""
