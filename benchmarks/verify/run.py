@@ -1,10 +1,12 @@
 """Every format and precision of the smart-home model, verified: size, divergence, what is left of fine-tune and task.
 
-Usage: python benchmarks/verify/run.py [RUN]; default: the newest trained runs/smart-home-*.
+Usage: python benchmarks/verify/run.py [RUN]; default: the newest trained runs/smart-home-*. Stopped and
+called again, it goes on: what was verified lies in runs/benchmark-verify. Delete that where edgetune changed.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +18,7 @@ sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
 
+from edgetune import files  # noqa: E402
 from edgetune.artifact import Artifact  # noqa: E402
 from edgetune.exporting import Source, Wanted, find_source, weighted  # noqa: E402
 from edgetune.run import Run, open_run  # noqa: E402
@@ -35,6 +38,8 @@ VARIANTS: dict[Way, dict[str, tuple[str, ...]]] = {
     "imatrix": {"gguf": ("q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m")},
     "separate": {"gguf": ("q8_0", "q4_k_m"), "onnx": ("int8", "int4_mixed")},
 }
+#: What was verified already.
+KEPT = publishing.REPOSITORY / "runs" / "benchmark-verify"
 #: Rows for distributions, and rows that are answered: by the untuned base too, which seldom stops and so is slow.
 DEPTH = Depth(rows=64, answers=240)
 
@@ -47,10 +52,8 @@ def main() -> None:
     )
     verifier = Verifier(run, depth=DEPTH)
     found = {"created": publishing.now(), "machine": machine, "artifacts": []}
-    with tempfile.TemporaryDirectory() as folder:
-        for way, kind, precision in _variants():
-            artifact = export_variant(run, way, kind, precision, Path(folder))
-            found["artifacts"].append({"way": way, "precision": precision, **verified(verifier, artifact)})
+    for way, kind, precision in _variants():
+        found["artifacts"].append({"way": way, "precision": precision, **verified(verifier, way, kind, precision)})
     publishing.write_results(HERE / "results", found, machine["cpu"])
     for place in (HERE / "README.md", GUIDE):
         publishing.put_into_readme(place, page(found))
@@ -73,15 +76,25 @@ def export_variant(run: Run, way: Way, kind: str, precision: str, folder: Path) 
     return part.write()
 
 
-def verified(verifier: Verifier, artifact: Artifact) -> dict[str, Any]:
-    """Format, size of all files and verification, as stored; no paths of the machine."""
-    files = [one.manifest for one in (artifact, artifact.beneath) if one and one.manifest]
-    stored = verifier.verify(artifact).model_dump(mode="json")
-    return {
-        "format": files[0].format,
-        "size_bytes": sum(manifest.size_bytes for manifest in files),
+def verified(verifier: Verifier, way: Way, kind: str, precision: str) -> dict[str, Any]:
+    """Format, size of all files and verification of one form, kept or made now; no paths of the machine."""
+    rows = verifier.depth.answers or "all"
+    kept = KEPT / verifier.run.folder.name / f"{way}-{kind}-{precision}-{verifier.depth.rows}-{rows}.json"
+    if kept.is_file():
+        had: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return had
+    with tempfile.TemporaryDirectory() as folder:
+        artifact = export_variant(verifier.run, way, kind, precision, Path(folder))
+        manifests = [one.manifest for one in (artifact, artifact.beneath) if one and one.manifest]
+        stored = verifier.verify(artifact).model_dump(mode="json")
+    found = {
+        "format": manifests[0].format,
+        "size_bytes": sum(manifest.size_bytes for manifest in manifests),
         "verification": {name: value for name, value in stored.items() if name != "sha256"},
     }
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(kept, found)
+    return found
 
 
 def page(found: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgetune.data.conversation import Conversation, Problem
+from edgetune.data.labelled import label_names, label_of
 from edgetune.data.leaks import PAIRS, look_for_leaks
 from edgetune.data.lengths import Lengths, measure
 from edgetune.data.pictures import COLUMNS, Album, load_images
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 2048
 #: From this many rows on, one answer to all of them is suspicious.
 ENOUGH_ROWS = 10
+#: Kinds of rows that have a class in place of an answer.
+CLASSIFIED = ("labelled", "image")
+_FOR = {"heldout": "testing", "validation": "validation"}
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,9 @@ class FileReport:
         usable: rows without an error.
         roles: messages by role.
         turns: answers in a conversation → conversations.
-        lengths: of whole rows.
-        answers: of the answers, the end token included.
+        classes: name → rows of that class, in the order that a classifier numbers them; none where rows are answered.
+        lengths: of whole rows; None of images.
+        answers: of the answers, the end token included; None where rows have a class.
         limit: longest row that is trained on, in tokens; None without a model.
         too_long: rows beyond it.
         duplicates: rows that repeat an earlier one.
@@ -79,6 +84,7 @@ class FileReport:
     usable: int
     roles: dict[str, int]
     turns: dict[int, int]
+    classes: dict[str, int]
     lengths: Lengths | None
     answers: Lengths | None
     limit: int | None
@@ -198,6 +204,7 @@ def check_loaded(loaded: Mapping[str, LoadedRows], model: Model | None) -> DataR
             found, said = look_for_leaks(known, loaded[known], asked, loaded[asked], system)
             leaks += found
             problems += said
+    problems += _lost_classes(loaded)
     return DataReport(
         model.name if model else None,
         model.context if model else None,
@@ -210,22 +217,25 @@ def check_loaded(loaded: Mapping[str, LoadedRows], model: Model | None) -> DataR
 def _check_file(loaded: LoadedRows, model: Model | None) -> tuple[FileReport, list[Problem]]:
     """Report on one file."""
     rows = loaded.rows
+    answered = [row for row in rows if row.kind not in ("text", *CLASSIFIED)]
+    read = [row for row in rows if row.kind != "image"]
     report = FileReport(
         source=loaded.source,
         format=loaded.format,
         reason=loaded.reason,
         rows=loaded.total,
         usable=len(rows),
-        roles=dict(Counter(message["role"] for row in rows for message in row.messages)),
-        turns=dict(sorted(Counter(_answers(row) for row in rows if row.text is None).items())),
-        lengths=measure([_characters(row) for row in rows], "characters"),
-        answers=measure([len(row.answer["content"]) for row in rows if row.text is None], "characters"),
+        roles=dict(Counter(message["role"] for row in answered for message in row.messages)),
+        turns=dict(sorted(Counter(_answers(row) for row in answered).items())),
+        classes=_classes(rows),
+        lengths=measure([_characters(row) for row in read], "characters"),
+        answers=measure([len(row.answer["content"]) for row in answered], "characters"),
         limit=model.limit if model else None,
         too_long=0,
         duplicates=len(rows) - len({lesson_key(row) for row in rows}),
         split=0,
     )
-    problems = [*loaded.problems, *_repeats(rows), *_monotony(rows, loaded.source)]
+    problems = [*loaded.problems, *_repeats(rows), *_monotony(answered, loaded.source)]
     if model is not None:
         report, found = _count_tokens(report, rows, model)
         problems += found
@@ -281,8 +291,29 @@ def _repeats(rows: Sequence[Conversation]) -> Iterator[Problem]:
         asked.setdefault(prompt, row.where)
 
 
+def _classes(rows: Sequence[Conversation]) -> dict[str, int]:
+    classified = [row for row in rows if row.kind in CLASSIFIED]
+    counts = Counter(map(label_of, classified))
+    return {name: counts[name] for name in label_names(classified)}
+
+
+def _lost_classes(loaded: Mapping[str, LoadedRows]) -> Iterator[Problem]:
+    """What no classifier can be trained on, or be asked after: training refuses it too."""
+    training = loaded["training"]
+    known = _classes(training.rows)
+    if not known:
+        return
+    if len(known) == 1:
+        (name,) = known
+        yield Problem(training.source, f"all {len(training.rows)} rows have the class '{name}': nothing to tell apart")
+    for kind, file in loaded.items():
+        for row in file.rows:
+            if row.kind in CLASSIFIED and label_of(row) not in known:
+                yield Problem(row.where, f"a row for {_FOR[kind]} of the class '{label_of(row)}', which training lacks")
+
+
 def _monotony(rows: Sequence[Conversation], source: str) -> Iterator[Problem]:
-    answers = {row.answer["content"] for row in rows if row.text is None}
+    answers = {row.answer["content"] for row in rows}
     if len(rows) >= ENOUGH_ROWS and len(answers) == 1:
         yield Problem(source, f"all {len(rows)} rows have the same answer", "warning")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 from edgetune.data.checking import DataReport, FileReport
 from edgetune.data.conversation import Problem
@@ -26,6 +27,8 @@ def print_report(report: DataReport) -> None:
         console.print(table)
         if file.lengths:
             console.print(_histogram(file.lengths, file.limit), markup=False)
+        if file.classes:
+            console.print(_bars(file.classes), markup=False)
     _print_warnings(report.warnings)
     print(f"{len(report.errors)} errors, {len(report.warnings)} warnings", flush=True)
 
@@ -34,10 +37,15 @@ def _facts(file: FileReport, report: DataReport) -> list[tuple[str, str]]:
     facts = [
         ("format", f"{file.format or 'unknown'} ({file.reason})"),
         ("rows", f"{file.rows}, of which {file.usable} can be used"),
-        ("messages", ", ".join(f"{count} {role}" for role, count in file.roles.items()) or "none"),
-        ("answers a row", ", ".join(f"{turns} in {count}" for turns, count in file.turns.items()) or "none"),
         ("duplicates", str(file.duplicates)),
     ]
+    if file.classes:
+        facts.insert(2, ("classes", str(len(file.classes))))
+    else:
+        facts[2:2] = [
+            ("messages", ", ".join(f"{count} {role}" for role, count in file.roles.items()) or "none"),
+            ("answers a row", ", ".join(f"{turns} in {count}" for turns, count in file.turns.items()) or "none"),
+        ]
     if file.limit is not None:
         facts.append(("too long", f"{file.too_long} over {file.limit} tokens ({report.model} has {report.context})"))
     if file.split:
@@ -66,6 +74,20 @@ def _histogram(lengths: Lengths, limit: int | None) -> str:
             marked = True
         lines.append(f"{start:>{width}}-{end - 1:<{width}} {'█' * round(BAR * count / most) or '▏'} {count}")
     return "\n".join(lines) + "\n"
+
+
+def _bars(classes: Mapping[str, int]) -> str:
+    """Rows of each class; of very many the largest and smallest."""
+    names = list(classes)
+    if len(names) > SHOWN:
+        ranked = sorted(names, key=lambda name: -classes[name])
+        names = [*ranked[: SHOWN // 2], *ranked[-(SHOWN // 2) :]]
+    most, width = max(classes.values()), max(map(len, names))
+    said = (
+        "rows of each class" if len(names) == len(classes) else f"rows of the {SHOWN // 2} largest and smallest classes"
+    )
+    bars = (f"{name:>{width}} {'█' * round(BAR * classes[name] / most) or '▏'} {classes[name]}" for name in names)
+    return "\n".join([said, *bars]) + "\n"
 
 
 def _print_warnings(warnings: list[Problem]) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
+import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from edgetune import files
 from edgetune.errors import ArtifactError, ExportError
 from edgetune.exporters import TunedModel
 from edgetune.extras import require
@@ -50,9 +53,7 @@ def write(model: TunedModel, precision: str, path: Path, facts: Mapping[str, str
     """
     onnx = require("onnx", extra="onnx-export", needed_for="exporting a classifier")
     with TemporaryDirectory(prefix="edgetune-") as scratch, _quiet():
-        whole = Path(scratch) / "fp32.onnx"
-        _trace(model, whole)
-        graph = _rounded(model, precision, whole, Path(scratch))
+        graph = _rounded(model, precision, _traced_once(model), Path(scratch))
     del graph.metadata_props[:]
     for key, value in facts.items():
         graph.metadata_props.add(key=key, value=value)
@@ -76,6 +77,32 @@ def read_facts(path: Path) -> dict[str, str]:
     except Exception as error:  # protobuf's exceptions are its own
         raise ArtifactError(f"{path} is no ONNX graph: {error}", hint="export again") from error
     return {one.key: one.value for one in graph.metadata_props}
+
+
+#: The model traced last → where its graph lies. Tracing takes longest, and a model is mostly exported in several
+#: precisions.
+_last: dict[str, Path] = {}
+
+
+def _traced_once(model: TunedModel) -> Path:
+    """The float32 graph, which nobody may change; traced anew where any file of the model is not as it was."""
+    key = _content(model)
+    if key not in _last or not _last[key].is_file():
+        while _last:
+            _last.popitem()[1].unlink(missing_ok=True)
+        folder = Path(mkdtemp(prefix="edgetune-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _trace(model, folder / GRAPH)
+        _last[key] = folder / GRAPH
+    return _last[key]
+
+
+def _content(model: TunedModel) -> str:
+    """Hash over everything that is traced."""
+    folders = (model.base_folder, model.adapter_folder, model.tokenizer_folder)
+    held = [dict(files.sha256_files(folder)) if folder else None for folder in folders]
+    told = (model.task, model.labels, model.max_tokens, model.trained_against, model.quantised_modules)
+    return files.sha256_json([held, told, model.quantised_from])
 
 
 def _trace(model: TunedModel, path: Path) -> None:

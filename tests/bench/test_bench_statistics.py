@@ -52,7 +52,7 @@ def test_drawing_single_tokens_would_cry_wolf():
     random = np.random.default_rng(3)
     pooled = by_rounds = 0
     for trial in range(60):
-        rounds = [(random.normal(1, 0.02) + random.normal(0, 0.01, 60)).tolist() for _ in range(5)]
+        rounds = [(random.normal(1, 0.02) + random.normal(0, 0.01, 20)).tolist() for _ in range(5)]
         low, high = rounds_interval([[value] for some in rounds for value in some], seed=trial)
         pooled += low <= 1 <= high
         low, high = rounds_interval(rounds, seed=trial)

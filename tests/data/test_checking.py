@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from rowfiles import write_rows
+from tinyimages import write_pictures
 
 from edgetune.cli import main
 from edgetune.data.checking import Model, check_data
@@ -52,6 +53,48 @@ def test_one_answer_for_all_is_a_warning(tmp_path):
         "all 10 rows have the same answer"
     ]
     assert check_data(write(tmp_path, "b.jsonl", *(ask(str(i)) for i in range(9)))).warnings == []
+
+
+def classed(**counts):
+    return [{"text": f"{label} text {number}", "label": label} for label, n in counts.items() for number in range(n)]
+
+
+def test_rows_with_a_class_are_counted_by_class(tmp_path, capsys):
+    train = write(tmp_path, "train.jsonl", *classed(good=30, bad=15))
+    heldout = write(tmp_path, "heldout.jsonl", *({"text": f"other {n}", "label": "bad"} for n in range(12)))
+    report = check_data(train, heldout=heldout, format="labelled")
+    assert [file.classes for file in report.files] == [{"bad": 15, "good": 30}, {"bad": 12}]
+    assert (report.files[0].roles, report.files[0].turns, report.files[0].answers) == ({}, {}, None)
+    assert report.problems == (), "held-out rows may be of one class"
+    assert main(["data", "check", train, "--format", "labelled"]) == 0
+    out = capsys.readouterr().out
+    assert "rows of each class\n bad ████████████████████ 15\ngood ████████████████████████████████████████ 30\n" in out
+    assert "answers a row" not in out
+
+
+def test_of_many_classes_the_extremes_are_printed(tmp_path, capsys):
+    file = write(tmp_path, "many.jsonl", *classed(**{f"c{n:02}": n + 1 for n in range(30)}))
+    assert main(["data", "check", file, "--format", "labelled"]) == 0
+    out = capsys.readouterr().out
+    assert "10 largest and smallest" in out
+    assert ("c29" in out, "c15" in out, "c00" in out) == (True, False, True)
+
+
+def test_classes_that_cannot_be_learnt_are_errors(tmp_path):
+    alike = write(tmp_path, "alike.jsonl", *classed(good=3))
+    assert texts(check_data(alike, format="labelled").errors) == [
+        "all 3 rows have the class 'good': nothing to tell apart"
+    ]
+    train = write(tmp_path, "train.jsonl", *classed(good=3, bad=3))
+    heldout = write(tmp_path, "heldout.jsonl", {"text": "hm", "label": "odd"}, {"text": "well", "label": "bad"})
+    (problem,) = check_data(train, heldout=heldout, format="labelled").errors
+    assert str(problem) == f"{heldout}:1: a row for testing of the class 'odd', which training lacks"
+
+
+def test_images_are_counted_by_class_and_have_no_length(tmp_path):
+    folder = write_pictures(tmp_path / "pictures", 5)
+    (found,) = check_data(str(folder), format="images").files
+    assert (found.classes, found.lengths, found.answers) == ({"blue": 3, "red": 2}, None, None)
 
 
 def test_leaks_are_errors_unless_only_near(tmp_path):

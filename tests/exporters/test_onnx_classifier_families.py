@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import transformers
 from edgetune_onnx import classifier_graph
+from safetensors.torch import load_file, save_file
 from tinyclassifier import write_base
 
 from edgetune.exporters import TunedModel
@@ -22,14 +24,11 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_graph_is_the_model(tmp_path, family):
-    import onnxruntime
-
+def tiny(family, folder):
     torch.manual_seed(0)
     config = getattr(transformers, f"{family}Config")(**SIZES | FAMILIES[family], num_labels=2)
-    base = write_base(tmp_path / "base", getattr(transformers, f"{family}ForSequenceClassification")(config))
-    model = TunedModel(
+    base = write_base(folder, getattr(transformers, f"{family}ForSequenceClassification")(config))
+    return TunedModel(
         name="tiny",
         base_folder=base,
         adapter_folder=None,
@@ -42,6 +41,14 @@ def test_the_graph_is_the_model(tmp_path, family):
         labels=("bad", "good"),
         max_tokens=32,
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_graph_is_the_model(tmp_path, family):
+    import onnxruntime
+
+    model = tiny(family, tmp_path / "base")
+    config = load_classifier(model).config
     classifier_graph.write(model, "fp32", tmp_path / "model.onnx", {})
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     torch_model = load_classifier(model)
@@ -54,3 +61,22 @@ def test_the_graph_is_the_model(tmp_path, family):
             expected = torch_model(input_ids=ids, attention_mask=mask).logits.numpy()
         (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_it_is_traced_once_for_all_precisions_and_anew_when_it_changed(tmp_path, monkeypatch):
+    traced, honest = [], classifier_graph._trace
+    monkeypatch.setattr(classifier_graph, "_trace", lambda *given: (traced.append(given), honest(*given)))
+    model = tiny("DistilBert", tmp_path / "base")
+    for name, precision in (("one", "fp32"), ("half", "fp16"), ("eight", "int8"), ("again", "fp32")):
+        classifier_graph.write(model, precision, tmp_path / name, {"name": name})
+    assert len(traced) == 1
+    one, again = (onnx.load(tmp_path / name) for name in ("one", "again"))
+    assert [fact.value for fact in again.metadata_props] == ["again"]
+    assert one.graph == again.graph, "no precision changed what the others start from"
+    weights = load_file(model.base_folder / "model.safetensors")
+    save_file(
+        {name: 2 * value for name, value in weights.items()}, model.base_folder / "model.safetensors", {"format": "pt"}
+    )
+    classifier_graph.write(model, "fp32", tmp_path / "other", {})
+    assert len(traced) == 2
+    assert onnx.load(tmp_path / "other").graph != one.graph

@@ -19,8 +19,8 @@ from edgetune.verification.choosing import verifier_of
 def run(tmp_path_factory):
     """Enough steps to be far above chance, and a minute or two on two cores."""
     changes = {
-        "train.max_steps": 150,
-        "train.evaluate_every": 150,
+        "train.max_steps": 60,
+        "train.evaluate_every": 60,
         "train.evaluate_rows": 100,
         "train.device": "cpu",
         "data.heldout_limit": 300,
