@@ -94,17 +94,21 @@ def suggest(
         recipe: as for :func:`train`.
         allow_scripts: likewise.
         overrides: likewise.
-        rows: training rows to look at; default: 64.
+        rows: training rows to look at; default: as the command.
         output: a recipe to write with what is proposed.
 
     Returns:
         :class:`edgetune.sensitivity.suggesting.Suggested`: ``suggestion``, and the ``file`` that holds it.
+
+    Raises:
+        RecipeError: ``output`` exists, or the method trains no adapter.
+        DataError, ModelError, ResourceError: as in training.
     """
     from edgetune.sensitivity import ROWS
     from edgetune.sensitivity.suggesting import Wanted
     from edgetune.sensitivity.suggesting import suggest as suggest_for
 
-    wanted = Wanted(rows=rows or ROWS, output=output, allow_scripts=allow_scripts)
+    wanted = Wanted(rows=ROWS if rows is None else rows, output=output, allow_scripts=allow_scripts)
     return suggest_for(_resolve(recipe, overrides), wanted)
 
 
@@ -128,7 +132,11 @@ def sweep_recipe(
         options: further fields of :class:`edgetune.sweep.wanted.Wanted`: ``workers``, ``ranks``, ``limits``…
 
     Returns:
-        :class:`edgetune.sweep.sweeping.Swept`: ``sweep``, its ``folder`` and the ``best_recipe``.
+        :class:`edgetune.sweep.sweeping.Swept`: ``sweep``, its ``folder`` and the ``best_recipe``, None where no
+        trial came to its end.
+
+    Raises:
+        EdgetuneError: as :func:`edgetune.sweep.sweeping.sweep`.
     """
     from edgetune.sweep.sweeping import sweep
     from edgetune.sweep.wanted import Wanted
@@ -156,13 +164,19 @@ def compare_methods(
 
     Returns:
         :class:`edgetune.methods.record.MethodsComparison`.
+
+    Raises:
+        EdgetuneError: as :func:`edgetune.methods.comparing.compare_methods`.
     """
     from edgetune.methods import comparing
     from edgetune.methods.planning import Wanted
+    from edgetune.methods.printing import write_charts
 
     resolved = _resolve(recipe, overrides)
     folder = output or comparing.default_folder(resolved.recipe.name)
-    return comparing.compare_methods(resolved, Wanted(**(options or {})), folder, allow_scripts=allow_scripts)
+    found = comparing.compare_methods(resolved, Wanted(**(options or {})), folder, allow_scripts=allow_scripts)
+    write_charts(found, folder)
+    return found
 
 
 def resume(folder: str | Path) -> Run:

@@ -3,7 +3,7 @@
 Usage: python benchmarks/few-bits/run.py [RUN]; default: the newest trained runs/smart-home-*.
 
 The untuned base answers every row too, and it seldom stops: that is most of the time this takes. Stopped and called
-again, it goes on, as benchmarks/verify does.
+again, it goes on after the last file that was verified, as benchmarks/verify does.
 """
 
 from __future__ import annotations

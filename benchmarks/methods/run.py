@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
 
+from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.methods.choosing import choose  # noqa: E402
 from edgetune.methods.comparing import compare_methods  # noqa: E402
 from edgetune.methods.planning import METHODS, Wanted  # noqa: E402
@@ -40,6 +41,7 @@ SPANISH = {
     "energy (J)": "energía (J)",
     "left by training (MB)": "lo que deja el entrenamiento (MB)",
     "accuracy": "exactitud",
+    "exact_match": "respuestas idénticas",
     "questions (change)": "sobreescritura: preguntas generales (cambio)",
     "plain text (bits a byte more)": "sobreescritura: texto general (bits más por byte)",
     "exported (MB)": "exportado (MB)",
@@ -61,6 +63,8 @@ def main() -> None:
     """Compare, or read what was compared; store and publish."""
     wanted = _arguments()
     found = MethodsComparison.read(wanted.stored) if wanted.stored else _compared(wanted)
+    if found.name not in RECIPES:
+        raise EdgetuneError(f"{wanted.stored} is of the recipe {found.name}", hint=f"one of: {', '.join(RECIPES)}")
     print(english(found))
     publishing.write_results(RESULTS, found.model_dump(mode="json"), found.environment.cpu)
     every = newest_of_each()
@@ -128,7 +132,7 @@ def spanish(found: MethodsComparison) -> str:
         said,
         (
             f"Receta `{found.name}`, {budget}, {len(found.seeds)} semillas; medias, y entre [ ] intervalos del 95 %: "
-            "los de la exactitud, de Student sobre las semillas."
+            "los de la métrica de la tarea, de Student sobre las semillas."
         ),
         f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
         f"Máquina: {publishing.machine_line(found.environment.model_dump(mode='json'))}.",

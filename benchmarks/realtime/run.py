@@ -49,8 +49,7 @@ def main() -> None:
     if quick:
         console.data(page(result))
         return
-    publishing.write_results(HERE / "results", result, machine["cpu"])
-    publishing.put_into_readme(HERE / "README.md", page(result))
+    publishing.publish_tables(HERE, publishing.write_results(HERE / "results", result, machine["cpu"]), page)
 
 
 def _held(run: Path, target: str, options: Sequence[str]) -> BenchReport:

@@ -24,6 +24,7 @@ from edgetune.exporting import Source, Wanted, find_source, weighted  # noqa: E4
 from edgetune.run import Run, open_run  # noqa: E402
 from edgetune.runtimes.pairing import on_base  # noqa: E402
 from edgetune.verification.record import Depth, Verification  # noqa: E402
+from edgetune.verification.text import unjudged  # noqa: E402
 from edgetune.verification.verify import Verifier  # noqa: E402
 
 Way = Literal["merged", "imatrix", "separate"]
@@ -82,7 +83,8 @@ def verified(verifier: Verifier, way: Way, kind: str, precision: str) -> dict[st
     kept = KEPT / verifier.run.folder.name / f"{way}-{kind}-{precision}-{verifier.depth.rows}-{rows}.json"
     if kept.is_file():
         had: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        return had
+        if had["verification"]["basis_sha256"] == verifier.basis:
+            return had
     with tempfile.TemporaryDirectory() as folder:
         artifact = export_variant(verifier.run, way, kind, precision, Path(folder))
         manifests = [one.manifest for one in (artifact, artifact.beneath) if one and one.manifest]
@@ -132,7 +134,9 @@ def _row(one: dict[str, Any]) -> list[str]:
         f"{apart['top1']:.1%}",
         f"{weights['kept_median']:.3f} ({weights['kept_min']:.3f} to {weights['kept_max']:.3f})",
         left,
-        f"fails: {failed}" if failed else "passes",
+        f"fails: {failed}"
+        if failed
+        else ", ".join(["passes", *(f"{name} undecided" for name in unjudged(verification))]),
     ]
 
 

@@ -19,7 +19,7 @@ from edgetune.bench.environment import environment, in_company
 from edgetune.bench.plan import Plan
 from edgetune.bench.processes import measure
 from edgetune.bench.samples import BatchSample, Loads, LoadSample, MemorySample, RawSample, RequestSample
-from edgetune.bench.schema import BenchReport, Environment, Settings
+from edgetune.bench.schema import BenchReport, Environment, Settings, Turns
 from edgetune.bench.subjects import Measured
 from edgetune.bench.summary import Samples, warnings
 from edgetune.bench.yardstick import Yardstick
@@ -82,7 +82,8 @@ def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchRep
     asked = inputs_for(subjects[0], plan.prompts)
     machine, company, begun = environment(""), Company(), monotonic()
     yardstick = Yardstick(plan.threads or default_threads())
-    jobs = [_Job(subject, plan, asked) for subject in subjects]
+    turns: Turns | None = "rounds" if len(subjects) > 1 else None
+    jobs = [_Job(subject, plan, asked, turns) for subject in subjects]
     steps: list[tuple[Callable[[_Job, int], None], int]] = [
         (_Job.prime, 1),
         (_Job.one_round, plan.rounds),
@@ -128,6 +129,7 @@ class _Job:
     subject: Measured
     plan: Plan
     asked: Inputs
+    turns: Turns | None
     found: Samples = field(default_factory=Samples)
     threads: int | None = None
 
@@ -204,6 +206,7 @@ class _Job:
             starts=self.plan.starts,
             memory_budget_mb=self.plan.memory_budget_mb,
             session=session,
+            turns=self.turns,
         )
 
     @property

@@ -243,8 +243,9 @@ def _notes(old: BenchReport, new: BenchReport) -> Iterator[str]:
         yield "the files differ"
     if old.settings.runtime != new.settings.runtime:
         yield f"runtime {old.settings.runtime} → {new.settings.runtime}"
-    if old.settings.turns != new.settings.turns:
-        yield f"taking turns: {old.settings.turns or 'no'} → {new.settings.turns or 'no'}"
+    turns = (old.settings.turns, new.settings.turns)
+    if None not in turns and turns[0] != turns[1]:
+        yield f"taking turns by {turns[0]} → by {turns[1]}"
     before, after = old.environment.versions, new.environment.versions
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):

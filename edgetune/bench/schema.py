@@ -57,6 +57,9 @@ class Environment(Part):
     versions: dict[str, str]
 
 
+Turns = Literal["prompts", "rounds"]
+
+
 class Subject(Part):
     """What was measured."""
 
@@ -114,7 +117,7 @@ class Settings(Part):
     memory_budget_mb: float | None = None
     session: str | None = None
     """Reports of one session were measured in turns: their rounds pair up."""
-    turns: Literal["prompts", "rounds"] | None = None
+    turns: Turns | None = None
     """What of a session takes turns: single prompts, all processes of a round being open, or whole rounds where memory
     does not hold them all. Null: it was measured alone, or the report does not say."""
     seed: int = 0

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 from edgetune import console
@@ -32,7 +32,7 @@ from edgetune.bench.samples import (
     Sustained,
     Told,
 )
-from edgetune.bench.schema import BenchReport, Environment, Settings
+from edgetune.bench.schema import BenchReport, Environment, Settings, Turns
 from edgetune.bench.subjects import Measured, artifact_subject
 from edgetune.bench.summary import Samples, figures, warnings
 from edgetune.bench.yardstick import Yardstick
@@ -87,7 +87,7 @@ def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport
     company = Company()
     begun = monotonic()
     yardstick = Yardstick(plan.threads_asked or default_threads())
-    turns = turns_of(subjects)
+    turns = turns_of(subjects, plan)
     jobs = [_Job(subject, plan, asked, turns) for subject in subjects]
     total = sum(job.steps for job in jobs)
     with console.progress(f"Measuring {', '.join(one.name for one in subjects)}", total=total, unit="steps") as bar:
@@ -126,10 +126,12 @@ def _in_turns(jobs: Sequence[_Job], rounds: int, yardstick: Yardstick) -> Iterat
             yardstick.lay()
 
 
-def turns_of(subjects: Sequence[Measured]) -> Literal["prompts", "rounds"] | None:
-    """What takes turns: single prompts, where memory holds all subjects at once. None: there is only one."""
+def turns_of(subjects: Sequence[Measured], plan: Plan) -> Turns | None:
+    """What takes turns: single prompts, where memory surely holds all subjects at once. None: there is only one."""
     if len(subjects) < 2:
         return None
+    if plan.contexts:  # their caches may take more than their weights
+        return "rounds"
     free, needed = available_memory(), sum(2 * one.subject.size_bytes + _PROCESS_BYTES for one in subjects)
     return "rounds" if free is not None and free < needed else "prompts"
 
@@ -152,7 +154,7 @@ class _Job:
     subject: Measured
     plan: Plan
     asked: Prompts
-    turns: Literal["prompts", "rounds"] | None
+    turns: Turns | None
     found: Samples = field(default_factory=Samples)
     told: Told | None = None
 

@@ -13,6 +13,8 @@ from edgetune.bench.resident import resident
 from edgetune.errors import EdgetuneError
 
 Job = dict[str, Any]
+#: Seconds after which threads of a runtime have stopped to look for further work: ONNX Runtime's did for 0.07.
+SETTLED = 0.1
 Opened = TypeVar("Opened")
 
 
@@ -28,6 +30,7 @@ def wait_for_turn(job: Job) -> None:
         SystemExit: nobody is left who would say so.
     """
     if job.get("in_turns"):
+        time.sleep(SETTLED)  # else they would do so in the other's time
         tell("turn")
         if not sys.stdin.readline():
             sys.exit("nobody reads what is measured here any more")

@@ -19,7 +19,7 @@ from edgetune.cli.lists import INTEGERS, WORDS
     "--runtime", metavar="NAME", help="Of ONNX folders: onnxruntime or onnxruntime-genai. Default: their own."
 )
 @click.option("--torch", is_flag=True, help="Of a run: measure its trained model in torch too.")
-@click.option("--prompts", type=click.IntRange(1), default=12, show_default=True, help="Requests to time in a round.")
+@click.option("--prompts", type=click.IntRange(1), default=13, show_default=True, help="Requests to time in a round.")
 @click.option("--new-tokens", type=click.IntRange(2), default=64, show_default=True, help="Longest answer.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Fresh processes, taken in turns.")
 @click.option(

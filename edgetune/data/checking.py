@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgetune.data.conversation import Conversation, Problem
 from edgetune.data.labelled import label_names, label_of
@@ -257,7 +257,7 @@ def _count_tokens(report: FileReport, rows: Sequence[Conversation], model: Model
         report,
         usable=report.usable - len(encoder.refused),
         lengths=measure(lengths, "tokens"),
-        answers=measure([sum(label >= 0 for label in row.labels) for row in encoded], "tokens"),
+        answers=report.answers and measure([sum(label >= 0 for label in row.labels) for row in encoded], "tokens"),
         too_long=sum(length > model.limit for length in lengths),
         split=encoder.split,
     )
@@ -305,11 +305,15 @@ def _lost_classes(loaded: Mapping[str, LoadedRows]) -> Iterator[Problem]:
         return
     if len(known) == 1:
         (name,) = known
-        yield Problem(training.source, f"all {len(training.rows)} rows have the class '{name}': nothing to tell apart")
+        severity: Literal["error", "warning"] = "error" if len(loaded) > 1 else "warning"  # alone it may be for testing
+        text = f"all {len(training.rows)} rows have the class '{name}': nothing to tell apart"
+        yield Problem(training.source, text, severity)
     for kind, file in loaded.items():
-        for row in file.rows:
-            if row.kind in CLASSIFIED and label_of(row) not in known:
-                yield Problem(row.where, f"a row for {_FOR[kind]} of the class '{label_of(row)}', which training lacks")
+        lost = [row for row in file.rows if row.kind in CLASSIFIED and label_of(row) not in known]
+        for name, count in Counter(map(label_of, lost)).items():
+            first = next(row for row in lost if label_of(row) == name)
+            rows = f"{count} rows" if count > 1 else "a row"
+            yield Problem(first.where, f"{rows} for {_FOR[kind]} of the class '{name}', which training lacks")
 
 
 def _monotony(rows: Sequence[Conversation], source: str) -> Iterator[Problem]:

@@ -35,7 +35,7 @@ class VerifySettings(Section):
 class BenchSettings(Section):
     """How artifacts are timed."""
 
-    prompts: Positive = 12
+    prompts: Positive = 13
     """Held-out prompts to time."""
     threads: Positive | None = None
     """Threads of the runtime; default: the physical cores this process may use."""

@@ -87,10 +87,10 @@ def _around(own: str, theirs: str) -> str:
 
 def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) -> Check:
     """KL and agreement before every answer token; the tokens are the reference's own."""
-    rows: list[Divergences] = []
-    groups: list[str | None] = []
+    rows: list[list[Divergences]] = []
     with console.progress("Comparing distributions", total=len(reference.rows), unit="rows") as bar:
         for row in reference.rows:
+            rows.append([])
             for part, scored in zip(row.distributions, row.question.scored, strict=True):
                 log_probs = log_probs_of(runtime, scored)
                 if log_probs.shape[1] != reference.vocabulary:
@@ -101,12 +101,12 @@ def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) 
                 if not np.isfinite(log_probs).all():
                     text = f"row {row.question.row + 1}: its logits are not finite numbers"
                     return _no_distributions(text, "damaged weights, or a type too narrow for this model")
-                rows.append(divergences(part, log_probs))
-                groups.append(row.question.group)
+                rows[-1].append(divergences(part, log_probs))
             bar.advance()
-    if not rows:
+    every = [part for parts in rows for part in parts]
+    if not every:
         return Check(name="distributions", passed=None, text="not judged: no row has a token to score")
-    found = summarise(rows)
+    found = summarise(every)
     bound = "" if reference.whole else ", a lower bound"
     text = (
         f"mean KL {found.kl_mean:.2g} nats (p99 {found.kl_p99:.2g}, max {found.kl_max:.2g}{bound}), "
@@ -115,9 +115,9 @@ def check_distributions(reference: Reference, runtime: Runtime, limits: Limits) 
     )
     cause = "see the weights; where those are right, another graph, type or position encoding"
     apart = Apart(
-        [(float(row.kl.sum()), float(len(row.kl))) for row in rows],
-        [(float(row.clear - row.agreeing), float(row.clear)) for row in rows],
-        groups,
+        [(float(sum(part.kl.sum() for part in parts)), float(sum(len(part.kl) for part in parts))) for parts in rows],
+        [(float(sum(p.clear - p.agreeing for p in parts)), float(sum(p.clear for p in parts))) for parts in rows],
+        [row.question.group for row in reference.rows],
     )
     return hold_distributions(apart, limits, text=text, figures=found.model_dump(), cause=cause)
 

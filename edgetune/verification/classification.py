@@ -28,7 +28,7 @@ from edgetune.artifact import Artifact
 from edgetune.data.labelled import asked_of, own_rows, shown
 from edgetune.errors import EdgetuneError, ModelError
 from edgetune.evaluation.classification import classify_all, evaluate_classifier
-from edgetune.evaluation.intervals import mcnemar
+from edgetune.evaluation.intervals import Groups, mcnemar
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.rows import choose_rows
 from edgetune.exporters import TunedModel, find_exporter
@@ -39,7 +39,7 @@ from edgetune.verification.phases import check_files, check_metadata, keep, phas
 from edgetune.verification.record import Check, Depth, Verification, load
 
 #: Goes up when verification sees more.
-CHECKS = 1
+CHECKS = 2
 #: Rows of a quick verification.
 QUICK_ROWS = 64
 #: Images whose pixels are kept and compared: each takes twelve bytes a pixel. Of texts all are.
@@ -78,6 +78,7 @@ class _Trained:
     """What the trained model says: what it reads, and log-probabilities (rows, classes), of some held-out rows."""
 
     asked: tuple[str | Path, ...]
+    groups: tuple[str | None, ...]
     read: tuple[NDArray[Any], ...]
     log_probs: NDArray[np.float64]
     evaluation: Evaluation
@@ -147,7 +148,8 @@ class ClassifierVerifier:
             read = tuple(np.asarray(classifier.encode(one)) for one in _compared(asked))
             log_probs = classify_all(classifier, asked, "the trained model")
             classifier.close()
-            self._trained = _Trained(asked, read, log_probs, evaluate_classifier(self.run, "tuned"))
+            groups = tuple(rows[row].group for row in chosen)
+            self._trained = _Trained(asked, groups, read, log_probs, evaluate_classifier(self.run, "tuned"))
         return self._trained
 
     def _metadata(self, artifact: Artifact) -> Check:
@@ -172,7 +174,7 @@ class ClassifierVerifier:
         exported = evaluate_classifier(self.run, artifact)
         return [
             inputs,
-            check_distributions(trained.log_probs, log_probs, limits),
+            check_distributions(trained.log_probs, log_probs, limits, trained.groups),
             check_accuracy(trained.evaluation, exported, limits),
         ]
 
@@ -216,7 +218,9 @@ def _difference(own: NDArray[Any], theirs: NDArray[Any], allowed: float) -> str 
     return f"off by up to {np.abs(own - theirs).max():.2g}; means of its channels: {means}"
 
 
-def check_distributions(own: NDArray[np.float64], theirs: NDArray[np.float64], limits: Limits) -> Check:
+def check_distributions(
+    own: NDArray[np.float64], theirs: NDArray[np.float64], limits: Limits, groups: Groups = ()
+) -> Check:
     """KL of class probabilities from the trained model's, and the share of texts with the same likeliest class.
 
     As for next tokens, agreement is judged where the trained model has a clear favourite: half a nat or more.
@@ -229,6 +233,7 @@ def check_distributions(own: NDArray[np.float64], theirs: NDArray[np.float64], l
     apart = Apart(
         [(float(one), 1.0) for one in kl],
         [(float(a and not b), float(a)) for a, b in zip(clear, same, strict=True)],
+        groups,
     )
     mean, top1_all = float(kl.mean()), float(same.mean())
     return hold_distributions(

@@ -34,7 +34,7 @@ KEPT = 32
 #: Rows that travel.
 PORTABLE_ROWS = 24
 #: Of the file's layout.
-_VERSION = 2
+_VERSION = 3
 _AGAIN = "verify it where its run is: edgetune verify ARTIFACT --portable, and copy it again"
 
 
@@ -82,7 +82,7 @@ class _PortableAnswer(Stored):
 
 class _Portable(Stored):
     kind: Literal["edgetune-reference"] = "edgetune-reference"
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     name: str
     system: str | None
     vocabulary: int

@@ -65,7 +65,7 @@ from edgetune.verification.weights import compare_tensors
 __all__ = ["QUICK", "TrainedSide", "Verifier", "require_rows", "verify_portable"]
 
 #: Goes up when verification judges otherwise: what was judged before is then looked at again.
-CHECKS = 4
+CHECKS = 5
 #: Rows of a quick verification: for prompts and distributions, and for answers.
 QUICK = Depth(rows=16, answers=24)
 
@@ -94,6 +94,9 @@ class Verifier:
         quick: fewer rows.
         depth: how much is compared; default: what the recipe says, or less if quick.
 
+    Attributes:
+        basis: hash over trained weights, rows and settings, and over how it is judged.
+
     Raises:
         EdgetuneError: the run is not trained, or has lost its held-out rows.
         MissingExtra: no torch, which the trained model runs in.
@@ -110,7 +113,7 @@ class Verifier:
         self._trained: TrainedSide | None = None
         rows, settings = files.sha256_file(run.heldout_file), Settings.of(self.recipe)
         parts = (__version__, CHECKS, tuned_opening(run).weights_sha256, rows, settings, self.recipe.verify)
-        self._basis = files.sha256_text(repr(parts))
+        self.basis = files.sha256_text(repr(parts))
 
     @property
     def trained(self) -> TrainedSide:
@@ -144,7 +147,7 @@ class Verifier:
         checks = [whole]
         if whole.passed:
             checks += [*self._read_back(artifact, manifest), *self._run(artifact, limits)]
-        verification = record(artifact, limits.name, name, self._basis, self.depth, checks, start)
+        verification = record(artifact, limits.name, name, self.basis, self.depth, checks, start)
         self._settle(artifact, verification, known, limits if portable else None)
         return verification
 
@@ -177,7 +180,7 @@ class Verifier:
     def _known(self, artifact: Artifact) -> Verification | None:
         """What is stored of the same trained model, rows and settings."""
         known = load(artifact)
-        same = known and known.basis_sha256 == self._basis and known.sha256 == artifact.sha256
+        same = known and known.basis_sha256 == self.basis and known.sha256 == artifact.sha256
         return known if same else None
 
     def _ask(self) -> TrainedSide:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -53,7 +54,9 @@ def write(model: TunedModel, precision: str, path: Path, facts: Mapping[str, str
     """
     onnx = require("onnx", extra="onnx-export", needed_for="exporting a classifier")
     with TemporaryDirectory(prefix="edgetune-") as scratch, _quiet():
-        graph = _rounded(model, precision, _traced_once(model), Path(scratch))
+        whole = Path(scratch) / "fp32.onnx"
+        _traced_once(model, whole)
+        graph = _rounded(model, precision, whole, Path(scratch))
     del graph.metadata_props[:]
     for key, value in facts.items():
         graph.metadata_props.add(key=key, value=value)
@@ -82,19 +85,21 @@ def read_facts(path: Path) -> dict[str, str]:
 #: The model traced last → where its graph lies. Tracing takes longest, and a model is mostly exported in several
 #: precisions.
 _last: dict[str, Path] = {}
+_tracing = Lock()
 
 
-def _traced_once(model: TunedModel) -> Path:
-    """The float32 graph, which nobody may change; traced anew where any file of the model is not as it was."""
+def _traced_once(model: TunedModel, path: Path) -> None:
+    """Write the float32 graph; it is traced anew where any file of the model is not as it was."""
     key = _content(model)
-    if key not in _last or not _last[key].is_file():
-        while _last:
-            _last.popitem()[1].unlink(missing_ok=True)
-        folder = Path(mkdtemp(prefix="edgetune-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        _trace(model, folder / GRAPH)
-        _last[key] = folder / GRAPH
-    return _last[key]
+    with _tracing:
+        if key not in _last or not _last[key].is_file():
+            while _last:
+                _last.popitem()[1].unlink(missing_ok=True)
+            folder = Path(mkdtemp(prefix="edgetune-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            _trace(model, folder / GRAPH)
+            _last[key] = folder / GRAPH
+        shutil.copyfile(_last[key], path)
 
 
 def _content(model: TunedModel) -> str:

@@ -175,6 +175,30 @@ def test_where_memory_does_not_hold_all_whole_rounds_take_turns(two, told, monke
     assert {report.settings.turns for report in reports} == {"rounds"}
 
 
+def test_a_length_of_context_is_no_reason_to_run_out_of_memory(two):
+    assert single_stream.turns_of(two, Plan()) == "prompts"
+    assert single_stream.turns_of(two, Plan(contexts=(512,))) == "rounds"
+
+
+def test_one_that_fails_takes_the_others_with_it():
+    """All processes have ended before the error is told."""
+    ended = []
+
+    def round_of(name, fails=False):
+        try:
+            yield
+            if fails:
+                raise EdgetuneError("it died")
+            yield
+        finally:
+            ended.append(name)
+
+    rounds = [round_of("one"), round_of("two", fails=True), round_of("three")]
+    with pytest.raises(EdgetuneError, match="it died"):
+        single_stream._prompt_by_prompt(rounds)
+    assert sorted(ended) == ["one", "three", "two"]
+
+
 def test_one_alone_waits_for_nobody(two, told):
     (report,) = single_stream.bench_subjects(two[:1], Plan(**SHORT, threads=1, depths=()))
     assert not [kind for _, kind in told if kind == "turn"]

@@ -82,13 +82,21 @@ def test_of_many_classes_the_extremes_are_printed(tmp_path, capsys):
 
 def test_classes_that_cannot_be_learnt_are_errors(tmp_path):
     alike = write(tmp_path, "alike.jsonl", *classed(good=3))
-    assert texts(check_data(alike, format="labelled").errors) == [
-        "all 3 rows have the class 'good': nothing to tell apart"
-    ]
     train = write(tmp_path, "train.jsonl", *classed(good=3, bad=3))
-    heldout = write(tmp_path, "heldout.jsonl", {"text": "hm", "label": "odd"}, {"text": "well", "label": "bad"})
-    (problem,) = check_data(train, heldout=heldout, format="labelled").errors
-    assert str(problem) == f"{heldout}:1: a row for testing of the class 'odd', which training lacks"
+    said = "all 3 rows have the class 'good': nothing to tell apart"
+    assert texts(check_data(alike, format="labelled").warnings) == [said], "alone it may be for testing"
+    assert said in texts(check_data(alike, heldout=train, format="labelled").errors)
+    odd = [{"text": f"hm {n}", "label": "odd"} for n in range(40)]
+    heldout = write(tmp_path, "heldout.jsonl", {"text": "well", "label": "bad"}, *odd, {"text": "so", "label": "else"})
+    many, one = check_data(train, heldout=heldout, format="labelled").errors
+    assert str(many) == f"{heldout}:2: 40 rows for testing of the class 'odd', which training lacks"
+    assert str(one) == f"{heldout}:42: a row for testing of the class 'else', which training lacks"
+
+
+def test_with_a_model_rows_with_a_class_have_no_answers_either(tmp_path, model):
+    train = write(tmp_path, "train.jsonl", *classed(good=3, bad=3))
+    (found,) = check_data(train, format="labelled", model=model).files
+    assert (found.lengths.unit, found.answers) == ("tokens", None)
 
 
 def test_images_are_counted_by_class_and_have_no_length(tmp_path):

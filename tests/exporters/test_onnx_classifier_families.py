@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -73,6 +75,9 @@ def test_it_is_traced_once_for_all_precisions_and_anew_when_it_changed(tmp_path,
     one, again = (onnx.load(tmp_path / name) for name in ("one", "again"))
     assert [fact.value for fact in again.metadata_props] == ["again"]
     assert one.graph == again.graph, "no precision changed what the others start from"
+    changed = [{"labels": ("good", "bad")}, {"max_tokens": 16}, {"adapter_folder": tmp_path / "base"}]
+    known = {classifier_graph._content(replace(model, **change)) for change in [{}, *changed]}
+    assert len(known) == 4
     weights = load_file(model.base_folder / "model.safetensors")
     save_file(
         {name: 2 * value for name, value in weights.items()}, model.base_folder / "model.safetensors", {"format": "pt"}

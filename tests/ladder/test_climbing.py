@@ -23,10 +23,14 @@ def run(make_run):
 
 
 class Verdicts:
-    """Stands for the verifier: ``left`` of the task by precision, None where the verification fails."""
+    """Stands for the verifier: ``left`` of the task by precision, None where the verification fails.
 
-    def __init__(self, left):
+    Of those ``undecided`` the rows cannot tell whether the distributions are the trained model's.
+    """
+
+    def __init__(self, left, undecided=()):
         self.left = left
+        self.undecided = undecided
         self.asked = []
 
     def __call__(self, run, *, quick=False, depth=None):
@@ -46,7 +50,12 @@ class Verdicts:
             precision_class="",
             reference="",
             checks=(
-                Check(name="distributions", passed=left is not None, text="", figures={"kl_mean": 0.01}),
+                Check(
+                    name="distributions",
+                    passed=None if precision in self.undecided else left is not None,
+                    text="not judged: 3 rows" if precision in self.undecided else "",
+                    figures={"kl_mean": 0.01},
+                ),
                 Check(name="task", passed=left is not None, text="", figures=figures),
             ),
             created="",
@@ -85,6 +94,14 @@ def test_what_is_not_the_trained_model_is_not_asked_twice(run, monkeypatch):
     assert ladder.rungs[0].verdict == "not verified"
     assert "distributions, task" in ladder.rungs[0].why
     assert verdicts.asked == ["q4_0", "q8_0", "q8_0"]
+
+
+def test_what_could_not_be_told_apart_does_not_ship(run, monkeypatch):
+    verdicts = Verdicts({"q4_0": 1.0, "q8_0": 1.0, "f16": 1.0}, undecided=("q4_0",))
+    monkeypatch.setattr(climbing, "Verifier", verdicts)
+    ladder = climb(find_source(str(run.folder)), "gguf", PRECISIONS, Limits())
+    assert [rung.verdict for rung in ladder.rungs] == ["not verified", "ships", "not tried"]
+    assert ladder.rungs[0].why == "distributions not judged: 3 rows"
 
 
 def test_what_has_the_tensors_of_one_that_failed_is_not_tried(run, monkeypatch):

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from edgetune.data.conversation import Conversation
 from edgetune.evaluation.figures import scores_of
 from edgetune.evaluation.metrics import chosen
+from edgetune.evaluation.questions import Question, Scored
 from edgetune.evaluation.record import Answer, Basis, Evaluation
 from edgetune.evaluation.retention import retention
 from edgetune.recipe import VerifySettings
-from edgetune.verification.checks import Apart, check_endings, check_task, hold_distributions
+from edgetune.verification.checks import (
+    Apart,
+    check_distributions,
+    check_endings,
+    check_task,
+    hold_distributions,
+)
+from edgetune.verification.divergence import Distributions
 from edgetune.verification.limits import EIGHT, limits_for
 from edgetune.verification.record import Depth
+from edgetune.verification.reference import Reference, ReferenceRow
 
 ROWS = 100
 
@@ -119,15 +130,19 @@ def distributions(kl, differing=(), groups=(), limits=EIGHT):
         ([0.0001] * 15 + [1.0], False),  # a fault that one row shows
         ([0.0001] * 15 + [0.2], None),
         ([0.5], False),
+        ([0.0101], None),  # one row, or four, have no interval
+        ([0.0101] * 4, None),
+        ([0.0101] * 5, False),
+        ([float("nan")] * 16, False),
     ],
 )
 def test_mean_kl_is_held_to_its_limit_as_far_as_the_rows_tell(kl, passed):
     found = distributions(kl)
     assert found.passed is passed
     assert (found.cause == "why") is (passed is False)
-    assert ("16 rows cannot tell whether mean KL [" in found.text) is (passed is None)
-    assert found.figures["kl_low"] <= sum(kl) / len(kl) + 1e-12
-    assert found.figures["kl_high"] >= sum(kl) / len(kl) - 1e-12
+    assert (f"{len(kl)} rows cannot tell whether mean KL [" in found.text) is (passed is None)
+    assert not found.figures["kl_low"] > sum(kl) / len(kl) + 1e-12
+    assert not found.figures["kl_high"] < sum(kl) / len(kl) - 1e-12
 
 
 @pytest.mark.parametrize(
@@ -140,10 +155,45 @@ def test_so_is_agreement(differing, passed):
     assert ("agreement [" in found.text and "is below 98.0%" in found.text) is (passed is None)
 
 
+def test_exactly_the_limit_is_kept():
+    """1 - 0.93 is less than 0.07 in floating point."""
+    apart = Apart([(0.0, 1.0)] * 100, [(1.0, 1.0)] * 7 + [(0.0, 1.0)] * 93)
+    assert hold_distributions(apart, limits_for("q4_0", VerifySettings()), text="", figures={}, cause="").passed
+
+
 def test_alike_rows_tell_no_more_than_one():
     kl = [0.002] * 60 + [0.03] * 40
     assert distributions(kl).passed is False
     assert distributions(kl, groups=["a", "b", "c", "d", "e"] * 12 + ["f", "g"] * 20).passed is None
+    assert distributions([0.0101] * 16, groups=["a"] * 16).passed is None
+
+
+class Off:
+    """A runtime over four tokens that is off by so much in every second row."""
+
+    def __init__(self, much):
+        self.much = much
+
+    def logits(self, ids, first):
+        found = np.zeros((len(ids) - first, 4), np.float32)
+        found[:, 0] = self.much if ids[0] % 2 else 0.0
+        return found
+
+
+@pytest.mark.parametrize(("group", "passed"), [(lambda n: None, False), (lambda n: str(n % 8), None)])
+def test_rows_are_held_together_with_their_groups(group, passed):
+    flat = Distributions(np.full((2, 4), np.log(0.25), np.float32))
+    rows = []
+    for number in range(400):
+        parts = tuple(Scored((number, 1, 2), (-100, 1, 2)) for _ in range(2))  # a template that rewrites turns
+        question = Question(number, "", (number,), None, parts, group(number))
+        rows.append(ReferenceRow(Conversation(()), question, (flat, flat)))
+    reference = Reference(tuple(rows), None, "x", 4)
+    found = check_distributions(reference, Off(0.5), EIGHT)
+    assert 0.01 < found.figures["kl_mean"] < 0.02
+    assert found.passed is passed
+    if passed is None:
+        assert "400 rows cannot tell" in found.text
 
 
 def test_a_recipe_may_allow_nothing():

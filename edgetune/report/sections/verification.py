@@ -6,7 +6,7 @@ from edgetune.report.cells import NOTHING, text_cell
 from edgetune.report.evidence import Evidence
 from edgetune.report.record import Cell, Column, Definition, Section, Table, Tone
 from edgetune.verification.record import Check, Verification
-from edgetune.verification.text import SHOWN, summary_line
+from edgetune.verification.text import SHOWN, summary_line, unjudged
 
 _WORDS: dict[bool | None, tuple[str, Tone]] = {True: ("pass", "good"), False: ("fail", "bad"), None: (NOTHING, "quiet")}
 _DEFINITIONS = {
@@ -44,7 +44,7 @@ def verification_section(evidence: Evidence) -> Section | None:
         ),
         rows=tuple(_finding(label, check) for label, found in verified for check in found.checks),
     )
-    passed = [label for label, found in verified if found.passed]
+    passed = [f"{label}{_open(found)}" for label, found in verified if found.passed]
     failed = [f"{label} {summary_line(found)}" for label, found in verified if not found.passed]
     lead = f"Verified as the trained model: {', '.join(passed)}." if passed else "No artifact passed its verification."
     depth = [
@@ -60,6 +60,12 @@ def verification_section(evidence: Evidence) -> Section | None:
         notes=tuple(depth),
         definitions=tuple(Definition(word=word, text=text) for word, text in _DEFINITIONS.items() if word in names),
     )
+
+
+def _open(found: Verification) -> str:
+    """What was not judged of an artifact that passed."""
+    names = unjudged(found)
+    return f" ({' and '.join(names)} not judged)" if names else ""
 
 
 def _grid_row(label: str, found: Verification, names: list[str]) -> tuple[Cell, ...]:
