@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -83,7 +85,7 @@ def rounded_values(values: Values, precision: Precision, bits: int) -> Values:
         op_types_to_quantize=("MatMul",),
         algo_config=config,
     )
-    with quantiser_log():
+    with quantiser_log(), redirect_stdout(io.StringIO()):  # it prints a bar, and stdout is for results
         quantiser.process()
     graph = quantiser.model.model.graph
     (node,) = graph.node
