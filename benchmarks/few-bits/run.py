@@ -47,8 +47,7 @@ def main() -> None:
         for way, kind, precision in variants:
             judged = {"goal": goal, "least": least, "way": way, "precision": precision}
             found["artifacts"].append(judged | matrix.verified(verifier, way, kind, precision))
-    publishing.write_results(HERE / "results", found, machine["cpu"])
-    publishing.put_into_readme(HERE / "README.md", page(found))
+    publishing.publish_tables(HERE, publishing.write_results(HERE / "results", found, machine["cpu"]), page)
 
 
 def page(found: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ import publishing  # noqa: E402
 
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.methods.choosing import choose  # noqa: E402
-from edgetune.methods.comparing import compare_methods  # noqa: E402
+from edgetune.methods.comparing import compare_methods, default_folder  # noqa: E402
 from edgetune.methods.planning import METHODS, Wanted  # noqa: E402
 from edgetune.methods.record import Budget, MethodsComparison  # noqa: E402
 from edgetune.methods.sections import lines  # noqa: E402
@@ -96,7 +96,7 @@ def _compared(wanted: argparse.Namespace) -> MethodsComparison:
     resolved = resolve(find_recipe(wanted.recipe), {"data.heldout_limit": (rows, "flag")})
     methods = tuple(wanted.methods.split(","))
     options = Wanted(methods=methods, seeds=wanted.seeds, budget=Budget(minutes=wanted.minutes or minutes))
-    return compare_methods(resolved, options, publishing.REPOSITORY / "runs" / "compare-methods" / wanted.recipe)
+    return compare_methods(resolved, options, publishing.REPOSITORY / default_folder(wanted.recipe))
 
 
 def english(found: MethodsComparison) -> str:

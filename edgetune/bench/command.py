@@ -26,7 +26,7 @@ class Words:
     base: Path | None = None
     runtime: str | None = None
     torch: bool = False
-    prompts: int = 13
+    prompts: int = Plan.prompts
     new_tokens: int = 64
     rounds: int = 5
     threads: tuple[int, ...] = ()

@@ -13,7 +13,7 @@ from edgetune.bench.resident import resident
 from edgetune.errors import EdgetuneError
 
 Job = dict[str, Any]
-#: Seconds after which threads of a runtime have stopped to look for further work: ONNX Runtime's did for 0.07.
+#: Seconds after which threads of a runtime have stopped to look for further work; ONNX Runtime's spin for a while.
 SETTLED = 0.1
 Opened = TypeVar("Opened")
 

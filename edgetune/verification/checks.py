@@ -151,13 +151,12 @@ def hold_distributions(apart: Apart, limits: Limits, *, text: str, figures: Mapp
     verdicts = (kl.passed, other.passed)
     passed = False if False in verdicts else None if None in verdicts else True
     if passed is None:
-        open_ = [
-            f"mean KL [{kl.low:.2g}, {kl.high:.2g}] is above {limits.kl_mean:g}" if kl.passed is None else "",
-            f"agreement [{1 - other.high:.1%}, {1 - other.low:.1%}] is below {limits.top1:.1%}"
-            if other.passed is None
-            else "",
-        ]
-        text = f"not judged: {len(apart.kl)} rows cannot tell whether {' and '.join(filter(None, open_))}; {text}"
+        asked = []
+        if kl.passed is None:
+            asked.append(f"mean KL [{kl.low:.2g}, {kl.high:.2g}] is above {limits.kl_mean:g}")
+        if other.passed is None:
+            asked.append(f"agreement [{1 - other.high:.1%}, {1 - other.low:.1%}] is below {limits.top1:.1%}")
+        text = f"not judged: {len(apart.kl)} rows cannot tell whether {' and '.join(asked)}; {text}"
     intervals = {"kl_low": kl.low, "kl_high": kl.high, "top1_low": 1 - other.high, "top1_high": 1 - other.low}
     return Check(
         name="distributions",

@@ -79,14 +79,10 @@ def hold(errors: Sequence[Ratio], groups: Groups, allowed: float) -> Held:
     value, (low, high) = pooled(errors), bootstrap(errors, groups)
     if value <= allowed + _ROUNDING:
         return Held(value, low, high, passed=True)
-    sure = (count_groups(groups) or _alone(len(errors), groups)) >= FEWEST and low > allowed
+    draws = count_groups(groups) or (1 if set(groups) - {None} else len(errors))  # one group of all rows is one draw
+    sure = draws >= FEWEST and low > allowed
     undecided = value <= FAR * allowed and not sure  # false of what is no number
     return Held(value, low, high, passed=None if undecided else False)
-
-
-def _alone(rows: int, groups: Groups) -> int:
-    """Draws that rows make which count_groups tells no groups of: one for each, or one for all that share a group."""
-    return 1 if any(group is not None for group in groups) else rows
 
 
 FULL = Limits("32 bits", kl_mean=1e-4, top1=0.998, retention=0.99)

@@ -82,7 +82,7 @@ def read_facts(path: Path) -> dict[str, str]:
     return {one.key: one.value for one in graph.metadata_props}
 
 
-#: The model traced last → where its graph lies. Tracing takes longest, and a model is mostly exported in several
+#: The model traced last → where its graph lies. Tracing takes long, and a model is mostly exported in several
 #: precisions.
 _last: dict[str, Path] = {}
 _tracing = Lock()
