@@ -327,4 +327,7 @@ def _answers(row: Conversation) -> int:
 
 
 def _characters(row: Conversation) -> int:
+    """Of what a model reads: of a row with a class that is the text alone."""
+    if row.kind in CLASSIFIED:
+        return len(row.messages[0]["content"])
     return len(row.text or "") + sum(len(message["content"]) for message in row.messages)

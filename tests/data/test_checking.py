@@ -65,6 +65,7 @@ def test_rows_with_a_class_are_counted_by_class(tmp_path, capsys):
     report = check_data(train, heldout=heldout, format="labelled")
     assert [file.classes for file in report.files] == [{"bad": 15, "good": 30}, {"bad": 12}]
     assert (report.files[0].roles, report.files[0].turns, report.files[0].answers) == ({}, {}, None)
+    assert report.files[0].lengths.maximum == len("good text 29"), "the class is not read"
     assert report.problems == (), "held-out rows may be of one class"
     assert main(["data", "check", train, "--format", "labelled"]) == 0
     out = capsys.readouterr().out
