@@ -18,7 +18,7 @@ from edgetune.recipes import shipped_recipe
 from edgetune.run import Run, open_run
 
 #: What is shown of a benchmark.
-SHOWN = ("load_warm", "ttft", "decode", "peak_rss")
+SHOWN = ("load_warm", "ttft", "decode", "latency", "batch_rate", "peak_rss")
 
 
 def newest_run(name: str) -> Path:
@@ -118,10 +118,12 @@ def machine_lines(found: dict[str, Any]) -> list[str]:
     import publishing
 
     training = found["training"]
+    generates = found["recipe"]["task"]["kind"] == "generation"
+    speed = f"{training['tokens_per_s']:.0f} tokens/s" if generates else f"{training['rows_per_s']:.0f} rows/s"
     lines = [
         (
             f"Training: {training['seconds'] / 60:.1f} minutes, {training['steps']} steps, "
-            f"{training['tokens_per_s']:.0f} tokens/s, peak {training['peak_rss'] / 1e9:.1f} GB."
+            f"{speed}, peak {training['peak_rss'] / 1e9:.1f} GB."
         )
     ]
     for name, report in found["bench"].items():

@@ -73,6 +73,10 @@ class TrainingError(EdgetuneError):
     exit_code = 6
 
 
+class Diverged(TrainingError):
+    """A loss or a weight is not finite any more: a lower learning rate may do."""
+
+
 class ExportError(EdgetuneError):
     """An artifact cannot be written as asked."""
 

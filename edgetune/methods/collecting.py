@@ -23,7 +23,8 @@ def collect(run: Run, method: str, share: float, settings: Mapping[str, Any]) ->
     """
     manifest = run.manifest
     result, evaluation = manifest.result, tuned_evaluation(run)
-    last = metrics_file.read(run.metrics_file)[-1]
+    entries = metrics_file.read(run.metrics_file)
+    last, losses = entries[-1], [entry["loss"] for entry in entries if entry["event"] == "step"]
     energy = last.get("energy_j")
     return Training(
         method=method,
@@ -33,6 +34,8 @@ def collect(run: Run, method: str, share: float, settings: Mapping[str, Any]) ->
         folder=run.folder.name,
         settings=dict(settings),
         steps=result["steps"],
+        first_loss=losses[0] if losses else None,
+        last_loss=losses[-1] if losses else None,
         examples=last["rows"],
         seconds=result["seconds"],
         trainable_parameters=result["trainable_parameters"],

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edgetune import __version__, console, files
 from edgetune.bench.company import MUCH_COMPANY, Company
 from edgetune.bench.environment import environment
-from edgetune.errors import DataError, EdgetuneError, Interrupted, InUse, OutOfMemory
+from edgetune.errors import DataError, Diverged, EdgetuneError, Interrupted, InUse, OutOfMemory
 from edgetune.general.comparing import compare
 from edgetune.methods import child
 from edgetune.methods.collecting import collect, tuned_evaluation
@@ -22,6 +23,7 @@ from edgetune.methods.forgetting import no_general, stored_general
 from edgetune.methods.pairing import all_pairs
 from edgetune.methods.planning import Method, Wanted, plan_methods
 from edgetune.methods.record import Device, LeftOut, MethodsComparison, Rate, Training
+from edgetune.methods.tuning import short, tune
 from edgetune.models import load_config, resolve_base
 from edgetune.models.base import Base
 from edgetune.models.weights import weight_files
@@ -35,6 +37,8 @@ from edgetune.trials import Trial, in_fresh_process, make_trial, run_trial
 #: In the folder of a comparison.
 RECORD, TRIALS, BENCH, BASE_GENERAL = "methods.json", "trials", "bench", "general-base.json"
 NO_DEVICE = "not asked for: --no-export"
+#: Rates are tried from a seed that no method is compared from.
+_TUNING_SEED = 1000
 
 
 def default_folder(name: str) -> Path:
@@ -106,11 +110,42 @@ class _Comparison:
         for one in self.left_out:
             console.note(f"{one.method} is left out: {one.reason}")
         format_of(recipe)  # an unknown format is said before training
+        methods = self._tuned(methods)
         for method in methods:
             console.note(f"{method.name}: learning rate {method.rate:g} ({method.why})")
         self._train_all(methods, general=general_reason is None)
         devices = self._devices(methods) if self.wanted.export else []
         return self._record(base, methods, general_reason, devices)
+
+    def _tuned(self, methods: list[Method]) -> list[Method]:
+        """With rates that were tried, where that is wanted and none was given."""
+        chosen = [method for method in methods if self.wanted.tries and method.name not in self.wanted.rates]
+        if not chosen:
+            return methods
+        found = {}
+        with console.progress("Trying learning rates", total=len(chosen), unit="methods") as bar:
+            for method in chosen:
+                bar.update(bar.done, method.name)
+                try:
+                    found[method.name] = tune(method, self.wanted.tries, partial(self._try, method))
+                except OutOfMemory as error:
+                    self._leave_out(method, error)
+                bar.advance()
+        gone = {one.method for one in self.left_out}
+        return [found.get(method.name, method) for method in methods if method.name not in gone]
+
+    def _try(self, method: Method, rate: float) -> float | None:
+        """The best loss of a short training; None: it diverged."""
+        settings = short(method.settings, self.resolved.recipe, rate) | {"train.seed": self.seeds[0] + _TUNING_SEED}
+        trial = make_trial(self.resolved, settings, self.folder / TRIALS)
+        try:
+            run = run_trial(trial, allow_scripts=self.allow_scripts, evaluate=False)
+        except Diverged:
+            return None
+        for folder in (run.checkpoints_folder, run.model_folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        loss: float = run.manifest.result["best_eval_loss"]
+        return loss
 
     def _train_all(self, methods: list[Method], *, general: bool) -> None:
         """All trainings: the methods of one seed one after another, so that a busy hour hits all alike."""
@@ -135,7 +170,7 @@ class _Comparison:
             others = done.others_share if done else company.share()
             if general:
                 self._look(run, general_limit=self.wanted.general_limit)
-        except OutOfMemory as error:  # a finding, not a failure
+        except (OutOfMemory, Diverged) as error:  # a finding, not a failure
             self._leave_out(method, error)
             return
         shutil.rmtree(run.checkpoints_folder, ignore_errors=True)  # of no use any more, and the largest part of a run
@@ -153,8 +188,8 @@ class _Comparison:
         rows = next(training.rows for _, training in self.trained.values())
         return {"data.train_limit": max(1, round(share * rows))}
 
-    def _leave_out(self, method: Method, error: OutOfMemory) -> None:
-        """Leave a method out that this machine has not the memory for."""
+    def _leave_out(self, method: Method, error: OutOfMemory | Diverged) -> None:
+        """Leave a method out that this machine has not the memory for, or whose rate is too high."""
         console.note(f"{method.name} is left out: {error.message}")
         self.left_out.append(LeftOut(method=method.name, reason=error.message))
         self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
@@ -215,7 +250,7 @@ class _Comparison:
             budget=self.wanted.budget,
             seeds=tuple(self.seeds),
             margin=self.wanted.margin,
-            rates=tuple(Rate(method=one.name, value=one.rate, why=one.why) for one in methods),
+            rates=tuple(Rate(method=one.name, value=one.rate, why=one.why, tried=one.tried) for one in methods),
             left_out=tuple(self.left_out),
             trainings=trainings,
             pairs=all_pairs({name: one for name, one in by_method.items() if one}, figure),
@@ -236,6 +271,11 @@ class _Comparison:
             )
         if hasty := list(dict.fromkeys(one.method for one in trainings if one.steps < FEW_STEPS)):
             yield f"fewer than {FEW_STEPS} steps, so hardly trained: {', '.join(hasty)}; more may turn the order"
+        if worse := list(dict.fromkeys(one.method for one in trainings if one.got_worse)):
+            yield (
+                f"training made its own loss worse, so the learning rate is too high: {', '.join(worse)}; "
+                "--tune 4 looks for a better one, --rate gives one"
+            )
         run = Run(next(iter(self.trained.values()))[0].folder)
         if run.evaluation_rows_file == run.heldout_file:
             yield "no data.validation: the held-out rows also chose each checkpoint, so figures flatter, all alike"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgetune.errors import RecipeError
-from edgetune.methods.record import Budget, LeftOut
+from edgetune.methods.record import Budget, LeftOut, Try
 from edgetune.recipe import MethodSettings, Recipe, Resolved
 from edgetune.training.methods import ADAPTER_LEARNING_RATE, FULL_LEARNING_RATE, default_learning_rate
 from edgetune.trials import with_settings
@@ -34,6 +34,8 @@ _OF_FREEZING: dict[str, Any] = {
 _ENDLESS_EPOCHS = 1000.0
 #: Frozen layers: this part of them, the last ones, trains.
 _TRAINED_PART = 3
+#: Recipes take none above it.
+HIGHEST_RATE = 1.0
 #: Trials are named after recipe and method; a name has 64 letters at most.
 _NAME = 48
 #: Rounding of floating point.
@@ -50,6 +52,7 @@ class Wanted:
         budget: what each training may use; without one the recipe's own holds.
         shares: shares of the training rows; all of them are always trained on too.
         rates: method → learning rate, instead of the one that follows from the recipe's.
+        tries: learning rates of each other method that are tried first; 0: none, the known ratio decides.
         last_layers: with frozen layers, how many of them train; default: a third.
         general_limit: questions of each task that measure forgetting; 0: it is not measured.
         export: also export and time one model of each method.
@@ -61,6 +64,7 @@ class Wanted:
     budget: Budget = field(default_factory=Budget)
     shares: tuple[float, ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
+    tries: int = 0
     last_layers: int | None = None
     general_limit: int = 100
     export: bool = True
@@ -81,12 +85,14 @@ class Method:
         settings: dotted key → value, laid over the recipe.
         rate: peak learning rate.
         why: where the rate comes from.
+        tried: the rates it was chosen from.
     """
 
     name: str
     settings: Mapping[str, Any]
     rate: float
     why: str
+    tried: tuple[Try, ...] = ()
 
 
 def plan_methods(resolved: Resolved, wanted: Wanted, layers: int | None) -> tuple[list[Method], list[LeftOut]]:
@@ -165,4 +171,5 @@ def _rate(name: str, recipe: Recipe, given: Mapping[str, float]) -> tuple[float,
     why = f"{ratio:g} times the recipe's: adapters take about ten times what full training takes"
     if abs(ratio - 1) < _SAME:
         why = "the recipe's: both methods take the same"
-    return min(own * ratio, 1.0), why + ("; a new head starts from nothing, as an adapter does" if new_head else "")
+    why += "; a new head starts from nothing, as an adapter does" if new_head else ""
+    return min(own * ratio, HIGHEST_RATE), why

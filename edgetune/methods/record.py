@@ -32,12 +32,21 @@ class LeftOut(Stored):
     reason: str
 
 
+class Try(Stored):
+    """A learning rate that was tried for a while."""
+
+    rate: float
+    loss: float | None
+    """The best on the rows that choose checkpoints, nats; null: it diverged."""
+
+
 class Rate(Stored):
     """The peak learning rate of a method, and where it comes from."""
 
     method: str
     value: float
     why: str
+    tried: tuple[Try, ...] = ()
 
 
 class Training(Stored):
@@ -53,6 +62,9 @@ class Training(Stored):
     settings: dict[str, Any]
     """What it changes in the recipe."""
     steps: int
+    first_loss: float | None = None
+    last_loss: float | None = None
+    """Nats, of the first and the last lines that training wrote of its own rows; null: trained earlier."""
     examples: int
     """Rows that training saw, each pass counted."""
     seconds: float
@@ -74,6 +86,11 @@ class Training(Stored):
     """Of the trained model on the held-out rows."""
     forgot: tuple[Difference, ...] = ()
     """Of general ability: base to trained model, paired by question."""
+
+    @property
+    def got_worse(self) -> bool:
+        """Whether the loss on its own rows rose while it trained."""
+        return self.first_loss is not None and self.last_loss is not None and self.last_loss > self.first_loss
 
     def score(self, name: str) -> Score | None:
         """The figure of that name, if it is there."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgetune import files
 from edgetune.console import progress
 from edgetune.data.encoding import IGNORE
-from edgetune.errors import ResourceError, TrainingError
+from edgetune.errors import Diverged, ResourceError
 from edgetune.run import Run
 from edgetune.training import checkpoints
 from edgetune.training.batches import Collate, Loss, answer_loss
@@ -172,7 +172,7 @@ def _step_loss(trainer: Any, model: Any, inputs: dict[str, torch.Tensor], learnt
 
 def _require_finite(trainer: Any, what: str, value: torch.Tensor, step: int) -> None:
     if not value.isfinite().all():
-        raise TrainingError(
+        raise Diverged(
             f"{what} is not finite at step {step}; nothing was saved after the last checkpoint",
             hint="lower the learning rate: --learning-rate "
             f"{trainer.args.learning_rate / 10:.0e}, or look at the rows with edgetune data check",

@@ -15,7 +15,7 @@ import torch
 from edgetune import training
 from edgetune.bench.plan import Plan
 from edgetune.cli import main
-from edgetune.errors import DataError, EdgetuneError, Interrupted, InUse, OutOfMemory, ResourceError
+from edgetune.errors import DataError, Diverged, EdgetuneError, Interrupted, InUse, OutOfMemory, ResourceError
 from edgetune.evaluation import evaluate_run
 from edgetune.general.figures import BITS_PER_BYTE
 from edgetune.general.report import GeneralWanted
@@ -34,9 +34,10 @@ def trained(monkeypatch):
     torch.set_num_threads(1)
     seen = []
 
-    def run_trial(trial, *, allow_scripts):
+    def run_trial(trial, *, allow_scripts, evaluate=True):
         run = training.train(trial.resolved, trial.folder, allow_scripts=allow_scripts)
-        evaluate_run(run, "tuned")
+        if evaluate:
+            evaluate_run(run, "tuned")
         seen.append((trial.resolved.recipe.name, run.manifest.seed))
         return run
 
@@ -105,6 +106,52 @@ def test_a_method_that_does_not_fit_into_memory_is_left_out(short, tmp_path, mon
     assert [(one.method, one.reason) for one in found.left_out] == [
         ("full", "training 7 M parameters needs at least 3 GB more memory")
     ]
+
+
+def test_rates_are_tried_first_and_once(short, tmp_path, trained):
+    wanted = dataclasses.replace(FEW, seeds=1, tries=2, rates={"full": 1e-4})
+    found = compare_methods(short, wanted, tmp_path / "out")
+    full, lora = found.rates
+    assert (full.value, full.tried) == (1e-4, ())
+    assert [one.rate for one in lora.tried] == [0.00316, 0.01]
+    assert lora.value == min(lora.tried, key=lambda one: one.loss).rate
+    assert found.of("lora")[0].settings["train.learning_rate"] == lora.value
+    assert [name for name, seed in trained] == ["tiny-lora-rate", "tiny-lora-rate", "tiny-full", "tiny-lora"]
+    assert 17 not in [seed for name, seed in trained if name.endswith("-rate")]
+    weights = [file for file in (tmp_path / "out").rglob("*.safetensors") if "-rate-" in str(file)]
+    assert all(file.parent.name == "adapter" for file in weights)
+    trained.clear()
+    assert compare_methods(short, wanted, tmp_path / "out").rates == found.rates
+    assert [name for name, seed in trained] == ["tiny-lora-rate"] * 2, "run_trial knows that there is nothing to train"
+
+
+def test_a_method_that_diverges_is_left_out_and_in_a_try_it_is_a_rate_too_high(short, tmp_path, monkeypatch):
+    real = comparing.run_trial
+
+    def run_trial(trial, **options):
+        if trial.resolved.recipe.method.kind == "lora" and trial.resolved.recipe.train.learning_rate > 0.005:
+            raise Diverged("the loss is not finite at step 3")
+        return real(trial, **options)
+
+    monkeypatch.setattr(comparing, "run_trial", run_trial)
+    one = dataclasses.replace(FEW, seeds=1)
+    left = compare_methods(short, one, tmp_path / "out")
+    assert [(one.method, one.reason) for one in left.left_out] == [("lora", "the loss is not finite at step 3")]
+    tuned = compare_methods(short, dataclasses.replace(one, tries=2), tmp_path / "out")
+    assert tuned.left_out == ()
+    lora = next(rate for rate in tuned.rates if rate.method == "lora")
+    assert [(one.rate, one.loss is None) for one in lora.tried] == [(0.00316, False), (0.01, True)]
+
+
+def test_a_rate_that_makes_the_loss_worse_is_warned_of(short, tmp_path):
+    wanted = dataclasses.replace(FEW, methods=("full",), seeds=1, rates={"full": 1.0})
+    logged = with_settings(short, {"train.log_every": 1})
+    (training_found,) = compare_methods(logged, wanted, tmp_path / "out").trainings
+    assert training_found.got_worse
+    found = compare_methods(logged, wanted, tmp_path / "out")
+    assert any("learning rate is too high: full" in warning for warning in found.warnings)
+    quiet = compare_methods(logged, dataclasses.replace(wanted, rates={"full": 1e-3}), tmp_path / "out")
+    assert not any("too high" in warning for warning in quiet.warnings)
 
 
 def test_a_full_disk_ends_the_comparison(short, tmp_path, monkeypatch):
