@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ def collect(run: Run, method: str, share: float, settings: Mapping[str, Any]) ->
         folder=run.folder.name,
         settings=dict(settings),
         steps=result["steps"],
-        first_loss=losses[0] if losses else None,
+        first_loss=math.log(len(manifest.labels)) if manifest.labels else losses[0] if losses else None,
         last_loss=losses[-1] if losses else None,
         examples=last["rows"],
         seconds=result["seconds"],

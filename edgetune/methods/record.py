@@ -63,8 +63,9 @@ class Training(Stored):
     """What it changes in the recipe."""
     steps: int
     first_loss: float | None = None
+    """Nats: of a classifier that knows nothing, else of the first line that training wrote of its own rows."""
     last_loss: float | None = None
-    """Nats, of the first and the last lines that training wrote of its own rows; null: trained earlier."""
+    """Nats, of the last line that training wrote of its own rows; null: trained earlier."""
     examples: int
     """Rows that training saw, each pass counted."""
     seconds: float
