@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -212,11 +212,14 @@ class Importance:
         squares: module → (inputs,) float32, the sum over all tokens of the squared input.
         tokens: how many.
         texts: where they are from, for people.
+        curvature: module → how much the answers move when its weight is rounded: see
+            :func:`edgetune.importance.curving.curvature`.
     """
 
     squares: Mapping[str, NDArray[np.float32]]
     tokens: int
     texts: tuple[str, ...]
+    curvature: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable

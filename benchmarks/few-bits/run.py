@@ -28,6 +28,7 @@ GOALS = {
     ("Q4_0's size, 92 MB", 0.95): (
         ("imatrix", "gguf", "q4_0"),
         ("imatrix", "gguf", "iq4_nl"),
+        ("imatrix", "gguf", "mixed_92mb"),
         ("merged", "onnx", "int4"),
     ),
 }

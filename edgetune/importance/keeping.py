@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 from edgetune import __version__, console, files
 from edgetune.adapters.tuned import tuned_model
+from edgetune.data.encoding import IGNORE, Encoded
 from edgetune.errors import DataError, ExportError
 from edgetune.exporters import Importance, UsesImportance, find_exporter
 from edgetune.importance.collecting import collect, passages, rows_within
+from edgetune.importance.curving import ROWS, Lesson, curvature
 from edgetune.run import Run
 
 if TYPE_CHECKING:
@@ -124,23 +127,34 @@ def _collect(run: Run, text: Text) -> Importance:
     from edgetune.training.devices import choose_device
 
     seed, tokenizer = run.recipe.train.seed, load_tokenizer(run.tokenizer_folder)
-    own = rows_within(_training_ids(run, tokenizer), TOKENS, seed)
+    rows = _training_rows(run, tokenizer)
+    own = rows_within([row.input_ids for row in rows], TOKENS, seed)
     general = passages(tokenizer(text.text, add_special_tokens=False)["input_ids"], sum(map(len, own)), seed)
     runtime = open_torch(run, device=choose_device("auto").value)
     try:
-        return collect(runtime.model, [*own, *general], ("training rows", text.name))
+        found = collect(runtime.model, [*own, *general], ("training rows", text.name))
+        return replace(found, curvature=curvature(runtime.model, _lessons(rows, seed), seed))
     finally:
         runtime.close()
 
 
-def _training_ids(run: Run, tokenizer: PreTrainedTokenizerBase) -> list[Sequence[int]]:
+def _lessons(rows: Sequence[Encoded], seed: int) -> list[Lesson]:
+    """Some rows, with the positions before each token of their answers."""
+    chosen = Random(seed).sample(list(rows), min(len(rows), ROWS))  # noqa: S311  # no secret
+    return [
+        Lesson(row.input_ids, [at - 1 for at, label in enumerate(row.labels) if at and label != IGNORE])
+        for row in chosen
+    ]
+
+
+def _training_rows(run: Run, tokenizer: PreTrainedTokenizerBase) -> Sequence[Encoded]:
     from edgetune.data.reading import load_rows
     from edgetune.data.templating import encode_all
 
     recipe = run.recipe
     rows = load_rows(run.train_file).raise_on_problems().rows
     longest = recipe.data.max_tokens or _LONGEST
-    return [row.input_ids for row in encode_all(rows, tokenizer, recipe.task.system, longest, "truncate").rows]
+    return encode_all(rows, tokenizer, recipe.task.system, longest, "truncate").rows
 
 
 def _basis(run: Run, text: Text) -> str:
@@ -148,7 +162,7 @@ def _basis(run: Run, text: Text) -> str:
     from edgetune.evaluation.subjects import tuned_opening
 
     parts = (
-        __version__, tuned_opening(run).weights_sha256, files.sha256_file(run.train_file), text.text, TOKENS,
+        __version__, tuned_opening(run).weights_sha256, files.sha256_file(run.train_file), text.text, TOKENS, ROWS,
         run.recipe.task.system, run.recipe.train.seed,
     )  # fmt: skip
     return files.sha256_text(repr(parts))

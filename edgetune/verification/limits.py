@@ -97,7 +97,7 @@ _CLASSES = (
     (r"f16|fp16|bf16|float16|bfloat16", HALF),
     (r"i?q8|int8|u8", EIGHT),
     (r"i?q[56]", SIX),
-    (r"i?q4|int4|u4", FOUR),
+    (r"i?q4|int4|u4|mixed", FOUR),
 )
 
 

@@ -22,6 +22,7 @@ from edgetune_gguf.preparing import (
     Prepared,
     build_manifest,
     build_metadata,
+    head_bytes,
     prepare,
     tuned_weights,
     understand,
@@ -143,18 +144,12 @@ def _plan(prepared: Prepared) -> ExportPlan:
         precision=prepared.precision,
         tensor_types=prepared.tensor_types,
         fallbacks=prepared.fallbacks,
-        size_bytes=data_bytes(prepared.tensors, prepared.choices) + _head_bytes(prepared.model.tokenizer_folder),
+        size_bytes=data_bytes(prepared.tensors, prepared.choices) + head_bytes(prepared.model.tokenizer_folder),
         peak_memory_bytes=peak_bytes(prepared.tensors, prepared.choices),
         notes=export_notes(prepared.architecture, prepared.config),
         weighted=prepared.imatrix is not None,
         tensors_sha256=files.sha256_text(repr(sorted((name, one.type) for name, one in prepared.choices.items()))),
     )
-
-
-def _head_bytes(tokenizer_folder: Path) -> int:
-    """Rough size of the metadata: nearly all of it is the vocabulary, about as long as in the tokenizer's file."""
-    sizes = [path.stat().st_size for path in tokenizer_folder.glob("tokenizer*") if path.is_file()]
-    return max(sizes, default=0)
 
 
 def _write(prepared: Prepared, file: Path) -> tuple[tuple[int, ...], str]:

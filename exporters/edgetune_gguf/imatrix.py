@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
+#: Edgetune's own, which llama.cpp's tools skip: the curvature of a weight, (1, 1).
+_CURVATURE = ".curvature"
 #: Of "imatrix.chunk_size"; llama.cpp's tools count tokens in chunks of their context.
 CHUNK = 512
 
@@ -39,6 +41,7 @@ class Imatrix:
         datasets: names of the texts.
         name: of the file.
         sha256: of the file.
+        curvature: weight → see :func:`edgetune.importance.curving.curvature`; empty in a file from elsewhere.
     """
 
     means: Mapping[str, NDArray[np.float32]]
@@ -46,6 +49,7 @@ class Imatrix:
     datasets: tuple[str, ...]
     name: str
     sha256: str
+    curvature: Mapping[str, float]
 
     def require_fit(self, shapes: Mapping[str, Sequence[int]]) -> None:
         """Check that it is of a model with these tensors.
@@ -85,11 +89,13 @@ def read_imatrix(path: Path) -> Imatrix:
     names = [name.removesuffix(_SUMS) for name in file.tensors if name.endswith(_SUMS)]
     try:
         means = {name: _mean(file.values(name + _SUMS), file.values(name + _COUNTS)) for name in names}
+        curved = [name for name in file.tensors if name.endswith(_CURVATURE)]
+        curvature = {name.removesuffix(_CURVATURE): _number(file.values(name)) for name in curved}
     except (KeyError, ValueError, ModelError) as error:
         raise ExportError(f"{path} is a damaged imatrix: {error}", hint=hint) from error
     datasets = tuple(map(str, file.metadata.get("imatrix.datasets", ())))
     chunks = int(file.metadata.get("imatrix.chunk_count", 0))
-    return Imatrix(means, chunks, datasets, path.name, files.sha256_file(path))
+    return Imatrix(means, chunks, datasets, path.name, files.sha256_file(path), curvature)
 
 
 def _mean(sums: NDArray[np.float32], counts: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -101,6 +107,12 @@ def _mean(sums: NDArray[np.float32], counts: NDArray[np.float32]) -> NDArray[np.
     count = float(counts.reshape(-1)[0])
     flat = np.ascontiguousarray(sums.reshape(-1), np.float32)
     return flat / np.float32(count) if count > 0 else np.ones_like(flat)
+
+
+def _number(values: NDArray[np.float32]) -> float:
+    if values.size != 1 or not np.isfinite(values).all() or values.min() < 0:
+        raise ValueError("a curvature is no number, negative or not finite")
+    return float(values.reshape(-1)[0])
 
 
 def write_imatrix(path: Path, found: Importance, names: Mapping[str, str]) -> None:
@@ -123,6 +135,8 @@ def write_imatrix(path: Path, found: Importance, names: Mapping[str, str]) -> No
         for name in sorted(entries):
             writer.add_tensor(name + _SUMS, entries[name][None])
             writer.add_tensor(name + _COUNTS, np.full((1, 1), found.tokens, np.float32))
+        for module, value in found.curvature.items():
+            writer.add_tensor(names[f"{module}.weight"] + _CURVATURE, np.full((1, 1), value, np.float32))
         try:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()

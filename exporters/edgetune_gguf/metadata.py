@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgetune import __version__
 from edgetune.exporters import TunedModel, public_name
+from edgetune_gguf.mixture import MIXED
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -19,8 +20,11 @@ TEMPLATE_KEY = "edgetune.chat_template_sha256"
 
 
 def file_type(precision: str) -> int:
-    """llama.cpp's number of a precision (``llama_ftype``)."""
+    """llama.cpp's number of a precision (``llama_ftype``); of a mixture by size it has none, and guesses."""
     from gguf import LlamaFileType
+
+    if MIXED.fullmatch(precision):
+        return int(LlamaFileType.GUESSED)
 
     prefix = "ALL" if precision == "f32" else "MOSTLY"
     return int(LlamaFileType[f"{prefix}_{precision.upper()}"])

@@ -8,6 +8,7 @@ has the same types as one made by llama.cpp's own quantiser; a test compares the
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,9 @@ PRECISIONS = {
     "q3_k_s": "Q3_K",
     "q2_k": "Q2_K",
 }
+
+#: A mixture that fits a size: :mod:`edgetune_gguf.mixed`.
+MIXED = re.compile(r"mixed_(\d+(?:\.\d+)?)mb")
 
 #: Values in one block; a row must be a whole number of blocks.
 BLOCK = {"F32": 1, "BF16": 1, "F16": 1, "Q8_0": 32, "Q5_1": 32, "Q5_0": 32, "Q4_1": 32, "Q4_0": 32, "IQ4_NL": 32} | (
@@ -94,12 +98,12 @@ def require_precision(precision: str) -> str:
         ExportError: there is none of that name; the nearest ones are in the hint.
     """
     known = precision.lower().replace("-", "_")
-    if known in PRECISIONS:
+    if known in PRECISIONS or MIXED.fullmatch(known):
         return known
     near = difflib.get_close_matches(known, PRECISIONS, n=3, cutoff=0.5)
     raise ExportError(
         f"unknown GGUF precision '{precision}'",
-        hint=f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(PRECISIONS)}",
+        hint=f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(PRECISIONS)}, mixed_92mb",
     )
 
 

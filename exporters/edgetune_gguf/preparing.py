@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from edgetune_gguf.architectures import (
 )
 from edgetune_gguf.imatrix import Imatrix, add_imatrix, read_imatrix
 from edgetune_gguf.metadata import add_general
+from edgetune_gguf.mixed import choose_mixed, wanted_bytes
 from edgetune_gguf.mixture import UNWEIGHTED, Choice, Shape, choose_types, count_types, require_precision
 from edgetune_gguf.quantiser import identity
 from edgetune_gguf.tensors import FileTensor, file_tensors
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 FORMAT = "gguf"
 RUNTIME = "llama.cpp"
+#: Of a model, an importance matrix and a size, what was chosen: an export is planned several times, at seconds each.
+_MIXED: dict[tuple[TunedModel, str, int], Mapping[str, Choice]] = {}
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ def prepare(model: TunedModel, precision: str) -> Prepared:
     tensors = file_tensors(architecture, config, tuned_weights(model))
     shape = Shape(config.layers, config.heads // config.kv_heads, _is_large(architecture, config))
     shapes = {tensor.name: tensor.shape for tensor in tensors}
+    size = wanted_bytes(precision)
+    if size is not None:
+        return _prepare_mixed(Prepared(model, precision, architecture, config, tensors, {}), shape, size)
     choices = choose_types(list(shapes.items()), precision, shape)
     imatrix = None
     if model.importance is not None and {choice.type for choice in choices.values()} - UNWEIGHTED:
@@ -98,6 +104,35 @@ def prepare(model: TunedModel, precision: str) -> Prepared:
         imatrix.require_fit(shapes)
         choices = choose_types(list(shapes.items()), precision, shape, weighted=True)
     return Prepared(model, precision, architecture, config, tensors, choices, imatrix)
+
+
+def _prepare_mixed(prepared: Prepared, shape: Shape, size: int) -> Prepared:
+    """With the types that fit a size.
+
+    Raises:
+        ExportError: there is no importance to choose by, or nothing fits.
+    """
+    importance = prepared.model.importance
+    if importance is None:
+        raise ExportError(
+            f"{prepared.precision} shares bits out by what was measured of the model, and nothing was",
+            hint="add --imatrix auto",
+        )
+    imatrix = read_imatrix(importance)
+    shapes = {tensor.name: tensor.shape for tensor in prepared.tensors}
+    imatrix.require_fit(shapes)
+    whole = choose_types(list(shapes.items()), "q4_0", shape)
+    known = (prepared.model, imatrix.sha256, size)  # the imatrix is of these weights and no others
+    if known not in _MIXED:
+        room = size - head_bytes(prepared.model.tokenizer_folder)
+        _MIXED[known] = choose_mixed(prepared.tensors, whole, imatrix, room)
+    return replace(prepared, choices=_MIXED[known], imatrix=imatrix)
+
+
+def head_bytes(tokenizer_folder: Path) -> int:
+    """Rough size of the metadata: nearly all of it is the vocabulary, about as long as in the tokenizer's file."""
+    sizes = [path.stat().st_size for path in tokenizer_folder.glob("tokenizer*") if path.is_file()]
+    return max(sizes, default=0)
 
 
 def tuned_weights(model: TunedModel) -> MergedWeights:
