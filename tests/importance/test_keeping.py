@@ -108,6 +108,20 @@ def test_an_artifact_that_minds_it_is_verified(run):
     assert "not in the run any more" in checks["metadata"].problems[0]
 
 
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_types_that_fit_a_size_are_verified(make_run, method):
+    run = make_run(0, method)
+    write_rows(run.train_file, ROWS)
+    source = weighted(find_source(str(run.folder)), "gguf", "auto")
+    size = merged(source, "q5_0")[0].plan().size_bytes
+    (part,) = merged(source, f"mixed-{size / 1e6:.4f}mb")
+    artifact = part.write()
+    assert artifact.manifest.size_bytes <= size * 1.01
+    checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
+    for name in ("file", "metadata", "weights", "prompts"):
+        assert checks[name].passed, checks[name].problems
+
+
 def test_a_recipe_can_ask_for_it(run):
     path = run.folder / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text())
