@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,12 +224,17 @@ def _round_to_nf4(model: PreTrainedModel, modules: Sequence[str], quantised_from
     import torch
 
     from edgetune.models.nf4 import nf4_as_trained
+    from edgetune.runtimes.threads import allowed_cpus
 
-    with torch.no_grad():
-        for name in modules:
-            weight = model.get_submodule(name).weight
-            assert isinstance(weight, torch.Tensor)
+    def round_one(name: str) -> None:
+        weight = model.get_submodule(name).weight
+        assert isinstance(weight, torch.Tensor)
+        with torch.no_grad():  # it holds for the thread that says so
             weight.copy_(nf4_as_trained(weight, quantised_from))
+
+    # bitsandbytes uses one processor for a layer, and layers are independent. A GPU takes them one after another.
+    with ThreadPoolExecutor(min(8, len(allowed_cpus())) if model.device.type == "cpu" else 1) as pool:
+        list(pool.map(round_one, modules))
 
 
 def add_adapter(model: PreTrainedModel, folder: Path, *, merge: bool) -> PreTrainedModel:
