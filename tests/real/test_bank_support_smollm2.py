@@ -26,7 +26,7 @@ def run(tmp_path_factory):
         "train.evaluate_every": 16,
         "train.evaluate_rows": 4,
         "train.device": "cpu",
-        "task.max_new_tokens": 48,
+        "task.max_new_tokens": 24,
         "data.heldout_limit": ANSWERS,
     }
     resolved = resolve(shipped_recipe("bank-support").file, {key: (value, "flag") for key, value in changes.items()})
