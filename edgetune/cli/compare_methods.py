@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tune",
     "tries",
-    type=click.IntRange(min=2),
-    default=0,
+    type=click.IntRange(min=3),
     metavar="N",
     help="First try up to N learning rates of each method, each for a third of the budget.",
 )
@@ -57,7 +56,7 @@ def compare_methods(
     from edgetune.methods.printing import PRINTERS, write_charts
     from edgetune.methods.words import wanted_of
 
-    resolved, wanted = resolve_recipe(recipe, overrides), wanted_of(**options)
+    resolved, wanted = resolve_recipe(recipe, overrides), wanted_of(**options | {"tries": options["tries"] or 0})
     from edgetune.methods import comparing  # after the recipe is known to be good
 
     folder = output or comparing.default_folder(resolved.recipe.name)

@@ -47,8 +47,8 @@ def curvature(model: PreTrainedModel, lessons: Sequence[Lesson], seed: int) -> d
         seed: of the tokens that are drawn.
 
     Returns:
-        Module → c, so that an error ΔW costs about c/2·Σ_ij E[x_j²]·ΔW_ij² nats a position. Of an embedding, and of a
-        head that is tied to it, E[x_j²] is part of c.
+        Module → c, so that an error ΔW costs about c/2·Σ_ij E[x_j²]·ΔW_ij² nats a position. Of an embedding and of a
+        head E[x_j²] is part of c; where one matrix is both, both count.
     """
     import torch
 
@@ -99,11 +99,12 @@ class _Watch:
         return hook
 
     def embedding(self, name: str, rows: int) -> Callable[..., torch.Tensor]:
-        """Mean over all its rows: a token that is not there has no gradient."""
+        """Mean over all its rows: a token that is not there has no gradient. Gemma's multiplies what it looks up."""
 
-        def hook(_module: object, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        def hook(module: object, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+            scale = float(getattr(module, "embed_scale", 1.0)) ** 2 / rows
             start = output.detach().requires_grad_()  # no weight needs a gradient, so it begins here
-            _on_gradient(start, lambda gradient: self._add(name, gradient.float().square().mean(-1).sum() / rows))
+            _on_gradient(start, lambda gradient: self._add(name, gradient.float().square().mean(-1).sum() * scale))
             return start
 
         return hook
@@ -125,14 +126,13 @@ def _watched(model: PreTrainedModel) -> Iterator[dict[str, float]]:
     names = {id(module): name for name, module in model.named_modules()}
     embedding: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    tied = head is not None and head.weight is embedding.weight
     asked = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in asked:
         weight.requires_grad_(False)
     hooks = [layer.register_forward_hook(watch.linear(name)) for name, layer in linear_layers(model).items()]
     hooks.append(embedding.register_forward_hook(watch.embedding(names[id(embedding)], embedding.weight.shape[0])))
     if head is not None:
-        hooks.append(head.register_forward_hook(watch.head(names[id(embedding if tied else head)])))
+        hooks.append(head.register_forward_hook(watch.head(names[id(head)])))
     try:
         yield watch.sums
     finally:

@@ -114,6 +114,12 @@ class _Comparison:
         for method in methods:
             console.note(f"{method.name}: learning rate {method.rate:g} ({method.why})")
         self._train_all(methods, general=general_reason is None)
+        if not self.trained:
+            raise EdgetuneError(
+                "no method could be trained",
+                hint="--tune 4 or --rate METHOD=RATE where it diverged; a smaller model or batch where memory ran out",
+                problems=[f"{one.method}: {one.reason}" for one in self.left_out],
+            )
         devices = self._devices(methods) if self.wanted.export else []
         return self._record(base, methods, general_reason, devices)
 
@@ -221,10 +227,6 @@ class _Comparison:
     def _record(
         self, base: Base, methods: list[Method], general_reason: str | None, devices: list[Device]
     ) -> MethodsComparison:
-        if not self.trained:
-            raise EdgetuneError(
-                "no method could be trained", problems=[f"{o.method}: {o.reason}" for o in self.left_out]
-            )
         evaluations = {key: tuned_evaluation(Run(trial.folder)) for key, (trial, _) in self.trained.items()}
         figure = task_figure(evaluations.values())
         if figure is None:
@@ -273,7 +275,7 @@ class _Comparison:
             yield f"fewer than {FEW_STEPS} steps, so hardly trained: {', '.join(hasty)}; more may turn the order"
         if worse := list(dict.fromkeys(one.method for one in trainings if one.got_worse)):
             yield (
-                f"training made its own loss worse, so the learning rate is too high: {', '.join(worse)}; "
+                f"training ended above the loss it began with, the learning rate may be too high: {', '.join(worse)}; "
                 "--tune 4 looks for a better one, --rate gives one"
             )
         run = Run(next(iter(self.trained.values()))[0].folder)

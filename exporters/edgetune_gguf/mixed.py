@@ -28,6 +28,8 @@ SAMPLED, PIECES = 64, 4
 #: Prices of a byte that are tried: each halves, on a logarithmic scale, what is left between too small and too large.
 _ROUNDS = 60
 
+_EMBEDDING, _HEAD = "token_embd.weight", "output.weight"
+
 #: Type → (divergence in nats a position, bytes).
 Costs = Mapping[str, tuple[float, int]]
 
@@ -56,14 +58,17 @@ def choose_mixed(
     Raises:
         ExportError: even the smallest types are too large, or the imatrix has no curvature.
     """
+    curvature = dict(imatrix.curvature)
+    if all(tensor.name != _HEAD for tensor in tensors) and _EMBEDDING in curvature:  # one matrix is both
+        curvature[_EMBEDDING] += curvature.get(_HEAD, 0.0)
     free = [tensor for tensor in tensors if fixed[tensor.name].type != "F32"]
-    if missing := [tensor.name for tensor in free if tensor.name not in imatrix.curvature]:
+    if missing := [tensor.name for tensor in free if tensor.name not in curvature]:
         raise ExportError(
             f"the imatrix {imatrix.name} does not say how much {missing[0]} matters: it was collected elsewhere",
-            hint="collect one of this run: --imatrix auto",
+            hint="collect one of a run: --imatrix auto; or choose a precision such as q4_k_m",
         )
     taken = sum(4 * tensor.elements for tensor in tensors if fixed[tensor.name].type == "F32")
-    costs = {tensor.name: _costs(tensor, imatrix) for tensor in free}
+    costs = {tensor.name: _costs(tensor, imatrix.means.get(tensor.name), curvature[tensor.name]) for tensor in free}
     smallest = sum(min(size for _, size in one.values()) for one in costs.values())
     if taken + smallest > budget:
         raise ExportError(
@@ -77,7 +82,7 @@ def choose_mixed(
 def _cheapest(costs: Mapping[str, Costs], budget: int) -> dict[str, str]:
     """The types at the lowest price of a byte at which all fit."""
     low, high = 1e-30, 1.0
-    best = _at(costs, high)
+    best = {name: min(one, key=lambda kind: one[kind][1]) for name, one in costs.items()}
     for _ in range(_ROUNDS):
         price = math.sqrt(low * high)
         found = _at(costs, price)
@@ -95,11 +100,10 @@ def _at(costs: Mapping[str, Costs], price: float) -> dict[str, str]:
     }
 
 
-def _costs(tensor: FileTensor, imatrix: Imatrix) -> Costs:
+def _costs(tensor: FileTensor, weights: NDArray[np.float32] | None, curvature: float) -> Costs:
     """Of every type that the tensor's rows are whole blocks of."""
-    weights = imatrix.means.get(tensor.name)
     rows = _sample(tensor)
-    scale = 0.5 * imatrix.curvature[tensor.name] * tensor.shape[0] / len(rows)
+    scale = 0.5 * curvature * tensor.shape[0] / len(rows)
     aim = np.ones(rows.shape[1], np.float32) if weights is None else weights
     found = {}
     for kind in TYPES:

@@ -38,7 +38,7 @@ PRECISIONS = {
 }
 
 #: A mixture that fits a size: :mod:`edgetune_gguf.mixed`.
-MIXED = re.compile(r"mixed_(\d+(?:\.\d+)?)mb")
+MIXED = re.compile(r"mixed_(\d{1,7}(?:\.\d{1,6})?)mb")
 
 #: Values in one block; a row must be a whole number of blocks.
 BLOCK = {"F32": 1, "BF16": 1, "F16": 1, "Q8_0": 32, "Q5_1": 32, "Q5_0": 32, "Q4_1": 32, "Q4_0": 32, "IQ4_NL": 32} | (

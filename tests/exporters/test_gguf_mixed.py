@@ -94,7 +94,7 @@ def test_without_an_imatrix_nothing_is_known(tmp_path):
     model = replace(write(tmp_path, {}), importance=None)
     with pytest.raises(ExportError, match="nothing was") as caught:
         GgufExporter().plan(model, "mixed_92mb")
-    assert caught.value.hint == "add --imatrix auto"
+    assert "add --imatrix auto, in a recipe `imatrix: true`" in caught.value.hint
 
 
 def test_an_imatrix_from_elsewhere_does_not_say(tmp_path):

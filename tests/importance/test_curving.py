@@ -46,8 +46,11 @@ def test_it_predicts_the_divergence_of_random_errors(model, name):
     assert sum(measured) / sum(predicted) == pytest.approx(1, abs=0.5), "the order of types needs no more"
 
 
-def test_of_a_tied_embedding_both_uses_count(model):
-    found = curvature(model, [Lesson(ids, ANSWERED) for ids in IDS], 1)["model.embed_tokens"]
+@pytest.mark.parametrize("family", ["Llama", "Gemma2", "Gemma3"])
+def test_of_a_tied_embedding_both_uses_count(tmp_path, family):
+    model = tinyexports.save_model(tmp_path, family, tie_word_embeddings=True).eval()
+    curved = curvature(model, [Lesson(ids, ANSWERED) for ids in IDS], 1)
+    found = curved["model.embed_tokens"] + curved["lm_head"]
     before, weight = log_probabilities(model), model.get_input_embeddings().weight
     ratio = 0.0
     for seed in range(8):
@@ -64,7 +67,7 @@ def test_every_layer_has_one_and_nothing_stays_behind(model):
     wanted = [weight.requires_grad for weight in model.parameters()]
     found = curvature(model, [Lesson(IDS[0], ANSWERED)], 1)
     layers = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"}
-    assert set(found) == layers | {"model.embed_tokens"}
+    assert set(found) == layers | {"model.embed_tokens", "lm_head"}
     assert all(value > 0 for value in found.values())
     assert [weight.requires_grad for weight in model.parameters()] == wanted
     assert all(weight.grad is None for weight in model.parameters())
