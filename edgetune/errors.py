@@ -6,7 +6,8 @@
     ├── RecipeError          3   a recipe (or a flag that overrides it) is invalid
     ├── DataError            4   a data file cannot be read, or its rows cannot be used
     ├── ModelError           5   a model, tokenizer or adapter cannot be loaded or does not fit
-    ├── TrainingError        6   training cannot go on (loss not finite, checkpoint unusable)
+    ├── TrainingError        6   training cannot go on (checkpoint unusable)
+    │   └── Diverged         6   a loss or weight is not finite; a lower learning rate may do
     ├── ExportError          7   an artifact cannot be written as asked
     ├── ArtifactError        8   an artifact is damaged, incomplete or not an artifact
     ├── CheckFailed          9   the command ran; what it checked did not pass

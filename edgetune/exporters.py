@@ -234,6 +234,14 @@ class UsesImportance(Protocol):
         """
         ...
 
+    def needs_curvature(self, precision: str) -> bool:
+        """Whether a precision shares bits out by ``Importance.curvature``.
+
+        Raises:
+            ExportError: it has no such precision.
+        """
+        ...
+
 
 def exporter_names() -> list[str]:
     """Formats of all installed exporters, sorted."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgetune.adapters.tuned import is_adapter_folder, tuned_from_adapter, tuned_from_model, tuned_model
 from edgetune.artifact import Artifact, is_artifact
 from edgetune.errors import ExportError
-from edgetune.exporters import TunedModel, find_exporter
+from edgetune.exporters import TunedModel, UsesImportance, find_exporter
 from edgetune.exporting_parts import Part, merged_parts, separate_parts
 from edgetune.recipe import ExportSettings, ModelSettings
 from edgetune.run import Run, is_run, open_run
@@ -77,12 +78,12 @@ class Source:
         found: list[Part] = []
         for settings in asked:
             collected = settings.imatrix and self.model.importance is None
-            model = weighted(self, format, "auto").model if collected else self.model
+            model = weighted(self, format, "auto", quants=quants_of(settings)).model if collected else self.model
             found += merged_parts(model, format, quants_of(settings), output)
         return found
 
 
-def weighted(source: Source, format: str, imatrix: str, text: Path | None = None) -> Source:
+def weighted(source: Source, format: str, imatrix: str, text: Path | None = None, quants: Sequence[str] = ()) -> Source:
     """The same, to be quantised with the importance of its inputs in mind.
 
     Args:
@@ -90,6 +91,7 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
         format: name of an exporter.
         imatrix: a file, or ``auto``: collected from a run's training rows and general text.
         text: that general text; default: Python's documentation.
+        quants: precisions that it is for: some need more to be collected.
 
     Raises:
         ExportError: ``auto`` for what is not a run, or the format has no use for it.
@@ -107,7 +109,9 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
             "only a run has training rows to collect an imatrix from", hint="give an imatrix file: --imatrix FILE"
         )
     else:
-        file = importance_of(source.run, format, text)
+        exporter = find_exporter(format)
+        curved = isinstance(exporter, UsesImportance) and any(map(exporter.needs_curvature, quants))
+        file = importance_of(source.run, format, text, curved=curved)
     return replace(source, model=replace(source.model, importance=file))
 
 

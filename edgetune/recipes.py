@@ -12,7 +12,7 @@ from pathlib import Path
 from edgetune import files
 from edgetune.data.reading import locate
 from edgetune.errors import ExportError, RecipeError
-from edgetune.exporters import exporter_names, find_exporter
+from edgetune.exporters import UsesImportance, exporter_names, find_exporter
 from edgetune.models.base import missing_source
 from edgetune.recipe import ExportSettings, Recipe, Resolved, resolve
 
@@ -138,5 +138,7 @@ def _export_problems(export: ExportSettings) -> Iterator[str]:
     for quant in export.quant:
         try:
             exporter.precision(quant)
+            if not export.imatrix and isinstance(exporter, UsesImportance) and exporter.needs_curvature(quant):
+                yield f"quant: {quant} shares bits out by what is measured of the model: add imatrix: true"
         except ExportError as error:
             yield f"quant: {error.message}; it has {', '.join(exporter.precisions)}"

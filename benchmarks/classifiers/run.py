@@ -6,7 +6,6 @@ where there is none: about a quarter of an hour each. The page shows the newest 
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def main() -> None:
         found = collect(run) | {"verified": verdicts(run)}
         cpu = next(iter(found["bench"].values()))["environment"]["cpu"]
         publishing.write_results(HERE / "results", found, cpu)
-    newest = newest_of_each()
+    newest = publishing.newest_of_each(HERE / "results", lambda one: str(one["recipe"]["name"]))
     publishing.put_into_readme(
         HERE / "README.md", "\n\n".join(page(newest[name]) for name in RECIPES if name in newest)
     )
@@ -47,12 +46,6 @@ def verdicts(run: Run) -> dict[str, str]:
             failed = ", ".join(check.name for check in verification.failed)
             found[artifact.name] = "yes" if verification.passed else f"**no**: {failed}"
     return found
-
-
-def newest_of_each() -> dict[str, dict[str, Any]]:
-    """Recipe → its newest results."""
-    stored = [json.loads(path.read_text(encoding="utf-8")) for path in (HERE / "results").glob("*.json")]
-    return {one["recipe"]["name"]: one for one in sorted(stored, key=lambda one: one["created"])}
 
 
 def page(found: dict[str, Any]) -> str:

@@ -80,9 +80,8 @@ def main() -> None:
 
 def newest_of_each() -> list[MethodsComparison]:
     """The newest results of every recipe that has any."""
-    stored = sorted(map(MethodsComparison.read, RESULTS.glob("*.json")), key=lambda one: one.created)
-    newest = {one.name: one for one in stored}
-    return [newest[name] for name in RECIPES if name in newest]
+    newest = publishing.newest_of_each(RESULTS, lambda one: str(one["name"]))
+    return [MethodsComparison.model_validate(newest[name]) for name in RECIPES if name in newest]
 
 
 def _arguments() -> argparse.Namespace:

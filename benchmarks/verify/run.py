@@ -72,7 +72,7 @@ def export_variant(run: Run, way: Way, kind: str, precision: str, folder: Path) 
         below = base.write()
         return on_base(adapter.write(), below)
     if way == "imatrix":
-        source = weighted(source, kind, "auto")
+        source = weighted(source, kind, "auto", quants=(precision,))
     (part,) = source.parts(Wanted(kind, (precision,)), folder)
     return part.write()
 

@@ -110,7 +110,7 @@ def export(
     kind = f"{format}-{backend}" if backend else format
     if flags["auto"]:
         _refuse_with_auto(adapter, with_base, flags)
-    source = _source(subject, base, kind, imatrix, imatrix_text)
+    source = _source(subject, base, kind, quant, imatrix, imatrix_text)
     if flags["auto"]:
         _ship_smallest(source, kind, quant, output, flags)
     elif any(flags[name] is not None for name in _OF_AUTO):
@@ -119,13 +119,15 @@ def export(
         _write(source, Wanted(kind, quant, adapter == "separate", with_base), output, flags)
 
 
-def _source(subject: str, base: str | None, format: str, imatrix: str | None, text: Path | None) -> Source:
+def _source(  # options of the command
+    subject: str, base: str | None, format: str, quants: Sequence[str], imatrix: str | None, text: Path | None
+) -> Source:
     from edgetune.exporting import find_source, weighted
 
     if text is not None and imatrix is None:
         raise click.UsageError("--imatrix-text needs --imatrix auto")
     source = find_source(subject, base)
-    return source if imatrix is None else weighted(source, format, imatrix, text)
+    return source if imatrix is None else weighted(source, format, imatrix, text, quants)
 
 
 def _write(source: Source, wanted: Wanted, output: Path | None, flags: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgetune import console
+from edgetune.data.encoding import IGNORE, Encoded
+from edgetune.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -23,54 +25,54 @@ if TYPE_CHECKING:
 
 #: Rows that gradients are taken over (docs/decisions/0019-types-by-sensitivity.md).
 ROWS = 32
+#: Tokens of a row, from its end: memory for a backward pass grows with it.
+LONGEST = 512
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """One row.
-
-    Attributes:
-        ids: its tokens.
-        answered: positions whose next token is of the answer.
-    """
-
-    ids: Sequence[int]
-    answered: Sequence[int]
-
-
-def curvature(model: PreTrainedModel, lessons: Sequence[Lesson], seed: int) -> dict[str, float]:
+def curvature(model: PreTrainedModel, rows: Sequence[Encoded], seed: int) -> dict[str, float]:
     """Of every linear layer and the embedding, the curvature of the divergence at the answers' positions.
 
     Args:
         model: as it is to be exported; its weights stay as they are.
-        lessons: rows with answers.
+        rows: what they learn are answers; those that are longer than :data:`LONGEST` lose their beginning.
         seed: of the tokens that are drawn.
 
     Returns:
         Module → c, so that an error ΔW costs about c/2·Σ_ij E[x_j²]·ΔW_ij² nats a position. Of an embedding and of a
         head E[x_j²] is part of c; where one matrix is both, both count.
+
+    Raises:
+        DataError: no row has an answer.
     """
     import torch
 
     generator = torch.Generator(device="cpu").manual_seed(seed)
-    lessons = [lesson for lesson in lessons if lesson.answered]
-    positions = sum(len(lesson.answered) for lesson in lessons)
+    lessons = [(row.input_ids[-LONGEST:], _before_answers(row.labels[-LONGEST:])) for row in rows]
+    positions = sum(len(answered) for _, answered in lessons)
+    if not positions:
+        raise DataError("no training row has an answer to take gradients of", hint="edgetune data check FILE")
     model.eval()  # type: ignore[no-untyped-call]
     with _watched(model) as sums, console.progress("Taking gradients", total=len(lessons), unit="rows") as bar:
-        for lesson in lessons:
-            _backward(model, lesson, generator)
+        for ids, answered in lessons:
+            if answered:
+                _backward(model, ids, answered, generator)
             bar.advance()
-        return {name: float(total) / positions for name, total in sums.items()} if positions else {}
+        return {name: total / positions for name, total in sums.items()}
 
 
-def _backward(model: PreTrainedModel, lesson: Lesson, generator: torch.Generator) -> None:
+def _before_answers(labels: Sequence[int]) -> list[int]:
+    """Positions whose next token is learnt."""
+    return [at - 1 for at, label in enumerate(labels) if at and label != IGNORE]
+
+
+def _backward(model: PreTrainedModel, ids: Sequence[int], answered: list[int], generator: torch.Generator) -> None:
     """Gradients of ln p of answers that the model itself draws, token by token."""
     import torch
 
-    kept = torch.tensor(list(lesson.answered), device=model.device)
-    ids = torch.tensor([list(lesson.ids)], device=model.device)
+    kept = torch.tensor(answered, device=model.device)
     with torch.enable_grad():
-        logits = model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits[0].float()
+        inputs = torch.tensor([list(ids)], device=model.device)
+        logits = model(input_ids=inputs, use_cache=False, logits_to_keep=kept).logits[0].float()
         drawn = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)[:, 0].to(model.device)
         torch.nn.functional.cross_entropy(logits, drawn, reduction="sum").backward()  # type: ignore[no-untyped-call]
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from edgetune import __version__, console, files
 from edgetune.adapters.tuned import tuned_model
-from edgetune.data.encoding import IGNORE, Encoded
+from edgetune.data.encoding import Encoded
 from edgetune.errors import DataError, ExportError
 from edgetune.exporters import Importance, UsesImportance, find_exporter
 from edgetune.importance.collecting import collect, passages, rows_within
-from edgetune.importance.curving import ROWS, Lesson, curvature
+from edgetune.importance.curving import ROWS, curvature
+from edgetune.memory import memory_errors
 from edgetune.run import Run
 
 if TYPE_CHECKING:
@@ -62,13 +63,14 @@ def general_text(file: Path | None) -> Text:
     return Text(file.name, text)
 
 
-def importance_of(run: Run, format: str, text_file: Path | None = None) -> Path:
+def importance_of(run: Run, format: str, text_file: Path | None = None, *, curved: bool = False) -> Path:
     """The run's importance file for a format; collected unless it is there, of the same weights, rows and text.
 
     Args:
         run: trained.
         format: of an exporter that uses it.
         text_file: general text; default: see :func:`general_text`.
+        curved: also say how much each tensor matters, which takes a backward pass; kept apart.
 
     Raises:
         ExportError: there is no such exporter, or it has no use for it.
@@ -77,12 +79,13 @@ def importance_of(run: Run, format: str, text_file: Path | None = None) -> Path:
     """
     run.require_generating("an imatrix")
     exporter = _user(format)
-    file, text = run.importance_file(format), general_text(text_file)
+    file = run.importance_file(f"{format}-curved" if curved else format)
+    text = general_text(text_file)
     seal, basis = file.with_suffix(".json"), _basis(run, text)
     if file.is_file() and _sealed(seal) == {"basis": basis, "sha256": files.sha256_file(file)}:
         console.note(f"importance of inputs: {file}, as collected before")
         return file
-    found = _collect(run, text)
+    found = _collect(run, text, curved=curved)
     file.parent.mkdir(exist_ok=True)
     exporter.write_importance(tuned_model(run), found, file)
     files.write_text(seal, json.dumps({"basis": basis, "sha256": files.sha256_file(file)}) + "\n")
@@ -121,7 +124,7 @@ def _user(format: str) -> UsesImportance:
     return exporter
 
 
-def _collect(run: Run, text: Text) -> Importance:
+def _collect(run: Run, text: Text, *, curved: bool) -> Importance:
     from edgetune.models import load_tokenizer
     from edgetune.runtimes.torch_runtime import open_torch
     from edgetune.training.devices import choose_device
@@ -133,18 +136,13 @@ def _collect(run: Run, text: Text) -> Importance:
     runtime = open_torch(run, device=choose_device("auto").value)
     try:
         found = collect(runtime.model, [*own, *general], ("training rows", text.name))
-        return replace(found, curvature=curvature(runtime.model, _lessons(rows, seed), seed))
+        if not curved:
+            return found
+        chosen = Random(seed).sample(list(rows), min(len(rows), ROWS))  # noqa: S311  # no secret
+        with memory_errors("choose a precision such as q4_k_m, which needs no gradients"):
+            return replace(found, curvature=curvature(runtime.model, chosen, seed))
     finally:
         runtime.close()
-
-
-def _lessons(rows: Sequence[Encoded], seed: int) -> list[Lesson]:
-    """Some rows, with the positions before each token of their answers."""
-    chosen = Random(seed).sample(list(rows), min(len(rows), ROWS))  # noqa: S311  # no secret
-    return [
-        Lesson(row.input_ids, [at - 1 for at, label in enumerate(row.labels) if at and label != IGNORE])
-        for row in chosen
-    ]
 
 
 def _training_rows(run: Run, tokenizer: PreTrainedTokenizerBase) -> Sequence[Encoded]:
@@ -162,7 +160,7 @@ def _basis(run: Run, text: Text) -> str:
     from edgetune.evaluation.subjects import tuned_opening
 
     parts = (
-        __version__, tuned_opening(run).weights_sha256, files.sha256_file(run.train_file), text.text, TOKENS, ROWS,
+        __version__, tuned_opening(run).weights_sha256, files.sha256_file(run.train_file), text.text, TOKENS,
         run.recipe.task.system, run.recipe.train.seed,
     )  # fmt: skip
     return files.sha256_text(repr(parts))

@@ -22,7 +22,7 @@ from edgetune.methods.device import format_of, time_all
 from edgetune.methods.forgetting import no_general, stored_general
 from edgetune.methods.pairing import all_pairs
 from edgetune.methods.planning import Method, Wanted, plan_methods
-from edgetune.methods.record import Device, LeftOut, MethodsComparison, Rate, Training
+from edgetune.methods.record import Device, LeftOut, MethodsComparison, Rate, Training, Try
 from edgetune.methods.tuning import short, tune
 from edgetune.models import load_config, resolve_base
 from edgetune.models.base import Base
@@ -134,7 +134,7 @@ class _Comparison:
                 bar.update(bar.done, method.name)
                 try:
                     found[method.name] = tune(method, self.wanted.tries, partial(self._try, method))
-                except OutOfMemory as error:
+                except (OutOfMemory, Diverged) as error:
                     self._leave_out(method, error)
                 bar.advance()
         gone = {one.method for one in self.left_out}
@@ -144,13 +144,16 @@ class _Comparison:
         """The best loss of a short training; None: it diverged."""
         settings = short(method.settings, self.resolved.recipe, rate) | {"train.seed": self.seeds[0] + _TUNING_SEED}
         trial = make_trial(self.resolved, settings, self.folder / TRIALS)
+        record = _record_of(trial)
+        if (known := read_if_sound(record, Try)) is not None:
+            return known.loss
+        loss: float | None = None
         try:
-            run = run_trial(trial, allow_scripts=self.allow_scripts, evaluate=False)
-        except Diverged:
-            return None
-        for folder in (run.checkpoints_folder, run.model_folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        loss: float = run.manifest.result["best_eval_loss"]
+            loss = run_trial(trial, allow_scripts=self.allow_scripts, evaluate=False).manifest.result["best_eval_loss"]
+        except Diverged as error:
+            console.note(f"{method.name} at {rate:g}: {error.message}")
+        write_stored(record, Try(rate=rate, loss=loss))
+        shutil.rmtree(trial.folder, ignore_errors=True)  # the loss is all that a try is for
         return loss
 
     def _train_all(self, methods: list[Method], *, general: bool) -> None:
@@ -197,7 +200,8 @@ class _Comparison:
     def _leave_out(self, method: Method, error: OutOfMemory | Diverged) -> None:
         """Leave a method out that this machine has not the memory for, or whose rate is too high."""
         console.note(f"{method.name} is left out: {error.message}")
-        self.left_out.append(LeftOut(method=method.name, reason=error.message))
+        reason = f"{error.message} ({error.hint})" if isinstance(error, Diverged) and error.hint else error.message
+        self.left_out.append(LeftOut(method=method.name, reason=reason))
         self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
 
     def _look(self, run: Run, *, general_limit: int = 0, export: bool = False) -> None:

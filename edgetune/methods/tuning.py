@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from edgetune.errors import Diverged
 from edgetune.methods.planning import HIGHEST_RATE, Method
 from edgetune.methods.record import Try
 from edgetune.recipe import Recipe
@@ -30,6 +31,9 @@ def tune(method: Method, tries: int, loss_at: Callable[[float], float | None]) -
         method: with the rate to start at.
         tries: at most so many.
         loss_at: trains at a rate; None: it diverged.
+
+    Raises:
+        Diverged: at all of them.
     """
     losses: dict[int, float | None] = {}
     place: int | None = 0
@@ -37,6 +41,11 @@ def tune(method: Method, tries: int, loss_at: Callable[[float], float | None]) -
         losses[place] = loss_at(_rate(method, place))
         place = _next(method, losses)
     best = _best(losses)
+    if losses[best] is None:
+        raise Diverged(
+            f"{method.name} diverged at every rate that was tried, down to {_rate(method, best):g}",
+            hint=f"--rate {method.name}={_rate(method, best) / 10:g}",
+        )
     found = tuple(Try(rate=_rate(method, place), loss=losses[place]) for place in sorted(losses))
     rate = _rate(method, best)
     edge = len(losses) == tries and _next(method, losses) is not None

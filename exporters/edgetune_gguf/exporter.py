@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,21 @@ from edgetune import console, files
 from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
 from edgetune.differences import manifest_problems
+from edgetune.errors import ExportError
 from edgetune.exporters import ExportPlan, Importance, TunedModel
 from edgetune.memory import require_memory
+from edgetune.models.gguf_file import GgufFile
 from edgetune.readback import TensorPair
 from edgetune_gguf import adapter, adapter_reading, reading_back
 from edgetune_gguf.architectures import export_notes
 from edgetune_gguf.imatrix import read_imatrix, write_imatrix
-from edgetune_gguf.mixture import PRECISIONS, require_precision
+from edgetune_gguf.mixed import wanted_bytes
+from edgetune_gguf.mixture import PRECISIONS, Choice, require_precision
 from edgetune_gguf.preparing import (
     FORMAT,
     Prepared,
     build_manifest,
     build_metadata,
-    head_bytes,
     prepare,
     tuned_weights,
     understand,
@@ -75,8 +78,17 @@ class GgufExporter:
         architecture, config = understand(model)
         write_imatrix(file, found, file_names(architecture, config))
 
+    def needs_curvature(self, precision: str) -> bool:
+        """Mixtures by size do."""
+        return wanted_bytes(require_precision(precision)) is not None
+
     def plan_base(self, model: TunedModel, precision: str) -> ExportPlan:
         """As :meth:`plan`: llama.cpp puts adapters on any model."""
+        if self.needs_curvature(precision):
+            raise ExportError(
+                "a mixture of types suits one model, and a base that adapters share is none of theirs",
+                hint="choose a precision such as q8_0 for the base",
+            )
         return self.plan(model, precision)
 
     def export_base(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
@@ -120,7 +132,7 @@ class GgufExporter:
         assert artifact.manifest is not None, "verified artifacts have one"
         if artifact.manifest.importance_sha256 and model.importance is None:
             return ["the imatrix it was quantised with is not in the run any more, so its types cannot be told"]
-        prepared = prepare(model, artifact.manifest.precision)
+        prepared = _as_asked(model, artifact, file)
         writer, check = build_metadata(prepared)
         main = artifact.main_file
         expected = build_manifest(prepared, main, check.stop_ids, files.sha256_file(main))
@@ -129,6 +141,19 @@ class GgufExporter:
             *reading_back.type_problems(file, {n: c.type for n, c in prepared.choices.items()}),
             *manifest_problems(artifact.manifest, expected),
         ]
+
+
+def _as_asked(model: TunedModel, artifact: Artifact, file: GgufFile) -> Prepared:
+    """What would be written now. Another quantiser weighs types otherwise: then a mixture's types are those it has."""
+    manifest = artifact.manifest
+    assert manifest is not None, "verified artifacts have one"
+    prepared = prepare(model, manifest.precision)
+    if wanted_bytes(manifest.precision) is None or manifest.quantiser == identity():
+        return prepared
+    return replace(
+        prepared,
+        choices={name: Choice(file.tensors[name].type_name) for name in prepared.choices if name in file.tensors},
+    )
 
 
 def _rounding(model: TunedModel, manifest: ArtifactManifest | None) -> Rounding:
@@ -144,12 +169,20 @@ def _plan(prepared: Prepared) -> ExportPlan:
         precision=prepared.precision,
         tensor_types=prepared.tensor_types,
         fallbacks=prepared.fallbacks,
-        size_bytes=data_bytes(prepared.tensors, prepared.choices) + head_bytes(prepared.model.tokenizer_folder),
+        size_bytes=data_bytes(prepared.tensors, prepared.choices) + _head_bytes(prepared),
         peak_memory_bytes=peak_bytes(prepared.tensors, prepared.choices),
         notes=export_notes(prepared.architecture, prepared.config),
         weighted=prepared.imatrix is not None,
         tensors_sha256=files.sha256_text(repr(sorted((name, one.type) for name, one in prepared.choices.items()))),
     )
+
+
+def _head_bytes(prepared: Prepared) -> int:
+    """Rough, where it is not known: nearly all of it is the vocabulary, about as long as the tokenizer's file."""
+    if prepared.head_bytes is not None:
+        return prepared.head_bytes
+    sizes = [path.stat().st_size for path in prepared.model.tokenizer_folder.glob("tokenizer*") if path.is_file()]
+    return max(sizes, default=0)
 
 
 def _write(prepared: Prepared, file: Path) -> tuple[tuple[int, ...], str]:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from edgetune.errors import ExportError
 from edgetune_gguf.imatrix import Imatrix
-from edgetune_gguf.mixture import BLOCK, MIXED, Choice, row_bytes
+from edgetune_gguf.mixture import BLOCK, MIXED, Choice
 from edgetune_gguf.quantiser import rounded_values
 from edgetune_gguf.tensors import FileTensor
+from edgetune_gguf.writing import data_bytes
 
 #: Types to choose from, where rows are whole blocks of them. Without IQ types: they gave nothing more
 #: (docs/decisions/0019-types-by-sensitivity.md), and run slower.
@@ -67,7 +68,8 @@ def choose_mixed(
             f"the imatrix {imatrix.name} does not say how much {missing[0]} matters: it was collected elsewhere",
             hint="collect one of a run: --imatrix auto; or choose a precision such as q4_k_m",
         )
-    taken = sum(4 * tensor.elements for tensor in tensors if fixed[tensor.name].type == "F32")
+    whole = [tensor for tensor in tensors if fixed[tensor.name].type == "F32"]
+    taken = data_bytes(whole, fixed)
     costs = {tensor.name: _costs(tensor, imatrix.means.get(tensor.name), curvature[tensor.name]) for tensor in free}
     smallest = sum(min(size for _, size in one.values()) for one in costs.values())
     if taken + smallest > budget:
@@ -75,7 +77,7 @@ def choose_mixed(
             f"no mixture of types fits: the smallest takes {math.ceil((taken + smallest) / 1e5) / 10:.1f} MB",
             hint="ask for more, or train a smaller base",
         )
-    types = _cheapest(costs, budget - taken)
+    types = _filled(costs, _cheapest(costs, budget - taken), budget - taken)
     return {tensor.name: Choice(types.get(tensor.name, "F32")) for tensor in tensors}
 
 
@@ -91,6 +93,24 @@ def _cheapest(costs: Mapping[str, Costs], budget: int) -> dict[str, str]:
         else:
             low = price
     return best
+
+
+def _filled(costs: Mapping[str, Costs], types: Mapping[str, str], budget: int) -> dict[str, str]:
+    """What one price leaves of the bytes goes to the change of one tensor that gains most a byte, until none fits."""
+    found = dict(types)
+    left = budget - sum(costs[name][kind][1] for name, kind in found.items())
+    while True:
+        gains = [
+            ((one[found[name]][0] - cost) / max(1, size - one[found[name]][1]), name, kind)
+            for name, one in costs.items()
+            for kind, (cost, size) in one.items()
+            if cost < costs[name][found[name]][0] and size - costs[name][found[name]][1] <= left
+        ]
+        if not gains:
+            return found
+        _, name, kind = max(gains)
+        left -= costs[name][kind][1] - costs[name][found[name]][1]
+        found[name] = kind
 
 
 def _at(costs: Mapping[str, Costs], price: float) -> dict[str, str]:
@@ -110,7 +130,7 @@ def _costs(tensor: FileTensor, weights: NDArray[np.float32] | None, curvature: f
         if tensor.shape[-1] % BLOCK[kind] == 0:
             error = (rounded_values(rows, kind, weights if kind != "F16" else None) - rows) ** 2
             cost = scale * float((error.sum(0, dtype=np.float64) * aim).sum())
-            found[kind] = (cost, tensor.shape[0] * row_bytes(kind, tensor.shape[-1]))
+            found[kind] = (cost, data_bytes([tensor], {tensor.name: Choice(kind)}))
     return found
 
 

@@ -28,6 +28,7 @@ from edgetune_gguf.mixed import choose_mixed, wanted_bytes
 from edgetune_gguf.mixture import UNWEIGHTED, Choice, Shape, choose_types, count_types, require_precision
 from edgetune_gguf.quantiser import identity
 from edgetune_gguf.tensors import FileTensor, file_tensors
+from edgetune_gguf.writing import head_bytes
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 FORMAT = "gguf"
 RUNTIME = "llama.cpp"
 #: Of a model, an importance matrix and a size, what was chosen: an export is planned several times, at seconds each.
-_MIXED: dict[tuple[TunedModel, str, int], Mapping[str, Choice]] = {}
+_MIXED: dict[tuple[object, ...], tuple[Mapping[str, Choice], int]] = {}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Prepared:
     tensors: Sequence[FileTensor]
     choices: Mapping[str, Choice]
     imatrix: Imatrix | None = None
+    head_bytes: int | None = None
+    """Of what comes before the tensors, where it was found out."""
 
     @property
     def stem(self) -> str:
@@ -122,17 +125,17 @@ def _prepare_mixed(prepared: Prepared, shape: Shape, size: int) -> Prepared:
     shapes = {tensor.name: tensor.shape for tensor in prepared.tensors}
     imatrix.require_fit(shapes)
     whole = choose_types(list(shapes.items()), "q4_0", shape)
-    known = (prepared.model, imatrix.sha256, size)  # the imatrix is of these weights and no others
+    adapter = prepared.model.adapter_folder
+    known = (prepared.model, adapter and _written_at(adapter), imatrix.sha256, size)
     if known not in _MIXED:
-        room = size - head_bytes(prepared.model.tokenizer_folder)
-        _MIXED[known] = choose_mixed(prepared.tensors, whole, imatrix, room)
-    return replace(prepared, choices=_MIXED[known], imatrix=imatrix)
+        head = head_bytes(build_metadata(replace(prepared, imatrix=imatrix))[0], prepared.tensors, whole)
+        _MIXED[known] = (choose_mixed(prepared.tensors, whole, imatrix, size - head), head)
+    choices, head = _MIXED[known]
+    return replace(prepared, choices=choices, imatrix=imatrix, head_bytes=head)
 
 
-def head_bytes(tokenizer_folder: Path) -> int:
-    """Rough size of the metadata: nearly all of it is the vocabulary, about as long as in the tokenizer's file."""
-    sizes = [path.stat().st_size for path in tokenizer_folder.glob("tokenizer*") if path.is_file()]
-    return max(sizes, default=0)
+def _written_at(folder: Path) -> tuple[int, ...]:
+    return tuple(file.stat().st_mtime_ns for file in sorted(folder.iterdir()))
 
 
 def tuned_weights(model: TunedModel) -> MergedWeights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -32,6 +33,15 @@ def data_bytes(tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> 
     """Size of all tensors in the file, with padding."""
     sizes = (encoded_bytes(tensor, choices[tensor.name]) for tensor in tensors)
     return sum(size + _padding(size) for size in sizes)
+
+
+def head_bytes(writer: GGUFWriter, tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> int:
+    """Size of what comes before the tensors, with padding. It is written to find out, and the writer is used up."""
+    with tempfile.TemporaryDirectory(prefix="edgetune-") as folder:
+        head = Path(folder) / "head.gguf"
+        _write_head(head, writer, tensors, choices)
+        size = head.stat().st_size
+    return size + _padding(size)
 
 
 def peak_bytes(tensors: Sequence[FileTensor], choices: Mapping[str, Choice]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tinyexports
 import torch
 from edgetune_gguf import GgufExporter
 from edgetune_gguf.imatrix import read_imatrix
-from edgetune_gguf.mixed import _at, _cheapest, wanted_bytes
+from edgetune_gguf.mixed import _cheapest, _filled, wanted_bytes
 from edgetune_gguf.mixture import require_precision
 from edgetune_gguf.preparing import prepare
 
@@ -46,10 +47,41 @@ def test_the_file_fits_and_has_the_types_that_were_planned(tmp_path, like):
     model = write(tmp_path, {})
     name = sized(model, like)
     artifact = GgufExporter().export(model, name, tmp_path / "out")
-    assert artifact.manifest.size_bytes <= wanted_bytes(name) * 1.01
+    assert 0.9 * wanted_bytes(name) < artifact.manifest.size_bytes <= wanted_bytes(name)
+    assert artifact.manifest.size_bytes == size_of(model, name), "of a mixture the size is known beforehand"
     assert artifact.manifest.tensor_types == dict(GgufExporter().plan(model, name).tensor_types)
     assert GgufExporter().metadata_problems(model, artifact) == []
     assert artifact.manifest.name.endswith(f"{name}-imatrix")
+
+
+def test_another_quantisers_mixture_is_told_by_its_own_types(tmp_path):
+    model = write(tmp_path, {})
+    name = sized(model, "q5_0")
+    artifact = GgufExporter().export(model, name, tmp_path / "out")
+    elsewhere = replace(artifact, manifest=artifact.manifest.model_copy(update={"quantiser": "another"}))
+    other = write(tmp_path, {"model.layers.0.mlp.gate_proj": 1.0})  # as if its quantiser had chosen otherwise
+    said = [problem for problem in GgufExporter().metadata_problems(other, elsewhere) if " is " in problem]
+    assert not [problem for problem in said if "Q5_0" in problem or "Q8_0" in problem]
+    assert any("Q8_0" in problem for problem in GgufExporter().metadata_problems(other, artifact))
+
+
+def test_a_shared_base_is_no_mixture(tmp_path):
+    with pytest.raises(ExportError, match="suits one model") as caught:
+        GgufExporter().plan_base(write(tmp_path, {}), "mixed_92mb")
+    assert "q8_0" in caught.value.hint
+
+
+def test_a_head_of_its_own_beside_a_tied_base_is_known(tmp_path):
+    """Olmo2's file always has one."""
+    model = tinyexports.save_model(tmp_path / "base", "Olmo2", tie_word_embeddings=True)
+    curved = {n: 1e-3 for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)} | {
+        "model.embed_tokens": 1e-3
+    }
+    squares = {n: np.ones(model.get_submodule(n).in_features, np.float32) for n in curved if ".layers." in n}
+    tuned = tinyexports.tuned(tmp_path / "base")
+    GgufExporter().write_importance(tuned, Importance(squares, 100, ("rows",), curved), tmp_path / "imatrix.gguf")
+    tuned = replace(tuned, importance=tmp_path / "imatrix.gguf")
+    assert "output.weight" in prepare(tuned, sized(tuned, "q5_0")).choices
 
 
 def test_what_matters_gets_the_bits(tmp_path):
@@ -67,27 +99,29 @@ def test_the_curvature_comes_back_from_the_file(tmp_path):
     assert read.curvature["blk.0.ffn_up.weight"] == pytest.approx(1e-3)
 
 
-def test_no_choice_of_the_same_size_is_cheaper():
+def test_no_change_that_fits_is_better_and_it_is_near_the_best():
     random = np.random.default_rng(0)
-    sizes = {"Q4_0": 4, "Q5_0": 5, "Q8_0": 8}
+    sizes = {"Q4_0": 40, "Q5_0": 50, "Q8_0": 80}
+    weights = random.random(6) * 100
     costs = {
-        f"t{n}": {kind: (float(weight * 4.0 ** (-size)), size * 10) for kind, size in sizes.items()}
-        for n, weight in enumerate(random.random(6) * 100)
+        f"t{n}": {kind: (float(weight * 4.0 ** (-size / 10)), size) for kind, size in sizes.items()}
+        for n, weight in enumerate(weights)
     }
-    for budget in range(240, 480, 20):
-        chosen = _cheapest(costs, budget)
-        taken = sum(costs[name][kind][1] for name, kind in chosen.items())
-        assert taken <= budget
-        spent = sum(costs[name][kind][0] for name, kind in chosen.items())
-        combinations = np.stack(np.meshgrid(*[np.arange(3)] * 6), -1).reshape(-1, 6)
-        kinds = list(sizes)
-        every = [
-            sum(costs[f"t{n}"][kinds[k]][0] for n, k in enumerate(one))
-            for one in combinations
-            if sum(sizes[kinds[k]] * 10 for k in one) <= taken
-        ]
-        assert spent <= min(every) * (1 + 1e-9)
-    assert set(_at(costs, 1e9).values()) == {"Q4_0"}
+    choices = [dict(zip(costs, kinds, strict=True)) for kinds in product(sizes, repeat=len(costs))]
+    for budget in range(240, 480, 10):
+        chosen = _filled(costs, _cheapest(costs, budget), budget)
+        assert size_and_cost(costs, chosen)[0] <= budget
+        spent = size_and_cost(costs, chosen)[1]
+        for name, kind in product(costs, sizes):
+            size, cost = size_and_cost(costs, chosen | {name: kind})
+            assert size > budget or cost >= spent
+        best = min(cost for size, cost in (size_and_cost(costs, one) for one in choices) if size <= budget)
+        assert spent <= 1.6 * best, "one price a byte, and the rest filled up"
+
+
+def size_and_cost(costs, types):
+    found = [costs[name][kind] for name, kind in types.items()]
+    return sum(size for _, size in found), sum(cost for cost, _ in found)
 
 
 def test_without_an_imatrix_nothing_is_known(tmp_path):

@@ -6,11 +6,14 @@ import pytest
 import tinyexports
 import torch
 
+from edgetune.data.encoding import IGNORE, Encoded
+from edgetune.errors import DataError
 from edgetune.importance.collecting import collect
-from edgetune.importance.curving import Lesson, curvature
+from edgetune.importance.curving import LONGEST, curvature
 
 IDS = [[(7 * row + 3 * at) % 60 + 1 for at in range(24)] for row in range(24)]
 ANSWERED = range(8, 23)
+ROWS = [Encoded(tuple(ids), (IGNORE,) * 9 + tuple(ids[9:])) for ids in IDS]
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def log_probabilities(model):
     "name", ["model.layers.0.mlp.down_proj", "model.layers.0.self_attn.v_proj", "model.layers.1.mlp.up_proj"]
 )
 def test_it_predicts_the_divergence_of_random_errors(model, name):
-    found = curvature(model, [Lesson(ids, ANSWERED) for ids in IDS], 1)
+    found = curvature(model, ROWS, 1)
     squares = collect(model, IDS, ()).squares[name] / sum(map(len, IDS))
     before, weight = log_probabilities(model), model.get_submodule(name).weight
     measured, predicted = [], []
@@ -49,7 +52,7 @@ def test_it_predicts_the_divergence_of_random_errors(model, name):
 @pytest.mark.parametrize("family", ["Llama", "Gemma2", "Gemma3"])
 def test_of_a_tied_embedding_both_uses_count(tmp_path, family):
     model = tinyexports.save_model(tmp_path, family, tie_word_embeddings=True).eval()
-    curved = curvature(model, [Lesson(ids, ANSWERED) for ids in IDS], 1)
+    curved = curvature(model, ROWS, 1)
     found = curved["model.embed_tokens"] + curved["lm_head"]
     before, weight = log_probabilities(model), model.get_input_embeddings().weight
     ratio = 0.0
@@ -65,7 +68,7 @@ def test_of_a_tied_embedding_both_uses_count(tmp_path, family):
 
 def test_every_layer_has_one_and_nothing_stays_behind(model):
     wanted = [weight.requires_grad for weight in model.parameters()]
-    found = curvature(model, [Lesson(IDS[0], ANSWERED)], 1)
+    found = curvature(model, ROWS[:1], 1)
     layers = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"}
     assert set(found) == layers | {"model.embed_tokens", "lm_head"}
     assert all(value > 0 for value in found.values())
@@ -76,9 +79,20 @@ def test_every_layer_has_one_and_nothing_stays_behind(model):
 
 def test_an_untied_head_has_its_own(tmp_path):
     model = tinyexports.save_model(tmp_path, "Llama", tie_word_embeddings=False).eval()
-    found = curvature(model, [Lesson(IDS[0], ANSWERED)], 1)
+    found = curvature(model, ROWS[:1], 1)
     assert {"model.embed_tokens", "lm_head"} < set(found)
 
 
 def test_rows_without_answers_say_nothing(model):
-    assert curvature(model, [Lesson(IDS[0], [])], 1) == {}
+    silent = Encoded(tuple(IDS[0]), (IGNORE,) * len(IDS[0]))
+    assert curvature(model, [ROWS[0], silent], 1) == curvature(model, ROWS[:1], 1)
+    with pytest.raises(DataError, match="no training row has an answer"):
+        curvature(model, [silent], 1)
+
+
+def test_of_long_rows_the_end_counts(model):
+    ids = ROWS[0].input_ids
+    before = tuple(1 + at % 50 for at in range(LONGEST))
+    long = Encoded(before + ids, (IGNORE,) * LONGEST + ROWS[0].labels)
+    cut = Encoded(long.input_ids[-LONGEST:], long.labels[-LONGEST:])
+    assert curvature(model, [long], 1) == curvature(model, [cut], 1)

@@ -118,11 +118,10 @@ def test_rates_are_tried_first_and_once(short, tmp_path, trained):
     assert found.of("lora")[0].settings["train.learning_rate"] == lora.value
     assert [name for name, seed in trained] == ["tiny-lora-rate", "tiny-lora-rate", "tiny-full", "tiny-lora"]
     assert 17 not in [seed for name, seed in trained if name.endswith("-rate")]
-    weights = [file for file in (tmp_path / "out").rglob("*.safetensors") if "-rate-" in str(file)]
-    assert all(file.parent.name == "adapter" for file in weights)
+    assert not list((tmp_path / "out").rglob("*-rate-*/*")), "only the loss of a try is kept"
     trained.clear()
     assert compare_methods(short, wanted, tmp_path / "out").rates == found.rates
-    assert [name for name, seed in trained] == ["tiny-lora-rate"] * 2, "run_trial knows that there is nothing to train"
+    assert trained == []
 
 
 def test_a_method_that_diverges_is_left_out_and_in_a_try_it_is_a_rate_too_high(short, tmp_path, monkeypatch):
@@ -141,6 +140,20 @@ def test_a_method_that_diverges_is_left_out_and_in_a_try_it_is_a_rate_too_high(s
     assert tuned.left_out == ()
     lora = next(rate for rate in tuned.rates if rate.method == "lora")
     assert [(one.rate, one.loss is None) for one in lora.tried] == [(0.00316, False), (0.01, True)]
+
+
+def test_a_method_that_diverges_at_every_rate_is_left_out_with_what_to_do(short, tmp_path, monkeypatch):
+    real = comparing.run_trial
+
+    def run_trial(trial, **options):
+        if trial.resolved.recipe.method.kind == "lora":
+            raise Diverged("the loss is not finite at step 3")
+        return real(trial, **options)
+
+    monkeypatch.setattr(comparing, "run_trial", run_trial)
+    found = compare_methods(short, dataclasses.replace(FEW, seeds=1, tries=3), tmp_path / "out")
+    (left,) = found.left_out
+    assert left.reason == "lora diverged at every rate that was tried, down to 0.001 (--rate lora=0.0001)"
 
 
 def test_a_rate_that_makes_the_loss_worse_is_warned_of(short, tmp_path):
