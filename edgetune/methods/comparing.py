@@ -32,6 +32,7 @@ from edgetune.report.quality import find_score, task_figure
 from edgetune.run import Run
 from edgetune.stored import read_if_sound, write_stored
 from edgetune.training.finishing import FEW_STEPS
+from edgetune.training.methods import count_layers
 from edgetune.trials import Trial, in_fresh_process, make_trial, run_trial
 
 #: In the folder of a comparison.
@@ -106,7 +107,9 @@ class _Comparison:
         recipe = self.resolved.recipe
         general_reason = no_general(recipe, self.wanted.general_limit)
         base = resolve_base(recipe.model, self.resolved.path.parent)
-        methods, self.left_out = plan_methods(self.resolved, self.wanted, _layers(base, self.resolved))
+        trusted = recipe.model.trust_remote_code
+        layers = count_layers(load_config(base.folder, trust_remote_code=trusted), trust_remote_code=trusted)
+        methods, self.left_out = plan_methods(self.resolved, self.wanted, layers)
         for one in self.left_out:
             console.note(f"{one.method} is left out: {one.reason}")
         format_of(recipe)  # an unknown format is said before training
@@ -285,13 +288,6 @@ class _Comparison:
         run = Run(next(iter(self.trained.values()))[0].folder)
         if run.evaluation_rows_file == run.heldout_file:
             yield "no data.validation: the held-out rows also chose each checkpoint, so figures flatter, all alike"
-
-
-def _layers(base: Base, resolved: Resolved) -> int | None:
-    """How many layers a base has, if its configuration says so."""
-    config = load_config(base.folder, trust_remote_code=resolved.recipe.model.trust_remote_code)
-    layers: int | None = getattr(config, "num_hidden_layers", None)
-    return layers
 
 
 def _known(trial: Trial) -> Training | None:

@@ -21,7 +21,7 @@ from edgetune.training.devices import Choice
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from edgetune.recipe import MethodSettings
     from edgetune.run import TrainedAgainst
@@ -282,6 +282,18 @@ def _last_layers(model: PreTrainedModel, count: int, new: Sequence[str]) -> list
         after = max(place for place, n in enumerate(names) if _within(n, [name]))
         last += names[after + 1 :]
     return [n for n, _ in model.named_parameters() if _within(n, [*last, *new])]
+
+
+def count_layers(config: PretrainedConfig, *, trust_remote_code: bool = False) -> int:
+    """How many layers ``method.train_last_layers`` can count in a model of that configuration: stages, of a ResNet."""
+    import torch
+    import transformers
+
+    with torch.device("meta"):  # no weights: nothing is computed
+        body = transformers.AutoModel.from_config(  # type: ignore[no-untyped-call]
+            config, trust_remote_code=trust_remote_code
+        )
+    return len(_stack(body)[1])
 
 
 def _stack(model: PreTrainedModel) -> tuple[str, Any]:

@@ -52,11 +52,6 @@ def test_a_third_of_the_layers_trains_unless_said_otherwise(resolved):
     assert last_layers(resolved, Wanted(last_layers=4), 6) == 4
 
 
-def test_without_a_number_of_layers_frozen_is_left_out(resolved):
-    _, left_out = plan_methods(resolved, Wanted(), None)
-    assert "--last-layers" in next(one.reason for one in left_out if one.method == "frozen")
-
-
 def test_a_recipe_that_freezes_keeps_its_own_layers(tmp_path, base):
     own = {"kind": "freeze", "train_patterns": ["pooler"]}
     resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base, method=own)

@@ -20,7 +20,7 @@ from edgetune.runtimes.torch_classifier import open_torch_classifier
 from edgetune.training import train
 from edgetune.training.batch_norm import settle_batch_norms
 from edgetune.training.image_classification import Frames, Picture
-from edgetune.training.methods import apply_method
+from edgetune.training.methods import apply_method, count_layers
 
 METHODS = {
     "lora": {"kind": "lora", "rank": 4},
@@ -246,6 +246,11 @@ def test_the_last_layers_of_every_family_are_after_the_first(tmp_path, name):
     assert trained[-1]
     assert not trained[0]
     assert trained == sorted(trained), "what trains comes after all that does not"
+
+
+def test_the_layers_that_can_be_counted_are_counted_without_weights():
+    counted = {name: count_layers(make().config) for name, make in FAMILIES.items()}
+    assert counted == {"ResNet": 2, "MobileNetV2": 16, "ViT": 2, "ConvNext": 2, "EfficientNet": 7}
 
 
 def test_a_model_built_for_one_size_says_so(tmp_path):
