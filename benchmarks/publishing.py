@@ -124,6 +124,17 @@ def newest_results(folder: Path) -> Path:
     return found[-1]
 
 
+def newest_of_each(folder: Path, key: Callable[[dict[str, Any]], str]) -> dict[str, dict[str, Any]]:
+    """Of the results that have the same key, such as the name of a recipe, the ones made last.
+
+    Raises:
+        EdgetuneError: there are none at all.
+    """
+    newest_results(folder)
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"), key=_created)]
+    return {key(one): one for one in found}
+
+
 def publish_tables(folder: Path, results: Path, to_markdown: Callable[[Any], str]) -> None:
     """Write the tables of a results file into the README.md of a benchmark's folder, and print them."""
     text = to_markdown(json.loads(results.read_text(encoding="utf-8")))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,6 +204,11 @@ class WritesAdapters(Protocol):
         ...
 
 
+#: What a precision may make use of: squared inputs; with them the curvature of tensors; with both the products of
+#: inputs with one another. Each holds what those before it hold, and costs more to collect.
+Collected = Literal["squares", "curvature", "products"]
+
+
 @dataclass(frozen=True)
 class Importance:
     """How strongly each input of each linear layer is used, over some text.
@@ -214,17 +219,25 @@ class Importance:
         texts: where they are from, for people.
         curvature: module → how much the answers move when its weight is rounded: see
             :func:`edgetune.importance.curving.curvature`.
+        products: module → (inputs, inputs) float32, the sum over all tokens of x xᵀ; the same array for modules that
+            read the same tensor. With the head, and under its name.
     """
 
     squares: Mapping[str, NDArray[np.float32]]
     tokens: int
     texts: tuple[str, ...]
     curvature: Mapping[str, float] = field(default_factory=dict)
+    products: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @runtime_checkable
 class UsesImportance(Protocol):
     """An exporter whose quantiser minds which inputs are used more: see ``TunedModel.importance``."""
+
+    @property
+    def importance_suffix(self) -> str:
+        """Of files that :meth:`write_importance` writes, such as ``.gguf``."""
+        ...
 
     def write_importance(self, model: TunedModel, found: Importance, file: Path) -> None:
         """Write what was found in the exporter's own format.
@@ -234,8 +247,10 @@ class UsesImportance(Protocol):
         """
         ...
 
-    def needs_curvature(self, precision: str) -> bool:
-        """Whether a precision shares bits out by ``Importance.curvature``.
+    def importance_for(self, precision: str) -> Collected | None:
+        """What a precision makes use of; None: nothing.
+
+        One that is written better with squared inputs can do without; curvature and products it cannot do without.
 
         Raises:
             ExportError: it has no such precision.
@@ -269,3 +284,16 @@ def public_name(source: str) -> str:
     """
     path = Path(source).expanduser()
     return path.name if path.is_absolute() or path.exists() else source
+
+
+def used_importance(format: str, quants: Sequence[str]) -> Collected | None:
+    """The most that any of some precisions makes use of.
+
+    Raises:
+        ExportError: there is no such format or precision.
+    """
+    exporter = find_exporter(format)
+    if not isinstance(exporter, UsesImportance):
+        return None
+    used = [one for one in map(exporter.importance_for, quants) if one is not None]
+    return max(used, key=get_args(Collected).index, default=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgetune.adapters.tuned import is_adapter_folder, tuned_from_adapter, tuned_from_model, tuned_model
 from edgetune.artifact import Artifact, is_artifact
 from edgetune.errors import ExportError
-from edgetune.exporters import TunedModel, UsesImportance, find_exporter
+from edgetune.exporters import TunedModel, find_exporter, used_importance
 from edgetune.exporting_parts import Part, merged_parts, separate_parts
 from edgetune.recipe import ExportSettings, ModelSettings
 from edgetune.run import Run, is_run, open_run
@@ -69,7 +69,8 @@ class Source:
         if wanted.with_base:
             raise ExportError("a merged model needs no base beside it", hint="add --adapter separate")
         if wanted.quants:
-            return merged_parts(self.model, wanted.format, wanted.quants, target)
+            model = with_required(self, wanted.format, wanted.quants).model
+            return merged_parts(model, wanted.format, wanted.quants, target)
         return self.usual_parts(wanted.format, target)
 
     def usual_parts(self, format: str, output: Path) -> list[Part]:
@@ -77,9 +78,10 @@ class Source:
         asked = [settings for settings in self.exports if settings.format == format] or [ExportSettings(format=format)]
         found: list[Part] = []
         for settings in asked:
+            quants = quants_of(settings)
             collected = settings.imatrix and self.model.importance is None
-            model = weighted(self, format, "auto", quants=quants_of(settings)).model if collected else self.model
-            found += merged_parts(model, format, quants_of(settings), output)
+            source = weighted(self, format, "auto", quants=quants) if collected else self
+            found += merged_parts(with_required(source, format, quants).model, format, quants, output)
         return found
 
 
@@ -109,10 +111,27 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
             "only a run has training rows to collect an imatrix from", hint="give an imatrix file: --imatrix FILE"
         )
     else:
-        exporter = find_exporter(format)
-        curved = isinstance(exporter, UsesImportance) and any(map(exporter.needs_curvature, quants))
-        file = importance_of(source.run, format, text, curved=curved)
+        named = quants or (find_exporter(format).default_precision,)
+        collected = used_importance(format, named)
+        if collected is None:
+            raise ExportError(
+                f"{', '.join(named)} of the format '{format}' has no use for an imatrix", hint="leave --imatrix out"
+            )
+        file = importance_of(source.run, format, text, collected)
     return replace(source, model=replace(source.model, importance=file))
+
+
+def with_required(source: Source, format: str, quants: Sequence[str]) -> Source:
+    """The same, with what these precisions cannot be written without: of a run that is collected, unless it was given.
+
+    Raises:
+        ExportError: there is no such format or precision.
+    """
+    if source.run is None or source.model.importance is not None:
+        return source
+    if used_importance(format, quants) in (None, "squares"):
+        return source
+    return weighted(source, format, "auto", quants=quants)
 
 
 def quants_of(settings: ExportSettings) -> tuple[str, ...]:

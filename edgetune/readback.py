@@ -45,6 +45,7 @@ class TensorPair:
         problem: what is wrong with the tensor as a whole, in words; then there is nothing to read.
         missing: ‖missing‖ / ‖fine-tune‖, what the format cannot hold of a fine-tune, as said when it was written.
         searched: scales were searched for with the importance of inputs, whatever the type does by itself.
+        compensated: errors of rounding were made up for in other columns (GPTQ): they are longer, and fit the inputs.
         rounded: rows of trained values as the quantiser that wrote the file rounds them; None: it is not known here.
     """
 
@@ -55,6 +56,7 @@ class TensorPair:
     problem: str | None = None
     missing: float = 0.0
     searched: bool = False
+    compensated: bool = False
     rounded: Callable[[Values], Values] | None = None
 
 

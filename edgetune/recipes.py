@@ -12,7 +12,7 @@ from pathlib import Path
 from edgetune import files
 from edgetune.data.reading import locate
 from edgetune.errors import ExportError, RecipeError
-from edgetune.exporters import UsesImportance, exporter_names, find_exporter
+from edgetune.exporters import exporter_names, find_exporter, used_importance
 from edgetune.models.base import missing_source
 from edgetune.recipe import ExportSettings, Recipe, Resolved, resolve
 
@@ -135,10 +135,15 @@ def _export_problems(export: ExportSettings) -> Iterator[str]:
         yield f"format: no exporter for '{export.format}'; installed: {', '.join(exporter_names())}"
         return
     exporter = find_exporter(export.format)
+    unknown = False
     for quant in export.quant:
         try:
             exporter.precision(quant)
-            if not export.imatrix and isinstance(exporter, UsesImportance) and exporter.needs_curvature(quant):
-                yield f"quant: {quant} shares bits out by what is measured of the model: add imatrix: true"
         except ExportError as error:
+            unknown = True
             yield f"quant: {error.message}; it has {', '.join(exporter.precisions)}"
+    if unknown:
+        return
+    quants = export.quant or (exporter.default_precision,)
+    if export.imatrix and used_importance(export.format, quants) is None:
+        yield f"imatrix: {', '.join(quants)} of {export.format} has no use for it: leave it out"

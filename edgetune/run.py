@@ -161,14 +161,14 @@ class Run:
     def exports_folder(self) -> Path:
         return self.folder / "exports"
 
-    def importance_file(self, format: str) -> Path:
+    def importance_file(self, name: str) -> Path:
         """Where the importance of inputs is kept, in the way of an exporter."""
-        return self.folder / "importance" / f"{format}.gguf"
+        return self.folder / "importance" / name
 
     @property
     def importance_files(self) -> list[Path]:
         """All that are kept."""
-        return sorted(self.importance_file("").parent.glob("*.gguf"))
+        return sorted(file for file in self.importance_file("").glob("*") if file.suffix != ".json")
 
     @property
     def merge_file(self) -> Path:

@@ -24,12 +24,17 @@ from edgetune.verification.verify import Verifier  # noqa: E402
 #: (goal, smallest share of the gain that has to be left) → (way, format, precision).
 GOALS = {
     ("8 bits", 0.98): (("merged", "gguf", "q8_0"), ("merged", "onnx", "int8")),
-    ("Q4_K_M's size, 105 MB", 0.97): (("imatrix", "gguf", "q4_k_m"), ("merged", "onnx", "int4_last")),
+    ("Q4_K_M's size, 105 MB", 0.97): (
+        ("imatrix", "gguf", "q4_k_m"),
+        ("merged", "onnx", "int4_last"),
+        ("merged", "onnx", "int4_gptq_last"),
+    ),
     ("Q4_0's size, 92 MB", 0.95): (
         ("imatrix", "gguf", "q4_0"),
         ("imatrix", "gguf", "iq4_nl"),
         ("imatrix", "gguf", "mixed_92mb"),
         ("merged", "onnx", "int4"),
+        ("merged", "onnx", "int4_gptq"),
     ),
 }
 DEPTH = Depth(rows=64, answers=None)

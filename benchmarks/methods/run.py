@@ -50,7 +50,7 @@ SPANISH = {
     "plain text (bits a byte more)": "sobreescritura: texto general (bits más por byte)",
     "exported (MB)": "exportado (MB)",
     "exported: latency (ms)": "exportado: latencia (ms)",
-    "exported: batch_rate (texts/s)": "exportado: en lotes (textos/s)",
+    "exported: batch_rate (inputs/s)": "exportado: en lotes (entradas/s)",
     "exported: peak_rss (MB)": "exportado: memoria (MB)",
     "in 1 GB, trained": "caben en 1 GB, como se entrenan",
     "in 1 GB, exported": "caben en 1 GB, exportados",
@@ -116,7 +116,7 @@ def english(found: MethodsComparison) -> str:
             "of scores Student's over the seeds, of the benchmark over its rounds."
         ),
         " ".join([*left_out, *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),
-        f"Machine: {publishing.machine_line(found.environment.model_dump(mode='json'))}.",
+        f"Machine: {_machine(found)}.",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -138,9 +138,15 @@ def spanish(found: MethodsComparison) -> str:
             "los de la métrica de la tarea, de Student sobre las semillas."
         ),
         f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
-        f"Máquina: {publishing.machine_line(found.environment.model_dump(mode='json'))}.",
+        f"Máquina: {_machine(found)}.",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _machine(found: MethodsComparison) -> str:
+    """No one runtime did the work, so it is the processor's own features that count."""
+    described = found.environment.model_dump(mode="json")
+    return publishing.machine_line(described | {"features": ", ".join(found.environment.cpu_features)})
 
 
 def _table(found: MethodsComparison, corner: str, words: Mapping[str, str]) -> str:

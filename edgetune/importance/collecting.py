@@ -16,6 +16,8 @@ import numpy as np
 from edgetune import console
 from edgetune.errors import DataError
 from edgetune.exporters import Importance
+from edgetune.importance.multiplying import multiplying, products_bytes
+from edgetune.memory import require_memory
 
 if TYPE_CHECKING:
     import torch
@@ -42,30 +44,46 @@ def rows_within(rows: Sequence[Sequence[int]], tokens: int, seed: int) -> list[S
     return chosen
 
 
-def collect(model: PreTrainedModel, texts: Sequence[Sequence[int]], names: Sequence[str]) -> Importance:
+def collect(
+    model: PreTrainedModel, texts: Sequence[Sequence[int]], names: Sequence[str], *, products: bool = False
+) -> Importance:
     """Add up the squared inputs of every linear layer but the head.
 
     Args:
         model: as it is to be exported.
         texts: token ids; each is run for itself.
         names: where the texts are from, for people.
+        products: also those of inputs with one another, and of the head.
 
     Raises:
         DataError: there is no text.
+        OutOfMemory: the products are too many.
     """
-    import torch
-
     tokens = sum(map(len, texts))
     if not tokens:
         raise DataError("no text to run the model over", hint="give training rows, or a text that is not empty")
     model.eval()  # type: ignore[no-untyped-call]
-    with _counting(model) as sums, torch.inference_mode():
-        with console.progress("Collecting activations", total=tokens, unit="tokens") as bar:
-            for ids in texts:
-                model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False, logits_to_keep=1)
-                bar.advance(len(ids))
-        squares = {name: total.cpu().numpy().astype(np.float32) for name, total in sums.items()}
-    return Importance(squares, tokens, tuple(names))
+    if products:
+        require_memory(products_bytes(model), "adding up the products of inputs")
+        with multiplying(model) as found:
+            _run(model, texts)
+        arrays = {id(total): total.cpu().numpy() for total in found.sums.values()}
+        whole = {name: arrays[id(total)] for name, total in found.sums.items()}
+        squares = {name: np.ascontiguousarray(one.diagonal()) for name, one in whole.items()}
+        return Importance(squares, tokens, tuple(names), products=whole)
+    with _counting(model) as sums:
+        _run(model, texts)
+    counted = {name: total.cpu().numpy().astype(np.float32) for name, total in sums.items()}
+    return Importance(counted, tokens, tuple(names))
+
+
+def _run(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> None:
+    import torch
+
+    with torch.inference_mode(), console.progress("Collecting activations", sum(map(len, texts)), "tokens") as bar:
+        for ids in texts:
+            model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False, logits_to_keep=1)
+            bar.advance(len(ids))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from edgetune import __version__, console, files
 from edgetune.adapters.tuned import tuned_model
 from edgetune.data.encoding import Encoded
 from edgetune.errors import DataError, ExportError
-from edgetune.exporters import Importance, UsesImportance, find_exporter
+from edgetune.exporters import Collected, Importance, UsesImportance, find_exporter
 from edgetune.importance.collecting import collect, passages, rows_within
 from edgetune.importance.curving import ROWS, curvature
 from edgetune.memory import memory_errors
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TOKENS = 10_000
 #: Longest row where the recipe does not say.
 _LONGEST = 2048
+#: After the format, in the name of a file.
+_NAMES: dict[Collected, str] = {"squares": "", "curvature": "-curved", "products": "-products"}
 #: Before the name of a text that nobody chose.
 _PYTHON = "Python's documentation (pydoc_data)"
 
@@ -63,14 +65,14 @@ def general_text(file: Path | None) -> Text:
     return Text(file.name, text)
 
 
-def importance_of(run: Run, format: str, text_file: Path | None = None, *, curved: bool = False) -> Path:
+def importance_of(run: Run, format: str, text_file: Path | None = None, collected: Collected = "squares") -> Path:
     """The run's importance file for a format; collected unless it is there, of the same weights, rows and text.
 
     Args:
         run: trained.
         format: of an exporter that uses it.
         text_file: general text; default: see :func:`general_text`.
-        curved: also say how much each tensor matters, which takes a backward pass; kept apart.
+        collected: how much; each is kept apart.
 
     Raises:
         ExportError: there is no such exporter, or it has no use for it.
@@ -79,13 +81,13 @@ def importance_of(run: Run, format: str, text_file: Path | None = None, *, curve
     """
     run.require_generating("an imatrix")
     exporter = _user(format)
-    file = run.importance_file(f"{format}-curved" if curved else format)
+    file = run.importance_file(f"{format}{_NAMES[collected]}{exporter.importance_suffix}")
     text = general_text(text_file)
     seal, basis = file.with_suffix(".json"), _basis(run, text)
     if file.is_file() and _sealed(seal) == {"basis": basis, "sha256": files.sha256_file(file)}:
         console.note(f"importance of inputs: {file}, as collected before")
         return file
-    found = _collect(run, text, curved=curved)
+    found = _collect(run, text, collected)
     file.parent.mkdir(exist_ok=True)
     exporter.write_importance(tuned_model(run), found, file)
     files.write_text(seal, json.dumps({"basis": basis, "sha256": files.sha256_file(file)}) + "\n")
@@ -99,10 +101,10 @@ def adopt(run: Run, format: str, file: Path) -> Path:
     Raises:
         ExportError: the format has no use for it, or there is no such file.
     """
-    _user(format)
+    suffix = _user(format).importance_suffix
     if not file.is_file():
         raise ExportError(f"no such imatrix: {file}", hint="collect one: --imatrix auto")
-    kept = run.importance_file(f"{format}-{files.sha256_file(file)[:12]}")
+    kept = run.importance_file(f"{format}-{files.sha256_file(file)[:12]}{suffix}")
     kept.parent.mkdir(exist_ok=True)
     if not kept.is_file():
         with files.atomic_path(kept) as temporary:
@@ -124,7 +126,7 @@ def _user(format: str) -> UsesImportance:
     return exporter
 
 
-def _collect(run: Run, text: Text, *, curved: bool) -> Importance:
+def _collect(run: Run, text: Text, collected: Collected) -> Importance:
     from edgetune.models import load_tokenizer
     from edgetune.runtimes.torch_runtime import open_torch
     from edgetune.training.devices import choose_device
@@ -135,8 +137,10 @@ def _collect(run: Run, text: Text, *, curved: bool) -> Importance:
     general = passages(tokenizer(text.text, add_special_tokens=False)["input_ids"], sum(map(len, own)), seed)
     runtime = open_torch(run, device=choose_device("auto").value)
     try:
-        found = collect(runtime.model, [*own, *general], ("training rows", text.name))
-        if not curved:
+        texts, products = [*own, *general], collected == "products"
+        with memory_errors("choose a precision that needs less to be known of the model"):
+            found = collect(runtime.model, texts, ("training rows", text.name), products=products)
+        if collected == "squares":
             return found
         chosen = Random(seed).sample(list(rows), min(len(rows), ROWS))  # noqa: S311  # no secret
         with memory_errors("choose a precision such as q4_k_m, which needs no gradients"):

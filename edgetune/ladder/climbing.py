@@ -17,7 +17,7 @@ from edgetune.bench.plan import Plan
 from edgetune.bench.single_stream import bench_artifact
 from edgetune.errors import CheckFailed, ExportError
 from edgetune.exporters import ExportPlan, find_exporter
-from edgetune.exporting import Source
+from edgetune.exporting import Source, with_required
 from edgetune.exporting_parts import Part, merged_parts
 from edgetune.ladder.record import FILE, Ladder, Limits, Rung, Verdict
 from edgetune.ladder.text import rung_line
@@ -133,7 +133,8 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
 def _candidates(source: Source, format: str, precisions: Sequence[str]) -> list[_Candidate]:
     """From the smallest up; of those alike in size the exporter's better one first."""
     exporter = find_exporter(format)
-    parts = merged_parts(source.model, format, precisions or exporter.precisions, source.output)
+    every = precisions or exporter.precisions
+    parts = merged_parts(with_required(source, format, every).model, format, every, source.output)
     return sorted((_Candidate(part, part.plan()) for part in parts), key=lambda one: one.plan.size_bytes)
 
 

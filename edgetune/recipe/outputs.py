@@ -15,7 +15,8 @@ class ExportSettings(Section):
     quant: tuple[str, ...] = ()
     """Precisions, one artifact each; default: eight bits, as the format calls them (`q8_0`, `int8`)."""
     imatrix: bool = False
-    """gguf: weigh rounding errors by how strongly the trained model uses each input (llama.cpp's imatrix)."""
+    """gguf: weigh rounding errors by how strongly the trained model uses each input (llama.cpp's imatrix). For
+    precisions that cannot do without (`mixed-92mb`; of onnx `int4_gptq`) it is collected unasked."""
 
 
 class VerifySettings(Section):

@@ -140,6 +140,8 @@ TYPES = {
 }
 #: Share of types whose scales were searched for with an importance matrix: like those of K and IQ types, which search.
 SEARCHED = 0.45
+#: Of four bits by GPTQ: what is made up for elsewhere is added there, so that errors are up to half as long again.
+COMPENSATED = TypeLimits(0.2, 0.45)
 #: Of a type that is not in the table.
 ANY_TYPE = TypeLimits(0.45, 0.60)
 #: Standard errors that rounding may move a share by, where those are wider than the type's limit: the errors of a
@@ -155,12 +157,14 @@ UNLIKE = 0.05
 BLURRED = 0.7
 
 
-def type_limits(kind: str, *, searched: bool = False) -> TypeLimits:
-    """What rounding to a type may do; ``searched``: the importance of inputs was minded.
+def type_limits(kind: str, *, searched: bool = False, compensated: bool = False) -> TypeLimits:
+    """What rounding to a type may do; ``searched``: the importance of inputs was minded; ``compensated``: GPTQ did it.
 
     >>> type_limits("Q4_0").share, type_limits("Q4_0", searched=True).share
     (0.1, 0.45)
     """
+    if compensated:
+        return COMPENSATED
     found = TYPES.get(kind, ANY_TYPE)
     return TypeLimits(found.error, max(found.share, SEARCHED)) if searched else found
 

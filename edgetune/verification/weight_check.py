@@ -71,7 +71,7 @@ def _pooled(shares: Sequence[Share | None]) -> Share | None:
 
 
 def _limits(finding: TensorFinding) -> TypeLimits:
-    return type_limits(finding.type, searched=finding.searched)
+    return type_limits(finding.type, searched=finding.searched, compensated=finding.compensated)
 
 
 def _as_rounded(finding: TensorFinding) -> bool:

@@ -55,6 +55,8 @@ class TensorFinding(Stored):
     """Of ``error``, what the format said it cannot hold."""
     searched: bool = False
     """Scales were searched for with the importance of inputs."""
+    compensated: bool = False
+    """Errors of rounding were made up for in other columns."""
     unlike: float | None = None
     """Length of what is not the quantiser's doing, over that of the whole difference."""
 
@@ -87,6 +89,7 @@ def compare_tensors(pair: TensorPair) -> TensorFinding:
         residue=residue,
         allowed=allowed,
         searched=pair.searched,
+        compensated=pair.compensated,
         unlike=unlike,
     )
 

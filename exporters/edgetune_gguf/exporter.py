@@ -12,7 +12,7 @@ from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import Artifact, ArtifactManifest, write_manifest
 from edgetune.differences import manifest_problems
 from edgetune.errors import ExportError
-from edgetune.exporters import ExportPlan, Importance, TunedModel
+from edgetune.exporters import Collected, ExportPlan, Importance, TunedModel
 from edgetune.memory import require_memory
 from edgetune.models.gguf_file import GgufFile
 from edgetune.readback import TensorPair
@@ -78,13 +78,15 @@ class GgufExporter:
         architecture, config = understand(model)
         write_imatrix(file, found, file_names(architecture, config))
 
-    def needs_curvature(self, precision: str) -> bool:
-        """Mixtures by size do."""
-        return wanted_bytes(require_precision(precision)) is not None
+    importance_suffix = ".gguf"
+
+    def importance_for(self, precision: str) -> Collected | None:
+        """Of all precisions squares, of mixtures by size curvature."""
+        return "squares" if wanted_bytes(require_precision(precision)) is None else "curvature"
 
     def plan_base(self, model: TunedModel, precision: str) -> ExportPlan:
         """As :meth:`plan`: llama.cpp puts adapters on any model."""
-        if self.needs_curvature(precision):
+        if self.importance_for(precision) == "curvature":
             raise ExportError(
                 "a mixture of types suits one model, and a base that adapters share is none of theirs",
                 hint="choose a precision such as q8_0 for the base",

@@ -119,7 +119,7 @@ def _prepare_mixed(prepared: Prepared, shape: Shape, size: int) -> Prepared:
     if importance is None:
         raise ExportError(
             f"{prepared.precision} shares bits out by what was measured of the model, and nothing was",
-            hint="add --imatrix auto, in a recipe `imatrix: true`; without a run choose a precision such as q4_k_m",
+            hint="export a run, of which it is collected; without one choose a precision such as q4_k_m",
         )
     imatrix = read_imatrix(importance)
     shapes = {tensor.name: tensor.shape for tensor in prepared.tensors}

@@ -74,7 +74,7 @@ def rounded_values(values: Values, precision: Precision, bits: int) -> Values:
     library = extras.require(
         "onnxruntime.quantization.matmul_nbits_quantizer", extra="onnx-export", needed_for="rounding weights again"
     )
-    searched = precision.method == "k_quant"
+    searched = precision.has_zero_points
     config = library.KQuantWeightOnlyQuantConfig(customized_weight_config={_NODE: {"bits": bits}}) if searched else None
     quantiser = library.MatMulNBitsQuantizer(
         _multiplication(values),

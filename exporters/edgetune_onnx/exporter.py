@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgetune import files
 from edgetune.adapters.tuned import base_alone
 from edgetune.artifact import MANIFEST, Artifact, write_manifest
-from edgetune.exporters import ExportPlan, TunedModel
+from edgetune.errors import ExportError
+from edgetune.exporters import Collected, ExportPlan, Importance, TunedModel
 from edgetune.memory import require_memory
 from edgetune.readback import TensorPair
 from edgetune_onnx import adapter, adapter_reading, classifier, layout, reading_back
 from edgetune_onnx.building import build
+from edgetune_onnx.compensating import compensate
 from edgetune_onnx.folders import write_merged, write_surroundings
 from edgetune_onnx.graph import name_head_size, save, share_table, stamp
 from edgetune_onnx.manifest import build_manifest
@@ -22,6 +25,7 @@ from edgetune_onnx.metadata_check import problems
 from edgetune_onnx.places import add_places, remove_places
 from edgetune_onnx.precision import NAMES, parse_precision
 from edgetune_onnx.prepared import Prepared, prepare
+from edgetune_onnx.products import SUFFIX, write_products
 
 RUNTIME = "onnxruntime-genai"
 #: Peak memory while building, in copies of the model in float32; measured on SmolLM2-135M (docs/guide/onnx.md).
@@ -55,7 +59,10 @@ class OnnxExporter:
         """Check everything that can be checked without writing, and predict the folder."""
         if model.task != "generation":
             return classifier.plan(model, precision)
-        return build_plan(prepare(model, precision))
+        prepared = prepare(model, precision)
+        if prepared.precision.compensates:
+            prepared.products()  # what is missing is said now
+        return build_plan(prepared)
 
     def export(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
         """Write graph, tokenizer, configurations and manifest into ``folder``."""
@@ -63,8 +70,20 @@ class OnnxExporter:
             return classifier.export(model, precision, folder)
         return self._export(prepare(model, precision), folder)
 
+    importance_suffix = SUFFIX
+
+    def importance_for(self, precision: str) -> Collected | None:
+        """Of GPTQ the products of inputs; others look at weights only."""
+        name = self.precision(precision)
+        return "products" if name not in classifier.PRECISIONS and parse_precision(name).compensates else None
+
+    def write_importance(self, model: TunedModel, found: Importance, file: Path) -> None:  # noqa: ARG002
+        """Write the products of inputs; a graph has the model's own names for its layers."""
+        write_products(file, found)
+
     def plan_base(self, model: TunedModel, precision: str) -> ExportPlan:
         """As :meth:`plan`, with places for adapters in the graph."""
+        _require_shareable(precision)
         return build_plan(prepare(model, precision, places=True))
 
     def export_base(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
@@ -108,7 +127,8 @@ class OnnxExporter:
         prepared = prepare(model, artifact.manifest.precision)
         file = reading_back.GraphFile(artifact.main_file, prepared.head_rows)
         rounding = prepared.rounding(artifact.manifest.quantiser)
-        return reading_back.tensor_pairs(file, prepared.weights, tuned, tied=prepared.tied, rounding=rounding)
+        pairs = reading_back.tensor_pairs(file, prepared.weights, tuned, tied=prepared.tied, rounding=rounding)
+        return (replace(pair, compensated=prepared.compensated(pair.name)) for pair in pairs)
 
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
         """What configurations, tokenizer, graph and manifest say that is not so for the model."""
@@ -123,8 +143,23 @@ class OnnxExporter:
         assert artifact.manifest is not None, "verified artifacts have one"
         prepared = prepare(model, artifact.manifest.precision, places=places)
         file = reading_back.GraphFile(artifact.main_file, prepared.head_rows)
-        expected = build_manifest(prepared, artifact.path, artifact.manifest.main_file, self.format, RUNTIME)
+        written = build_manifest(prepared, artifact.path, artifact.manifest.main_file, self.format, RUNTIME)
+        # What was known of the inputs may be gone from the run: nothing else is judged by it.
+        expected = written.model_copy(update={"importance_sha256": artifact.manifest.importance_sha256})
         return problems(prepared, artifact, file, expected)
+
+
+def _require_shareable(precision: str) -> None:
+    """A base that adapters share is rounded for none of them.
+
+    Raises:
+        ExportError: the precision rounds by what flows through one model.
+    """
+    if parse_precision(precision).compensates:
+        raise ExportError(
+            "GPTQ rounds for what flows through one model, and a base that adapters share is none of theirs",
+            hint="choose a precision such as int8 for the base",
+        )
 
 
 def build_plan(prepared: Prepared) -> ExportPlan:
@@ -155,6 +190,8 @@ def _write(prepared: Prepared, folder: Path) -> str:
     name_head_size(graph, config.head_dim)
     if precision.kind == "int8" and prepared.tied:
         share_table(graph, precision.block)
+    if precision.compensates:
+        compensate(graph, prepared, prepared.products())
     if prepared.places:
         shapes = {name: prepared.weights.tensors[name].shape for name in prepared.names}
         add_places(graph, shapes, half=precision.kind == "fp16")

@@ -72,6 +72,12 @@ def share_table(model: ModelProto, block: int) -> None:
     graph.initializer.remove(next(tensor for tensor in graph.initializer if tensor.name == table))
 
 
+def packed_order(weight: str) -> int:
+    """Where a weight lies in a matrix that holds several: q, k and v."""
+    module = weight.split(".")[-2]
+    return PACKED.index(module) if module in PACKED else 0
+
+
 def find_node(graph: GraphProto, name: str) -> NodeProto:
     """The node of that name, whatever suffix its quantiser gave it.
 

@@ -42,6 +42,9 @@ def build_manifest(prepared: Prepared, folder: Path, graph: str, format: str, ru
         licence=model.licence,
         run=model.run,
         quantiser=blocks.identity() if prepared.precision.bits else None,
+        importance_sha256=files.sha256_file(model.importance)
+        if prepared.precision.compensates and model.importance
+        else None,
         adapter_base=None if model.adapter_folder or model.run else model.adapter_base,
         adapter_inputs=prepared.places,
     )

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgetune.errors import ExportError
-from edgetune_onnx.graph import PACKED
+from edgetune_onnx.graph import PACKED, packed_order
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -79,7 +79,7 @@ def add_places(model: ModelProto, shapes: Mapping[str, tuple[int, ...]], *, half
         nodes.append(node)
         weights = wanted.get(re.sub(r"(MatMul)_\w+$", r"\1", node.name), [])
         if weights:
-            weights.sort(key=_order)
+            weights.sort(key=packed_order)
             nodes += _paths(model, node, {weight: shapes[weight] for weight in weights}, half=half)
     _replace_nodes(model, nodes)
 
@@ -144,12 +144,6 @@ def _add_input(model: ModelProto, name: str, shape: tuple[int | str, ...], defau
 
     model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     model.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, default, b"", raw=True))
-
-
-def _order(weight: str) -> int:
-    """q, k, v: as they lie in one matrix."""
-    module = weight.split(".")[-2]
-    return PACKED.index(module) if module in PACKED else 0
 
 
 def _replace_nodes(model: ModelProto, nodes: list[NodeProto]) -> None:

@@ -16,7 +16,8 @@ from edgetune.errors import ExportError
 
 Kind = Literal["fp32", "fp16", "int8", "int4"]
 #: ``rtn``: round to nearest. ``k_quant``: scale and zero point searched for (ONNX Runtime's, after llama.cpp's).
-Method = Literal["rtn", "k_quant"]
+#: ``gptq``: the errors of a column made up for in those after it (:mod:`edgetune_onnx.gptq`).
+Method = Literal["rtn", "k_quant", "gptq"]
 #: Which matrices of an ``int4`` model get eight bits: none, the head (and the embedding tied to it), or the head and
 #: the layers that llama.cpp's mixtures promote.
 Promoted = Literal["none", "last", "mixed"]
@@ -26,14 +27,14 @@ BLOCKS = (16, 32, 64, 128, 256)
 ACCURACIES = (0, 1, 2, 3, 4)
 DEFAULT_BLOCK, DEFAULT_ACCURACY = 32, 4
 #: The names that are shown; any other combination works as well.
-NAMES = ("fp32", "fp16", "int8", "int8_k_quant", "int4_mixed", "int4_last", "int4", "int4_rtn")
+NAMES = ("fp32", "fp16", "int8", "int8_k_quant", "int4_mixed", "int4_last", "int4_gptq", "int4", "int4_rtn")
 #: What transformers.js appends to ``model`` for a ``dtype``.
 _SUFFIXES: Mapping[Kind, str] = {"fp32": "", "fp16": "_fp16", "int8": "_int8", "int4": "_q4"}
 _DTYPES: Mapping[Kind, str] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "int4": "q4"}
 _PLACEMENTS: Mapping[Promoted, str] = {"last": "last_matmul:int8", "mixed": "last_matmul:int8,mixed_layers:int8"}
 _DEFAULT_METHODS: Mapping[Kind, Method] = {"int8": "rtn", "int4": "k_quant"}
 _PATTERN = re.compile(
-    r"(?P<kind>fp32|fp16|int8|int4)(?:_(?P<method>rtn|k_quant))?(?:_(?P<promoted>last|mixed))?"
+    r"(?P<kind>fp32|fp16|int8|int4)(?:_(?P<method>rtn|k_quant|gptq))?(?:_(?P<promoted>last|mixed))?"
     r"(?:_b(?P<block>\d+))?(?:_a(?P<accuracy>\d+))?"
 )
 
@@ -71,6 +72,16 @@ class Precision:
         return "_".join(parts)
 
     @property
+    def compensates(self) -> bool:
+        """Whether matrices of four bits are rounded by what is known of their inputs."""
+        return self.method == "gptq"
+
+    @property
+    def has_zero_points(self) -> bool:
+        """Whether blocks have one."""
+        return self.method in ("k_quant", "gptq")
+
+    @property
     def bits(self) -> int | None:
         """Of most matrices; None for floats."""
         return {"int8": 8, "int4": 4}.get(self.kind)
@@ -101,7 +112,7 @@ class Precision:
             return {"fuse_qk_norm_gqa": "false"}
         if self.bits is None:
             return {}
-        options = {
+        options = {  # of gptq the layout is k_quant's
             "algo_config": "default" if self.method == "rtn" else "k_quant",
             "block_size": str(self.block),
             "accuracy_level": str(self.accuracy),
@@ -155,8 +166,8 @@ def parse_precision(text: str) -> Precision:
     if found is None:
         raise ExportError(
             f"the ONNX exporter has no precision '{text}'",
-            hint=f"it has: {', '.join(NAMES)}; int4 and int8 also take _rtn, _k_quant, _b64 (block), _a1 (accuracy); "
-            "_ort is for classifiers",
+            hint=f"it has: {', '.join(NAMES)}; int4 and int8 also take _rtn, _k_quant, _b64 (block), _a1 (accuracy), "
+            "int4 also _gptq; _ort is for classifiers",
         )
     kind: Kind = next(kind for kind in get_args(Kind) if kind == found["kind"])
     method: Method | None = next((method for method in get_args(Method) if method == found["method"]), None)
@@ -178,6 +189,8 @@ def _problem(precision: Precision) -> str | None:
     quantised = precision.bits is not None
     if not quantised and precision != Precision(precision.kind):
         return f"{precision.kind} rounds nothing"
+    if precision.compensates and precision.kind != "int4":
+        return "gptq is for four bits: at eight there is next to nothing to make up for"
     if precision.promoted != "none" and precision.kind != "int4":
         return f"{precision.promoted} gives eight bits to matrices of a four-bit model"
     if precision.block not in BLOCKS:

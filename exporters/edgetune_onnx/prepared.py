@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from edgetune import __version__, extras
-from edgetune.adapters.merging import HEAD, MergedWeights
+from edgetune.adapters.merging import EMBEDDING, HEAD, MergedWeights
 from edgetune.errors import ExportError
 from edgetune.exporters import TunedModel
 from edgetune.models import load_tokenizer, stop_ids
 from edgetune.models.text_config import ModelConfig, generation_stops, read_config
 from edgetune.readback import Values
-from edgetune_onnx import blocks
+from edgetune_onnx import blocks, gptq
 from edgetune_onnx.families import require_family
 from edgetune_onnx.precision import Precision, parse_precision
+from edgetune_onnx.products import Products, read_products
 from edgetune_onnx.reading_back import model_tensors
 
 _ITEM_BYTES = {"fp32": 4, "fp16": 2}
@@ -72,8 +73,35 @@ class Prepared:
         """Of a tensor's values; None for floats."""
         return self.precision.matrix_bits(name, self.config.layers, tied=self.tied)
 
+    def compensated(self, name: str) -> bool:
+        """Whether a tensor's errors of rounding are made up for, and so fit its inputs."""
+        return self.precision.compensates and self.bits(name) == gptq.BITS
+
+    def products(self) -> Products:
+        """How the inputs go together.
+
+        Raises:
+            ExportError: nothing was collected of the model, or of another one.
+        """
+        if self.model.importance is None:
+            raise ExportError(
+                f"{self.precision.name} rounds by how the inputs of the model go together, and nothing was collected",
+                hint="export a run, of which it is collected; without one choose int4",
+            )
+        found = read_products(self.model.importance)
+        found.require_fit(
+            {self._input_name(name): self.weights.tensors[name].shape for name in self.names if self.compensated(name)}
+        )
+        return found
+
+    def _input_name(self, name: str) -> str:
+        """Of a table that is also the head, the head: that is multiplied with something."""
+        return HEAD if name == EMBEDDING and self.tied else name
+
     def rounding(self, quantiser: str | None) -> Callable[[str], Callable[[Values], Values] | None]:
-        """Of a tensor by name: rounds its rows again; None where it is a float, or where the libraries here are others.
+        """Of a tensor by name: rounds its rows again.
+
+        None where it is a float, or compensated, which no few rows show, or where the libraries here are others.
 
         Args:
             quantiser: that rounded the file, as its manifest has it.
@@ -81,7 +109,7 @@ class Prepared:
         known = quantiser is not None and quantiser == blocks.identity()
 
         def of(name: str) -> Callable[[Values], Values] | None:
-            bits = self.bits(name)
+            bits = None if self.compensated(name) else self.bits(name)
             return partial(blocks.rounded_values, precision=self.precision, bits=bits) if known and bits else None
 
         return of
@@ -93,14 +121,14 @@ class Prepared:
         if bits is None:
             return elements * _ITEM_BYTES.get(self.precision.kind, 4)
         count = shape[0] * -(-shape[1] // self.precision.block)
-        zero_points = count * bits // 8 if self.precision.method == "k_quant" else 0
+        zero_points = count * bits // 8 if self.precision.has_zero_points else 0
         return count * (self.precision.block * bits // 8 + 4) + zero_points
 
     def _type(self, name: str) -> str:
         bits = self.bits(name)
         if bits is None:
             return "F16" if self.precision.kind == "fp16" else "F32"
-        return f"{'UINT' if self.precision.method == 'k_quant' else 'INT'}{bits}"
+        return f"{'UINT' if self.precision.has_zero_points else 'INT'}{bits}"
 
     @property
     def tensor_types(self) -> dict[str, int]:
@@ -160,7 +188,7 @@ def prepare(model: TunedModel, precision: str, *, places: bool = False) -> Prepa
 
 def _require_even_blocks(prepared: Prepared) -> None:
     """ONNX Runtime's k_quant packs two zero points of four bits into a byte, and fails at the end of an odd row."""
-    if prepared.precision.method != "k_quant":
+    if not prepared.precision.has_zero_points:
         return
     block = prepared.precision.block
     odd = [

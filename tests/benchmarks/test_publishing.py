@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgetune.errors import EdgetuneError
 from edgetune.evaluation.metrics import Score
 from edgetune.evaluation.record import Answer, Basis, Evaluation
 
@@ -81,3 +82,13 @@ def test_an_artifact_of_more_rows_is_shown_on_the_rows_of_the_base_too():
     )
     shown = {name: (e.n, e.score("exact_match").value) for name, e in found.items()}
     assert shown == {"base": (5, 0.0), "q8_0": (20, 0.2), "q8_0, the base's rows": (5, 0.8)}
+
+
+def test_of_each_name_the_newest_counts(tmp_path, publishing):
+    for day, name, figure in ((1, "a", 1), (3, "a", 3), (2, "b", 2)):
+        result = {"created": f"2026-01-0{day}T00:00:00+00:00", "name": name, "figure": figure}
+        publishing.write_results(tmp_path, result, "CPU")
+    found = publishing.newest_of_each(tmp_path, lambda one: one["name"])
+    assert {name: one["figure"] for name, one in found.items()} == {"a": 3, "b": 2}
+    with pytest.raises(EdgetuneError, match="no results"):
+        publishing.newest_of_each(tmp_path / "none", str)

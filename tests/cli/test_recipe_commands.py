@@ -94,6 +94,10 @@ BASE = "name: a\nmodel: {source: m}\n"
         (BASE + "data: {prepare: {script: recipe.yaml}, heldout: gone.jsonl}\n", "data.heldout: no such file: "),
         (BASE + "exports: [{format: gguff}]\n", "exports.0.format: no exporter for 'gguff'; installed: "),
         (BASE + "exports: [{}, {quant: [q8]}]\n", "exports.1.quant: unknown GGUF precision 'q8'"),
+        (
+            BASE + "exports: [{format: onnx, quant: [int8], imatrix: true}]\n",
+            "exports.0.imatrix: int8 of onnx has no use for it",
+        ),
     ],
 )
 def test_bad_recipes(capsys, tmp_path, text, says):

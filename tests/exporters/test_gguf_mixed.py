@@ -128,7 +128,7 @@ def test_without_an_imatrix_nothing_is_known(tmp_path):
     model = replace(write(tmp_path, {}), importance=None)
     with pytest.raises(ExportError, match="nothing was") as caught:
         GgufExporter().plan(model, "mixed_92mb")
-    assert "add --imatrix auto, in a recipe `imatrix: true`" in caught.value.hint
+    assert "of which it is collected" in caught.value.hint
 
 
 def test_an_imatrix_from_elsewhere_does_not_say(tmp_path):

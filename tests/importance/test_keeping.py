@@ -124,6 +124,39 @@ def test_types_that_fit_a_size_are_verified(make_run, method):
         assert checks[name].passed, checks[name].problems
 
 
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_what_rounding_needs_is_collected_unasked_and_verified(make_run, method):
+    run = make_run(0, method)
+    write_rows(run.train_file, ROWS)
+    source = find_source(str(run.folder))
+    (part,) = source.parts(Wanted("onnx", ("int4_gptq_b16",)))
+    assert run.importance_file("onnx-products.safetensors").is_file()
+    artifact = part.write()
+    assert artifact.manifest.importance_sha256 == files.sha256_file(run.importance_file("onnx-products.safetensors"))
+    checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
+    for name in ("file", "metadata", "weights", "prompts"):
+        assert checks[name].passed, checks[name].problems
+    (plain,) = source.parts(Wanted("onnx", ("int4_b16",)))
+    before = Verifier(run, quick=True).verify(plain.write())
+    kl = {name: _kl(found) for name, found in (("gptq", checks), ("plain", {c.name: c for c in before.checks}))}
+    assert kl["gptq"] < kl["plain"]
+
+
+def _kl(checks):
+    return checks["distributions"].figures["kl_mean"]
+
+
+def test_a_layer_without_its_adapter_is_seen_after_gptq(run):
+    weights = run.adapter_folder / "adapter_model.safetensors"
+    sound = load_file(weights)
+    save_file({name: 0 * t if "layers.1.mlp.up_proj.lora_B" in name else t for name, t in sound.items()}, weights)
+    artifact = find_source(str(run.folder)).parts(Wanted("onnx", ("int4_gptq_b16",)))[0].write()
+    save_file(sound, weights)
+    checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
+    assert not checks["weights"].passed
+    assert any("layers.1.mlp.up_proj.weight: holds" in problem for problem in checks["weights"].problems)
+
+
 def test_a_recipe_can_ask_for_it(run):
     path = run.folder / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text())

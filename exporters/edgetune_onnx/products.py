@@ -1,0 +1,139 @@
+"""The file that says how the inputs of a model go together, for rounding that makes up for its errors.
+
+safetensors, with the mean over tokens of x xᵀ for each tensor that is read, ``NAME.products``: the upper triangle, row
+by row. The metadata say which modules read it, and each weight's curvature (:mod:`edgetune.importance.curving`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetune import files
+from edgetune.adapters.merging import EMBEDDING, HEAD
+from edgetune.errors import ExportError
+from edgetune.exporters import Importance
+
+SUFFIX = ".safetensors"
+_PRODUCTS = ".products"
+_HINT = "collect one of a run: --imatrix auto"
+
+
+@dataclass(frozen=True)
+class Products:
+    """A file's content; products are read when asked for.
+
+    Attributes:
+        path: of the file.
+        sources: module → the one under whose name its products are.
+        sizes: of those, how many inputs.
+        curvature: module → what an error costs.
+    """
+
+    path: Path
+    sources: Mapping[str, str]
+    sizes: Mapping[str, int]
+    curvature: Mapping[str, float]
+
+    def of(self, weight: str) -> NDArray[np.float64]:
+        """(inputs, inputs) of a weight, such as ``lm_head.weight``: what an error costs, but for a factor."""
+        return self._of_module(weight.removesuffix(".weight"))
+
+    def of_table(self) -> NDArray[np.float64]:
+        """The same of a table that is embedding and head: looked up, every column of a row costs the same."""
+        head, embedding = (name.removesuffix(".weight") for name in (HEAD, EMBEDDING))
+        found = self._of_module(head)
+        scale = self.curvature.get(head, 1.0) / max(float(found.diagonal().mean()), float(np.finfo(np.float32).tiny))
+        return scale * found + self.curvature.get(embedding, 0.0) * np.eye(len(found))
+
+    def require_fit(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Check that it is of a model with these weights.
+
+        Raises:
+            ExportError: one has no products, or of other widths.
+        """
+        problems = []
+        for name, shape in shapes.items():
+            module = name.removesuffix(".weight")
+            size = self.sizes.get(self.sources.get(module, ""))
+            if size != shape[-1]:
+                problems.append(f"{module} has {shape[-1]} inputs, in the file {size or 'none'}")
+        if problems:
+            raise ExportError(
+                f"the imatrix {self.path.name} is of another model: {problems[0]}", hint=_HINT, problems=problems
+            )
+
+    def _of_module(self, module: str) -> NDArray[np.float64]:
+        from safetensors import safe_open
+
+        source = self.sources[module]
+        with safe_open(self.path, "numpy") as file:
+            packed = file.get_tensor(source + _PRODUCTS)
+        size = self.sizes[source]
+        whole = np.zeros((size, size))
+        whole[np.triu_indices(size)] = packed
+        return whole + np.triu(whole, 1).T
+
+
+def write_products(path: Path, found: Importance) -> None:
+    """Write what was collected of a model.
+
+    Args:
+        path: of the file.
+        found: by transformers' module names, with products.
+    """
+    from safetensors.numpy import save_file
+
+    assert found.products, "they were asked for"
+    first: dict[int, str] = {}
+    sources = {name: first.setdefault(id(whole), name) for name, whole in found.products.items()}
+    tensors = {}
+    for name in first.values():
+        whole = found.products[name]
+        tensors[name + _PRODUCTS] = whole[np.triu_indices(len(whole))] / np.float32(found.tokens)
+    facts = {"sources": sources, "curvature": found.curvature, "tokens": found.tokens, "texts": found.texts}
+    with files.atomic_path(path) as temporary:
+        save_file(tensors, temporary, {"kind": "products of inputs", **{k: json.dumps(v) for k, v in facts.items()}})
+
+
+def read_products(path: Path) -> Products:
+    """Open such a file.
+
+    Raises:
+        ExportError: there is none, or it is damaged or something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise ExportError(f"no such imatrix: {path}", hint=_HINT)
+    try:
+        with safe_open(path, "numpy") as file:
+            facts = file.metadata() or {}
+            shapes = {name.removesuffix(_PRODUCTS): file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        return _understood(path, facts, shapes)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        said = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ExportError(f"{path} does not hold the products of a model's inputs: {said}", hint=_HINT) from error
+
+
+def _understood(path: Path, facts: Mapping[str, str], shapes: Mapping[str, Sequence[int]]) -> Products:
+    """Raises KeyError, TypeError, ValueError, AttributeError for what is no such file."""
+    sources, curvature = json.loads(facts["sources"]), json.loads(facts["curvature"])
+    sizes = {name: _side(shape) for name, shape in shapes.items()}
+    if not {*sources.values()} <= {*sizes}:
+        raise ValueError("it lacks some of its products")
+    return Products(path, sources, sizes, {name: float(value) for name, value in curvature.items()})
+
+
+def _side(shape: Sequence[int]) -> int:
+    """Of a square, from the size of its upper triangle."""
+    (length,) = shape
+    side = (int((8 * length + 1) ** 0.5) - 1) // 2
+    if side * (side + 1) // 2 != length:
+        raise ValueError("its products are no triangles")
+    return side
