@@ -134,7 +134,9 @@ def _collect(run: Run, text: Text, collected: Collected) -> Importance:
     seed, tokenizer = run.recipe.train.seed, load_tokenizer(run.tokenizer_folder)
     rows = _training_rows(run, tokenizer)
     own = rows_within([row.input_ids for row in rows], TOKENS, seed)
-    general = passages(tokenizer(text.text, add_special_tokens=False)["input_ids"], sum(map(len, own)), seed)
+    general = passages(
+        tokenizer(text.text, add_special_tokens=False, verbose=False)["input_ids"], sum(map(len, own)), seed
+    )
     runtime = open_torch(run, device=choose_device("auto").value)
     try:
         texts, products = [*own, *general], collected == "products"

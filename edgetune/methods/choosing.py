@@ -21,7 +21,8 @@ class Choice:
 
     Attributes:
         method: its name; None: it cannot be said yet.
-        sure: that it stays within the margin of the best is more than chance.
+        sure: that it stays within the margin of the best is more than chance; of the best itself, that none which
+            takes less memory is as good.
         headline: in a few words.
         reasons: sentences, from stored figures.
     """
@@ -57,10 +58,14 @@ def choose(comparison: MethodsComparison) -> Choice:
     good = [one for one in found if _is_good(comparison, one, best, allowed)]
     chosen = _cheapest(_forgetting_least(good))
     gap = comparison.pair(chosen.method, best.method)
-    sure = chosen is best or (gap is not None and _worst(gap, comparison) >= -allowed)
+    rivals = _cheaper_rivals(comparison, chosen, found)
+    sure = not rivals if chosen is best else gap is not None and _worst(gap, comparison) >= -allowed
     against = next((one for one in found if one.method == REFERENCE), best)
     against = best if against is chosen else against
-    reasons = [*_against(comparison, chosen, against), *_doubts(comparison, chosen, best, sure=sure, good=good)]
+    doubts = _doubts(comparison, chosen, good)
+    if not sure:
+        doubts.insert(0, _uncertain(comparison, chosen, best, rivals))
+    reasons = [*_against(comparison, chosen, against), *doubts]
     return Choice(chosen.method, sure, _headline(comparison, chosen, against, sure=sure), tuple(reasons))
 
 
@@ -154,16 +159,27 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
 
 
-def _doubts(
-    comparison: MethodsComparison, chosen: Summary, best: Summary, *, sure: bool, good: Sequence[Summary]
-) -> list[str]:
+def _cheaper_rivals(comparison: MethodsComparison, chosen: Summary, found: Sequence[Summary]) -> list[str]:
+    """Methods that take less memory and are not certainly worse: were they as good, the rule would take one of them."""
+    return [
+        one.method
+        for one in found
+        if one.peak * (1 + SAME_MEMORY) < chosen.peak and not _told_apart(comparison, one, chosen)
+    ]
+
+
+def _uncertain(comparison: MethodsComparison, chosen: Summary, best: Summary, rivals: Sequence[str]) -> str:
+    """Why more would have to be known."""
+    if chosen is best:
+        said = f"{', '.join(rivals)} took less memory, and {'is' if len(rivals) == 1 else 'are'} not certainly worse"
+    else:
+        said = f"by these intervals it could be further behind {best.method} than {percent(comparison.margin)}"
+    return f"Not certain: {said}; more seeds or more held-out rows would tell."
+
+
+def _doubts(comparison: MethodsComparison, chosen: Summary, good: Sequence[Summary]) -> list[str]:
     """What the figures do not say."""
     doubts = []
-    if not sure:
-        doubts.append(
-            f"Not certain: by these intervals it could be further behind {best.method} than the margin of "
-            f"{percent(comparison.margin)}; more seeds or more held-out rows would tell."
-        )
     same = [one.method for one in good if one is not chosen and not _told_apart(comparison, one, chosen)]
     if same:
         doubts.append(f"Not told apart from it in {comparison.metric}: {', '.join(same)}; the costs decided.")
