@@ -48,8 +48,9 @@ quickstart: $(INSTALLED) ## Train, export and measure the smart-home voice assis
 	$(BIN)/edgetune run recipes/smart-home/recipe.yaml
 
 .PHONY: test
+# A worker for each processor, and one thread in each: more would wait for one another.
 test: $(INSTALLED) ## Run every test, those on real weights included
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 $(OPTIMUM)/.installed: constraints-optimum.txt Makefile
 	test -x $(OPTIMUM)/bin/python || "$(PYTHON)" -m venv $(OPTIMUM)
@@ -61,7 +62,7 @@ optimum-env: $(OPTIMUM)/.installed ## Make .venv-optimum for `edgetune export --
 
 .PHONY: test-optimum
 test-optimum: $(INSTALLED) $(OPTIMUM)/.installed ## Export through Optimum, and load edgetune's ONNX in it
-	EDGETUNE_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -n auto -m optimum tests/optimum
+	OMP_NUM_THREADS=1 EDGETUNE_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -n auto -m optimum tests/optimum
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and types

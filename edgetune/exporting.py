@@ -101,6 +101,12 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
     """
     from edgetune.importance.keeping import adopt, importance_of
 
+    named = quants or (find_exporter(format).default_precision,)
+    collected = used_importance(format, named)
+    if collected is None:
+        raise ExportError(
+            f"{', '.join(named)} of the format '{format}' has no use for an imatrix", hint="leave --imatrix out"
+        )
     if imatrix != "auto":
         if text is not None:
             raise ExportError("a given imatrix needs no text", hint="leave --imatrix-text out, or use --imatrix auto")
@@ -111,12 +117,6 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
             "only a run has training rows to collect an imatrix from", hint="give an imatrix file: --imatrix FILE"
         )
     else:
-        named = quants or (find_exporter(format).default_precision,)
-        collected = used_importance(format, named)
-        if collected is None:
-            raise ExportError(
-                f"{', '.join(named)} of the format '{format}' has no use for an imatrix", hint="leave --imatrix out"
-            )
         file = importance_of(source.run, format, text, collected)
     return replace(source, model=replace(source.model, importance=file))
 

@@ -34,7 +34,7 @@ Way = Literal["merged", "imatrix", "separate"]
 VARIANTS: dict[Way, dict[str, tuple[str, ...]]] = {
     "merged": {
         "gguf": ("f16", "q8_0", "q6_k", "q5_k_m", "q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m"),
-        "onnx": ("fp32", "fp16", "int8", "int4_mixed", "int4_b16", "int4_last", "int4", "int4_rtn"),
+        "onnx": ("fp32", "fp16", "int8", "int4_mixed", "int4_b16", "int4_last", "int4_gptq", "int4", "int4_rtn"),
     },
     "imatrix": {"gguf": ("q5_0", "q4_k_m", "q4_1", "q4_0", "iq4_nl", "q3_k_m")},
     "separate": {"gguf": ("q8_0", "q4_k_m"), "onnx": ("int8", "int4_mixed")},

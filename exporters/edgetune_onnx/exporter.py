@@ -79,6 +79,11 @@ class OnnxExporter:
 
     def write_importance(self, model: TunedModel, found: Importance, file: Path) -> None:  # noqa: ARG002
         """Write the products of inputs; a graph has the model's own names for its layers."""
+        if not found.products:
+            raise ExportError(
+                "the format 'onnx' rounds by the products of inputs, and only their squares were collected",
+                hint="--quant int4_gptq collects them",
+            )
         write_products(file, found)
 
     def plan_base(self, model: TunedModel, precision: str) -> ExportPlan:

@@ -56,9 +56,9 @@ def test_it_is_collected_again_when_something_changed(run, tmp_path, change):
 def test_the_rows_and_the_text_have_the_same_share(run, monkeypatch):
     seen = {}
 
-    def collect(model, texts, names):
+    def collect(model, texts, names, **options):
         seen["lengths"] = [len(ids) for ids in texts]
-        return real(model, texts, names)
+        return real(model, texts, names, **options)
 
     real = keeping.collect
     monkeypatch.setattr(keeping, "collect", collect)
@@ -102,7 +102,7 @@ def test_an_artifact_that_minds_it_is_verified(run):
     files_before = artifact.main_file.stat().st_mtime_ns
     part.write()
     assert artifact.main_file.stat().st_mtime_ns == files_before, "up to date"
-    run.importance_file("gguf").unlink()
+    run.importance_file("gguf.gguf").unlink()
     checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
     assert not checks["metadata"].passed
     assert "not in the run any more" in checks["metadata"].problems[0]
@@ -188,9 +188,18 @@ def test_a_file_from_elsewhere_is_kept_with_the_run(run, make_run, tmp_path):
 def test_what_cannot_be_used_is_refused(run, tmp_path, make_run):
     with pytest.raises(ExportError, match="no such imatrix"):
         adopt(run, "gguf", tmp_path / "none.gguf")
-    for use in (lambda: importance_of(run, "onnx"), lambda: adopt(run, "onnx", tmp_path)):
-        with pytest.raises(ExportError, match="'onnx' has no use for an imatrix"):
+    other = "onnx-optimum"
+    for use in (lambda: importance_of(run, other), lambda: adopt(run, other, tmp_path)):
+        with pytest.raises(ExportError, match=f"'{other}' has no use for an imatrix"):
             use()
+    with pytest.raises(ExportError, match="rounds by the products of inputs"):
+        importance_of(run, "onnx")
+    for given in ("auto", str(importance_of(run, "gguf"))):
+        with pytest.raises(ExportError, match="int8 of the format 'onnx' has no use for an imatrix"):
+            weighted(find_source(str(run.folder)), "onnx", given, quants=("int8",))
+    theirs = weighted(find_source(str(run.folder)), "onnx", str(importance_of(run, "gguf")), quants=("int4_gptq_b16",))
+    with pytest.raises(ExportError, match="does not hold the products"):
+        theirs.parts(Wanted("onnx", ("int4_gptq_b16",)))
     with pytest.raises(ExportError, match="only a run has training rows"):
         weighted(find_source(run.recipe.model.source), "gguf", "auto")
     with pytest.raises(ExportError, match="needs no text"):
