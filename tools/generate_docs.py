@@ -199,8 +199,8 @@ def onnx_reference() -> str:
         + "# ONNX: architectures and precisions\n\nModel classes, as `config.json` names them:\n\n"
         + classes
         + f"\n\nPrecisions, best quality first: {names}.\n\n"
-        + "Of `int8` and `int4` any of these parts, in this order: `_rtn` or `_k_quant`, `_last` or `_mixed` (`int4`\n"
-        + "only), "
+        + "Of `int8` and `int4` any of these parts, in this order: `_rtn`, `_k_quant` or (`int4` only) `_gptq`,\n"
+        + "`_last` or `_mixed` (`int4` only), "
         + f"`_bN` with a block N of {', '.join(map(str, BLOCKS))}, `_aN` with an accuracy level N of "
         + f"{ACCURACIES[0]} to {ACCURACIES[-1]}.\n"
     )

@@ -27,7 +27,18 @@ BLOCKS = (16, 32, 64, 128, 256)
 ACCURACIES = (0, 1, 2, 3, 4)
 DEFAULT_BLOCK, DEFAULT_ACCURACY = 32, 4
 #: The names that are shown; any other combination works as well.
-NAMES = ("fp32", "fp16", "int8", "int8_k_quant", "int4_mixed", "int4_last", "int4_gptq", "int4", "int4_rtn")
+NAMES = (
+    "fp32",
+    "fp16",
+    "int8",
+    "int8_k_quant",
+    "int4_gptq_last",
+    "int4_gptq",
+    "int4_mixed",
+    "int4_last",
+    "int4",
+    "int4_rtn",
+)
 #: What transformers.js appends to ``model`` for a ``dtype``.
 _SUFFIXES: Mapping[Kind, str] = {"fp32": "", "fp16": "_fp16", "int8": "_int8", "int4": "_q4"}
 _DTYPES: Mapping[Kind, str] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "int4": "q4"}

@@ -23,6 +23,7 @@ def test_what_is_left_out_is_the_default():
         ("int4_awq", "has no precision"),
         ("fp32_b64", "rounds nothing"),
         ("int8_mixed", "four-bit model"),
+        ("int8_gptq", "gptq is for four bits"),
         ("int4_b48", "blocks are of 16, 32"),
         ("int4_a9", "accuracy levels are 0 to 4"),
     ],
