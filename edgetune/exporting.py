@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgetune.adapters.tuned import is_adapter_folder, tuned_from_adapter, tuned_from_model, tuned_model
 from edgetune.artifact import Artifact, is_artifact
 from edgetune.errors import ExportError
 from edgetune.exporters import TunedModel, find_exporter, used_importance
-from edgetune.exporting_parts import Part, merged_parts, separate_parts
+from edgetune.exporting_parts import Part, merged_parts, require_task, separate_parts
 from edgetune.recipe import ExportSettings, ModelSettings
 from edgetune.run import Run, is_run, open_run
 
@@ -69,20 +70,53 @@ class Source:
         if wanted.with_base:
             raise ExportError("a merged model needs no base beside it", hint="add --adapter separate")
         if wanted.quants:
-            model = with_required(self, wanted.format, wanted.quants).model
-            return merged_parts(model, wanted.format, wanted.quants, target)
+            return self.merged(wanted.format, wanted.quants, target)
         return self.usual_parts(wanted.format, target)
+
+    def merged(self, format: str, quants: Sequence[str], output: Path) -> list[Part]:
+        """Whole models, each with what its rounding has to know of the inputs: of a run that is collected.
+
+        Raises:
+            ExportError: there is no such precision, or it needs a run.
+        """
+        parts = [part for quant in quants for part in self._merged(format, quant, output)]
+        return list({part.folder: part for part in parts}.values())
+
+    def _merged(self, format: str, quant: str, output: Path) -> list[Part]:
+        from edgetune.importance.keeping import importance_of
+
+        require_task(find_exporter(format), self.model)
+        needed = used_importance(format, (quant,))
+        if needed is None:  # what nothing reads must not make another artifact of it
+            return merged_parts(replace(self.model, importance=None), format, (quant,), output)
+        if needed == "squares" or self.model.importance is not None:
+            return merged_parts(self.model, format, (quant,), output)
+        if self.run is None:
+            raise ExportError(
+                f"{quant} rounds by what is measured of a model, and nothing but a run has rows to measure it with",
+                hint=f"choose another precision, such as {find_exporter(format).default_precision}",
+            )
+        if needed == "curvature":  # its types are chosen by it: without, there is nothing to plan
+            return merged_parts(weighted(self, format, "auto", quants=(quant,)).model, format, (quant,), output)
+        collect = partial(importance_of, self.run, format, None, needed)
+        return [replace(part, collect=collect) for part in merged_parts(self.model, format, (quant,), output)]
 
     def usual_parts(self, format: str, output: Path) -> list[Part]:
         """What to write when nobody says: what the recipe asks for, else the format's default."""
-        asked = [settings for settings in self.exports if settings.format == format] or [ExportSettings(format=format)]
         found: list[Part] = []
-        for settings in asked:
+        for settings in self._asked(format):
             quants = quants_of(settings)
             collected = settings.imatrix and self.model.importance is None
             source = weighted(self, format, "auto", quants=quants) if collected else self
-            found += merged_parts(with_required(source, format, quants).model, format, quants, output)
+            found += source.merged(format, quants, output)
         return found
+
+    def usual_quants(self, format: str) -> tuple[str, ...]:
+        """The precisions of :meth:`usual_parts`."""
+        return tuple(dict.fromkeys(quant for settings in self._asked(format) for quant in quants_of(settings)))
+
+    def _asked(self, format: str) -> list[ExportSettings]:
+        return [settings for settings in self.exports if settings.format == format] or [ExportSettings(format=format)]
 
 
 def weighted(source: Source, format: str, imatrix: str, text: Path | None = None, quants: Sequence[str] = ()) -> Source:
@@ -101,7 +135,7 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
     """
     from edgetune.importance.keeping import adopt, importance_of
 
-    named = quants or (find_exporter(format).default_precision,)
+    named = quants or source.usual_quants(format)
     collected = used_importance(format, named)
     if collected is None:
         raise ExportError(
@@ -119,19 +153,6 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
     else:
         file = importance_of(source.run, format, text, collected)
     return replace(source, model=replace(source.model, importance=file))
-
-
-def with_required(source: Source, format: str, quants: Sequence[str]) -> Source:
-    """The same, with what these precisions cannot be written without: of a run that is collected, unless it was given.
-
-    Raises:
-        ExportError: there is no such format or precision.
-    """
-    if source.run is None or source.model.importance is not None:
-        return source
-    if used_importance(format, quants) in (None, "squares"):
-        return source
-    return weighted(source, format, "auto", quants=quants)
 
 
 def quants_of(settings: ExportSettings) -> tuple[str, ...]:
@@ -183,8 +204,10 @@ def export(run: Run, format: str, quant: str | None = None, output: Path | None 
     Raises:
         EdgetuneError, ExportError, ModelError, ResourceError
     """
+    source = Source(tuned_model(run), output or run.exports_folder, (), run)
     precision = quant or find_exporter(format).default_precision
-    return export_model(tuned_model(run), format, precision, output or run.exports_folder)
+    (part,) = source.merged(format, (precision,), source.output)
+    return part.write()
 
 
 def export_model(model: TunedModel, format: str, quant: str, output: Path) -> Artifact:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ class Part:
         precision: one of the exporter's.
         folder: the artifact's.
         kind: a whole model, an adapter alone, or the base that one is put on.
+        collect: what its rounding has to know of the inputs, collected when it is written; None: nothing more.
     """
 
     model: TunedModel
@@ -32,6 +33,7 @@ class Part:
     precision: str
     folder: Path
     kind: Literal["model", "adapter", "base"] = "model"
+    collect: Callable[[], Path] | None = None
 
     def plan(self) -> ExportPlan:
         """Check it and predict the result.
@@ -52,11 +54,12 @@ class Part:
         Raises:
             EdgetuneError, ExportError, ModelError, ResourceError
         """
-        digest = inputs_sha256(self.model, self.format, self.precision, kind=self.kind)
+        model = replace(self.model, importance=self.collect()) if self.collect else self.model
+        digest = inputs_sha256(model, self.format, self.precision, kind=self.kind)
         if (present := _unchanged(self.folder, digest)) is not None:
             console.note(f"{self.folder} is up to date")
             return present
-        artifact = self._writer()(self.model, self.precision, self.folder)
+        artifact = self._writer()(model, self.precision, self.folder)
         assert artifact.manifest is not None, "exporters write a manifest"
         return write_manifest(self.folder, artifact.manifest.model_copy(update={"inputs_sha256": digest}))
 

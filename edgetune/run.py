@@ -14,7 +14,7 @@
       metrics.jsonl      one line an event
       evaluations/       base.json, tuned.json, one for each artifact; general-*.json of the same
       exports/           one artifact folder each
-      importance/        how strongly inputs are used, for quantisers: imatrix.gguf
+      importance/        how strongly inputs are used, for quantisers: gguf.gguf
       merge.json         which base the adapter was merged into by `edgetune merge`, and why
       merged/            the merged model, a Hugging Face folder
       report/            report.html and what it shows: charts/ as PNG, report.json
@@ -168,7 +168,8 @@ class Run:
     @property
     def importance_files(self) -> list[Path]:
         """All that are kept."""
-        return sorted(file for file in self.importance_file("").glob("*") if file.suffix != ".json")
+        found = self.importance_file("").glob("[!.]*")  # not what is just being written, or was left half written
+        return sorted(file for file in found if file.is_file() and file.suffix != ".json")
 
     @property
     def merge_file(self) -> Path:

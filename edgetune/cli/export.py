@@ -110,7 +110,7 @@ def export(
     kind = f"{format}-{backend}" if backend else format
     if flags["auto"]:
         _refuse_with_auto(adapter, with_base, flags)
-    source = _source(subject, base, kind, quant, imatrix, imatrix_text)
+    source = _source(subject, base, kind, quant, imatrix, imatrix_text, every=flags["auto"])
     if flags["auto"]:
         _ship_smallest(source, kind, quant, output, flags)
     elif any(flags[name] is not None for name in _OF_AUTO):
@@ -119,15 +119,26 @@ def export(
         _write(source, Wanted(kind, quant, adapter == "separate", with_base), output, flags)
 
 
-def _source(  # options of the command
-    subject: str, base: str | None, format: str, quants: Sequence[str], imatrix: str | None, text: Path | None
+def _source(
+    subject: str,
+    base: str | None,
+    format: str,
+    quants: Sequence[str],
+    imatrix: str | None,
+    text: Path | None,
+    *,
+    every: bool,
 ) -> Source:
+    """What is exported; ``every``: in any of the format's precisions."""
+    from edgetune.exporters import find_exporter
     from edgetune.exporting import find_source, weighted
 
     if text is not None and imatrix is None:
         raise click.UsageError("--imatrix-text needs --imatrix auto")
     source = find_source(subject, base)
-    return source if imatrix is None else weighted(source, format, imatrix, text, quants)
+    if imatrix is None:
+        return source
+    return weighted(source, format, imatrix, text, quants or (find_exporter(format).precisions if every else ()))
 
 
 def _write(source: Source, wanted: Wanted, output: Path | None, flags: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgetune import console
-from edgetune.errors import DataError
+from edgetune.errors import DataError, ModelError
 from edgetune.exporters import Importance
 from edgetune.importance.multiplying import multiplying, products_bytes
 from edgetune.memory import require_memory
@@ -57,6 +57,7 @@ def collect(
 
     Raises:
         DataError: there is no text.
+        ModelError: the model computes what is no number.
         OutOfMemory: the products are too many.
     """
     tokens = sum(map(len, texts))
@@ -70,6 +71,10 @@ def collect(
         arrays = {id(total): total.cpu().numpy() for total in found.sums.values()}
         whole = {name: arrays[id(total)] for name, total in found.sums.items()}
         squares = {name: np.ascontiguousarray(one.diagonal()) for name, one in whole.items()}
+        if wrong := [name for name, one in squares.items() if not np.isfinite(one).all()]:
+            raise ModelError(
+                f"what goes into {wrong[0]} is not finite on the training rows", hint="train again, at a lower rate"
+            )
         return Importance(squares, tokens, tuple(names), products=whole)
     with _counting(model) as sums:
         _run(model, texts)

@@ -139,14 +139,14 @@ def _collect(run: Run, text: Text, collected: Collected) -> Importance:
     )
     runtime = open_torch(run, device=choose_device("auto").value)
     try:
-        texts, products = [*own, *general], collected == "products"
+        curved: dict[str, float] = {}
         with memory_errors("choose a precision that needs less to be known of the model"):
-            found = collect(runtime.model, texts, ("training rows", text.name), products=products)
-        if collected == "squares":
-            return found
-        chosen = Random(seed).sample(list(rows), min(len(rows), ROWS))  # noqa: S311  # no secret
-        with memory_errors("choose a precision such as q4_k_m, which needs no gradients"):
-            return replace(found, curvature=curvature(runtime.model, chosen, seed))
+            if collected != "squares":  # first: products stay in memory
+                chosen = Random(seed).sample(list(rows), min(len(rows), ROWS))  # noqa: S311  # no secret
+                curved = curvature(runtime.model, chosen, seed)
+            names = ("training rows", text.name)
+            found = collect(runtime.model, [*own, *general], names, products=collected == "products")
+        return replace(found, curvature=curved)
     finally:
         runtime.close()
 

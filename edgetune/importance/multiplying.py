@@ -44,7 +44,8 @@ def products_bytes(model: PreTrainedModel) -> int:
     """Of all products, at most: layers that read the same tensor share one."""
     from edgetune.training.methods import linear_layers
 
-    return sum(4 * layer.in_features**2 for layer in linear_layers(model).values())
+    widths = [layer.in_features for layer in linear_layers(model).values()]
+    return 4 * (sum(width**2 for width in widths) + model.config.get_text_config().hidden_size ** 2)
 
 
 @contextmanager

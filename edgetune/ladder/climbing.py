@@ -15,10 +15,10 @@ from edgetune import __version__, console
 from edgetune.artifact import Artifact
 from edgetune.bench.plan import Plan
 from edgetune.bench.single_stream import bench_artifact
-from edgetune.errors import CheckFailed, ExportError
-from edgetune.exporters import ExportPlan, find_exporter
-from edgetune.exporting import Source, with_required
-from edgetune.exporting_parts import Part, merged_parts
+from edgetune.errors import CheckFailed, DataError, ExportError, OutOfMemory
+from edgetune.exporters import ExportPlan, find_exporter, used_importance
+from edgetune.exporting import Source
+from edgetune.exporting_parts import Part
 from edgetune.ladder.record import FILE, Ladder, Limits, Rung, Verdict
 from edgetune.ladder.text import rung_line
 from edgetune.run import Run
@@ -69,8 +69,13 @@ def require_shipped(ladder: Ladder) -> None:
     if ladder.chosen is None:
         raise CheckFailed(
             f"no precision of {ladder.format} keeps to the limits; every rung is shown above",
-            hint="allow more bytes with --max-size, or train longer; --imatrix auto helps at few bits",
+            hint="allow more bytes with --max-size, or train longer" + _helps(ladder.format),
         )
+
+
+def _helps(format: str) -> str:
+    weighs = used_importance(format, find_exporter(format).precisions) == "squares"
+    return "; --imatrix auto helps at few bits" if weighs else ""
 
 
 def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits) -> Ladder:
@@ -133,8 +138,7 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
 def _candidates(source: Source, format: str, precisions: Sequence[str]) -> list[_Candidate]:
     """From the smallest up; of those alike in size the exporter's better one first."""
     exporter = find_exporter(format)
-    every = precisions or exporter.precisions
-    parts = merged_parts(with_required(source, format, every).model, format, every, source.output)
+    parts = source.merged(format, precisions or exporter.precisions, source.output)
     return sorted((_Candidate(part, part.plan()) for part in parts), key=lambda one: one.plan.size_bytes)
 
 
@@ -147,7 +151,10 @@ def _try(candidate: _Candidate, verifiers: tuple[Verifier, Verifier], limits: Li
     there_before = candidate.part.folder.exists()
     ships = False
     try:
-        artifact = candidate.part.write()
+        try:
+            artifact = candidate.part.write()
+        except (DataError, OutOfMemory) as error:  # of what this precision alone needs: others may do without
+            return _rung(candidate, "not written", error.message), None
         rung = _judge(candidate, artifact, verifiers, limits)
         ships = rung.verdict == "ships"
     finally:  # Ctrl-C and failures too: what was never judged must not lie there as an export

@@ -8,8 +8,11 @@ from edgetune.stored import Stored
 
 #: The file in a run.
 FILE = "ladder.json"
-#: ships: chosen; the others say why not; not tried: a smaller one shipped, or one of the same tensors did not.
-Verdict = Literal["ships", "too large", "not verified", "too little left", "task not judged", "too slow", "not tried"]
+#: ships: chosen; the others say why not; not written: what its rounding needs could not be collected; not tried: a
+#: smaller one shipped, or one of the same tensors did not.
+Verdict = Literal[
+    "ships", "too large", "not written", "not verified", "too little left", "task not judged", "too slow", "not tried"
+]
 
 
 class Limits(Stored):

@@ -21,8 +21,8 @@ class Choice:
 
     Attributes:
         method: its name; None: it cannot be said yet.
-        sure: that it stays within the margin of the best is more than chance; of the best itself, that none which
-            takes less memory is as good.
+        sure: that it stays within the margin of the best, and that none which takes less memory is as good as the
+            best, is more than chance.
         headline: in a few words.
         reasons: sentences, from stored figures.
     """
@@ -58,13 +58,14 @@ def choose(comparison: MethodsComparison) -> Choice:
     good = [one for one in found if _is_good(comparison, one, best, allowed)]
     chosen = _cheapest(_forgetting_least(good))
     gap = comparison.pair(chosen.method, best.method)
-    rivals = _cheaper_rivals(comparison, chosen, found)
-    sure = not rivals if chosen is best else gap is not None and _worst(gap, comparison) >= -allowed
+    rivals = _cheaper_rivals(comparison, chosen, best, _forgetting_least(found))
+    near = chosen is best or (gap is not None and _worst(gap, comparison) >= -allowed)
+    sure = near and not rivals
     against = next((one for one in found if one.method == REFERENCE), best)
     against = best if against is chosen else against
     doubts = _doubts(comparison, chosen, good)
     if not sure:
-        doubts.insert(0, _uncertain(comparison, chosen, best, rivals))
+        doubts.insert(0, _uncertain(comparison, best, near, rivals))
     reasons = [*_against(comparison, chosen, against), *doubts]
     return Choice(chosen.method, sure, _headline(comparison, chosen, against, sure=sure), tuple(reasons))
 
@@ -159,18 +160,20 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
 
 
-def _cheaper_rivals(comparison: MethodsComparison, chosen: Summary, found: Sequence[Summary]) -> list[str]:
-    """Methods that take less memory and are not certainly worse: were they as good, the rule would take one of them."""
-    return [
-        one.method
-        for one in found
-        if one.peak * (1 + SAME_MEMORY) < chosen.peak and not _told_apart(comparison, one, chosen)
-    ]
+def _cheaper_rivals(
+    comparison: MethodsComparison, chosen: Summary, best: Summary, found: Sequence[Summary]
+) -> list[str]:
+    """Of some methods those that take less memory and are not certainly worse than the best.
+
+    Were they as good, the rule would take one of them.
+    """
+    cheaper = [one for one in found if one.peak * (1 + SAME_MEMORY) < chosen.peak]
+    return [one.method for one in cheaper if not _told_apart(comparison, one, best)]
 
 
-def _uncertain(comparison: MethodsComparison, chosen: Summary, best: Summary, rivals: Sequence[str]) -> str:
+def _uncertain(comparison: MethodsComparison, best: Summary, near: bool, rivals: Sequence[str]) -> str:
     """Why more would have to be known."""
-    if chosen is best:
+    if near:
         said = f"{', '.join(rivals)} took less memory, and {'is' if len(rivals) == 1 else 'are'} not certainly worse"
     else:
         said = f"by these intervals it could be further behind {best.method} than {percent(comparison.margin)}"

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from edgetune import __version__, console, files
 from edgetune.bench.company import MUCH_COMPANY, Company
 from edgetune.bench.environment import environment
-from edgetune.errors import DataError, Diverged, EdgetuneError, Interrupted, InUse, OutOfMemory
+from edgetune.errors import DataError, Diverged, EdgetuneError, Interrupted, InUse, OutOfMemory, RecipeError
 from edgetune.general.comparing import compare
 from edgetune.methods import child
 from edgetune.methods.collecting import collect, tuned_evaluation
@@ -107,9 +107,7 @@ class _Comparison:
         recipe = self.resolved.recipe
         general_reason = no_general(recipe, self.wanted.general_limit)
         base = resolve_base(recipe.model, self.resolved.path.parent)
-        trusted = recipe.model.trust_remote_code
-        layers = count_layers(load_config(base.folder, trust_remote_code=trusted), trust_remote_code=trusted)
-        methods, self.left_out = plan_methods(self.resolved, self.wanted, layers)
+        methods, self.left_out = plan_methods(self.resolved, self.wanted, partial(_layers, base, self.resolved))
         for one in self.left_out:
             console.note(f"{one.method} is left out: {one.reason}")
         format_of(recipe)  # an unknown format is said before training
@@ -288,6 +286,20 @@ class _Comparison:
         run = Run(next(iter(self.trained.values()))[0].folder)
         if run.evaluation_rows_file == run.heldout_file:
             yield "no data.validation: the held-out rows also chose each checkpoint, so figures flatter, all alike"
+
+
+def _layers(base: Base, resolved: Resolved) -> int:
+    """How many layers a base has.
+
+    Raises:
+        RecipeError: nobody can tell from its configuration.
+    """
+    trusted = resolved.recipe.model.trust_remote_code
+    config = load_config(base.folder, trust_remote_code=trusted)
+    try:
+        return count_layers(config, trust_remote_code=trusted)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:  # of code that a model brought along
+        raise RecipeError(f"its layers cannot be counted ({error}): give --last-layers") from error
 
 
 def _known(trial: Trial) -> Training | None:

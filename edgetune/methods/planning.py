@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,13 +95,13 @@ class Method:
     tried: tuple[Try, ...] = ()
 
 
-def plan_methods(resolved: Resolved, wanted: Wanted, layers: int) -> tuple[list[Method], list[LeftOut]]:
+def plan_methods(resolved: Resolved, wanted: Wanted, layers: Callable[[], int]) -> tuple[list[Method], list[LeftOut]]:
     """What can be trained, and what cannot, with the reason.
 
     Args:
         resolved: the recipe.
         wanted: of which methods, under which budget.
-        layers: of the base.
+        layers: counts those of the base, where that is needed.
 
     Raises:
         RecipeError: a method or rate has an unknown name, or none is left.
@@ -132,7 +132,7 @@ def own_method(method: MethodSettings) -> str:
     return method.kind
 
 
-def _settings(name: str, recipe: Recipe, wanted: Wanted, layers: int) -> dict[str, Any]:
+def _settings(name: str, recipe: Recipe, wanted: Wanted, layers: Callable[[], int]) -> dict[str, Any]:
     """What makes the recipe a training with this method under the budget."""
     found = {"name": f"{recipe.name[:_NAME]}-{name}"} | _OF_FREEZING | METHODS[name]
     if name == "frozen":
@@ -145,11 +145,11 @@ def _settings(name: str, recipe: Recipe, wanted: Wanted, layers: int) -> dict[st
     return found
 
 
-def _frozen(own: MethodSettings, last_layers: int | None, layers: int) -> dict[str, Any]:
+def _frozen(own: MethodSettings, last_layers: int | None, layers: Callable[[], int]) -> dict[str, Any]:
     """Which layers train."""
     if last_layers is None and own_method(own) == "frozen":
         return {"method.train_last_layers": own.train_last_layers, "method.train_patterns": list(own.train_patterns)}
-    return {"method.train_last_layers": last_layers or max(1, layers // _TRAINED_PART)}
+    return {"method.train_last_layers": last_layers or max(1, layers() // _TRAINED_PART)}
 
 
 def _rate(name: str, recipe: Recipe, given: Mapping[str, float]) -> tuple[float, str]:

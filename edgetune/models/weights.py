@@ -150,7 +150,10 @@ class Pending:
 
 
 def write_safetensors(
-    path: Path, tensors: Sequence[Pending], on_written: Callable[[int], object] = lambda _: None
+    path: Path,
+    tensors: Sequence[Pending],
+    on_written: Callable[[int], object] = lambda _: None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Write a safetensors file with only one tensor in memory at a time.
 
@@ -158,8 +161,9 @@ def write_safetensors(
         path: the file; use :func:`edgetune.files.atomic_path` around it.
         tensors: in the order they are written.
         on_written: told the bytes of each tensor as it is done.
+        facts: the file's metadata, where it holds no model.
     """
-    header = json.dumps({"__metadata__": {"format": "pt"}} | dict(_entries(tensors))).encode()
+    header = json.dumps({"__metadata__": dict(facts or {"format": "pt"})} | dict(_entries(tensors))).encode()
     header += b" " * (-len(header) % 8)
     with path.open("wb") as handle:
         handle.write(struct.pack("<Q", len(header)) + header)

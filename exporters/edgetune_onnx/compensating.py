@@ -66,14 +66,19 @@ def _store(node: NodeProto, stored: Mapping[str, TensorProto], parts: list[gptq.
     missing = -codes.shape[1] % block
     codes = np.concatenate([codes, np.repeat(zeros[:, -1:], missing, axis=1)], axis=1)
     arrays = (_packed(codes), np.concatenate([part.scales for part in parts]), _packed(zeros))
-    for name, array in zip(node.input[1:4], arrays, strict=True):
+    names = [name for name in node.input[1:4] if name in stored]
+    if len(names) != len(arrays):
+        raise ExportError(
+            f"onnxruntime-genai's builder wrote {node.name} without zero points",
+            hint="install a version of onnxruntime-genai that edgetune knows",
+        )
+    for name, array in zip(names, arrays, strict=True):
         _replace(stored[name], array)
 
 
 def _packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Two codes a byte, the lower half first; an odd row ends with half a byte."""
-    even = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
-    found: NDArray[np.uint8] = even[:, ::2] | (even[:, 1::2] << np.uint8(4))
+    """Two codes a byte, the lower half first. Rows are even: the builder takes no others."""
+    found: NDArray[np.uint8] = codes[:, ::2] | (codes[:, 1::2] << np.uint8(4))
     return found
 
 

@@ -60,8 +60,8 @@ class OnnxExporter:
         if model.task != "generation":
             return classifier.plan(model, precision)
         prepared = prepare(model, precision)
-        if prepared.precision.compensates:
-            prepared.products()  # what is missing is said now
+        if prepared.precision.compensates and model.importance is not None:
+            prepared.products()  # of another model is said now; else it is collected when it is written
         return build_plan(prepared)
 
     def export(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
@@ -150,7 +150,8 @@ class OnnxExporter:
         file = reading_back.GraphFile(artifact.main_file, prepared.head_rows)
         written = build_manifest(prepared, artifact.path, artifact.manifest.main_file, self.format, RUNTIME)
         # What was known of the inputs may be gone from the run: nothing else is judged by it.
-        expected = written.model_copy(update={"importance_sha256": artifact.manifest.importance_sha256})
+        kept = artifact.manifest.importance_sha256 if prepared.precision.compensates else None
+        expected = written.model_copy(update={"importance_sha256": kept})
         return problems(prepared, artifact, file, expected)
 
 

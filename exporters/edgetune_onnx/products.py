@@ -1,7 +1,8 @@
 """The file that says how the inputs of a model go together, for rounding that makes up for its errors.
 
 safetensors, with the mean over tokens of x xᵀ for each tensor that is read, ``NAME.products``: the upper triangle, row
-by row. The metadata say which modules read it, and each weight's curvature (:mod:`edgetune.importance.curving`).
+by row. The metadata say which modules read it, each weight's curvature (:mod:`edgetune.importance.curving`), and for
+people over which texts it was collected.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edgetune import files
 from edgetune.adapters.merging import EMBEDDING, HEAD
 from edgetune.errors import ExportError
 from edgetune.exporters import Importance
+from edgetune.models.weights import Pending, write_safetensors
 
 SUFFIX = ".safetensors"
 _PRODUCTS = ".products"
@@ -74,6 +76,8 @@ class Products:
         source = self.sources[module]
         with safe_open(self.path, "numpy") as file:
             packed = file.get_tensor(source + _PRODUCTS)
+        if not np.isfinite(packed).all():
+            raise ExportError(f"{self.path} holds what is no number", hint=_HINT)
         size = self.sizes[source]
         whole = np.zeros((size, size))
         whole[np.triu_indices(size)] = packed
@@ -87,17 +91,20 @@ def write_products(path: Path, found: Importance) -> None:
         path: of the file.
         found: by transformers' module names, with products.
     """
-    from safetensors.numpy import save_file
-
     first: dict[int, str] = {}
     sources = {name: first.setdefault(id(whole), name) for name, whole in found.products.items()}
-    tensors = {}
-    for name in first.values():
-        whole = found.products[name]
-        tensors[name + _PRODUCTS] = whole[np.triu_indices(len(whole))] / np.float32(found.tokens)
+    tensors = [_triangle(name, found.products[name], found.tokens) for name in first.values()]
     facts = {"sources": sources, "curvature": found.curvature, "tokens": found.tokens, "texts": found.texts}
+    files.require_disk(path.parent, sum(tensor.nbytes for tensor in tensors), "the products of inputs")
     with files.atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"kind": "products of inputs", **{k: json.dumps(v) for k, v in facts.items()}})
+        write_safetensors(temporary, tensors, facts={name: json.dumps(fact) for name, fact in facts.items()})
+
+
+def _triangle(name: str, whole: NDArray[np.float32], tokens: int) -> Pending:
+    size = len(whole)
+    return Pending(
+        name + _PRODUCTS, "F32", (size * (size + 1) // 2,), lambda: whole[np.triu_indices(size)] / np.float32(tokens)
+    )
 
 
 def read_products(path: Path) -> Products:

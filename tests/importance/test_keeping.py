@@ -130,7 +130,8 @@ def test_what_rounding_needs_is_collected_unasked_and_verified(make_run, method)
     write_rows(run.train_file, ROWS)
     source = find_source(str(run.folder))
     (part,) = source.parts(Wanted("onnx", ("int4_gptq_b16",)))
-    assert run.importance_file("onnx-products.safetensors").is_file()
+    part.plan()
+    assert not run.importance_file("onnx-products.safetensors").is_file(), "a plan collects nothing"
     artifact = part.write()
     assert artifact.manifest.importance_sha256 == files.sha256_file(run.importance_file("onnx-products.safetensors"))
     checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
@@ -144,6 +145,23 @@ def test_what_rounding_needs_is_collected_unasked_and_verified(make_run, method)
 
 def _kl(checks):
     return checks["distributions"].figures["kl_mean"]
+
+
+def test_what_nothing_reads_makes_no_other_artifact(run, capsys):
+    source = find_source(str(run.folder))
+    (plain,) = source.parts(Wanted("gguf", ("q4_0",)))
+    plain.write()
+    parts = source.parts(Wanted("gguf", ("q4_0", "mixed_1mb")))
+    assert [part.folder.name for part in parts] == ["q4_0", "mixed_1mb-imatrix"]
+    parts[0].write()
+    assert "is up to date" in capsys.readouterr().err
+
+
+def test_what_is_being_written_is_no_importance_file(run):
+    file = importance_of(run, "gguf")
+    (file.parent / ".half.gguf.edgetune-1").mkdir()
+    assert run.importance_files == [file]
+    assert kept_importance(run, files.sha256_file(file)) == file
 
 
 def test_a_layer_without_its_adapter_is_seen_after_gptq(run):

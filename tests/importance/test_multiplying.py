@@ -7,7 +7,7 @@ import pytest
 import torch
 from tinyexports import save_model
 
-from edgetune.errors import OutOfMemory
+from edgetune.errors import ModelError, OutOfMemory
 from edgetune.importance import collecting
 from edgetune.importance.collecting import collect
 
@@ -59,4 +59,11 @@ def test_what_would_not_fit_is_refused_before(model, monkeypatch):
 
     monkeypatch.setattr(collecting, "require_memory", refuse)
     with pytest.raises(OutOfMemory, match="products of inputs"):
+        collect(model, TEXTS, [], products=True)
+
+
+def test_a_model_that_computes_no_numbers_is_refused(model):
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.fill_(torch.nan)
+    with pytest.raises(ModelError, match="is not finite"):
         collect(model, TEXTS, [], products=True)

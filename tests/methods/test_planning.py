@@ -14,7 +14,7 @@ from edgetune.trials import with_settings
 
 
 def test_a_classifier_has_no_qlora_and_is_told_why(resolved):
-    methods, left_out = plan_methods(resolved, Wanted(), 2)
+    methods, left_out = plan_methods(resolved, Wanted(), lambda: 2)
     assert [one.name for one in methods] == ["full", "frozen", "head-only", "lora", "dora"]
     assert [one.method for one in left_out] == ["qlora"]
     assert "qlora is for generation" in left_out[0].reason
@@ -22,12 +22,12 @@ def test_a_classifier_has_no_qlora_and_is_told_why(resolved):
 
 def test_a_generating_model_has_all(tmp_path):
     resolved = tinytraining.write_recipe(tmp_path / "recipe", tmp_path)
-    methods, left_out = plan_methods(resolved, Wanted(), 6)
+    methods, left_out = plan_methods(resolved, Wanted(), lambda: 6)
     assert ([one.name for one in methods], left_out) == (list(METHODS), [])
 
 
 def test_rates_keep_the_known_ratio_to_the_recipes_own(resolved):
-    rates = {one.name: one for one in plan_methods(resolved, Wanted(rates={"dora": 0.5}), 2)[0]}
+    rates = {one.name: one for one in plan_methods(resolved, Wanted(rates={"dora": 0.5}), lambda: 2)[0]}
     assert (rates["lora"].rate, rates["lora"].why) == (0.01, "the recipe's own")
     assert rates["full"].rate == rates["frozen"].rate == pytest.approx(0.001)
     assert rates["full"].why == "0.1 times the recipe's: adapters take about ten times what full training takes"
@@ -38,12 +38,12 @@ def test_rates_keep_the_known_ratio_to_the_recipes_own(resolved):
 
 def test_from_a_full_recipe_adapters_get_ten_times_its_rate(tmp_path, base):
     resolved = tinyclassifier.write_recipe(tmp_path / "r", base, method={"kind": "full"}, train={"learning_rate": 1e-5})
-    rates = {one.name: one.rate for one in plan_methods(resolved, Wanted(), 2)[0]}
+    rates = {one.name: one.rate for one in plan_methods(resolved, Wanted(), lambda: 2)[0]}
     assert rates["lora"] == pytest.approx(1e-4)
 
 
 def last_layers(resolved, wanted, layers):
-    methods, _ = plan_methods(resolved, wanted, layers)
+    methods, _ = plan_methods(resolved, wanted, lambda: layers)
     return next(one.settings["method.train_last_layers"] for one in methods if one.name == "frozen")
 
 
@@ -52,29 +52,39 @@ def test_a_third_of_the_layers_trains_unless_said_otherwise(resolved):
     assert last_layers(resolved, Wanted(last_layers=4), 6) == 4
 
 
+def test_where_layers_cannot_be_counted_frozen_is_left_out(resolved):
+    def layers():
+        raise RecipeError("its layers cannot be counted: give --last-layers")
+
+    methods, left_out = plan_methods(resolved, Wanted(), layers)
+    assert "--last-layers" in next(one.reason for one in left_out if one.method == "frozen")
+    assert [one.method for one in plan_methods(resolved, Wanted(last_layers=1), layers)[1]] == ["qlora"]
+    assert len(methods) == 4
+
+
 def test_a_recipe_that_freezes_keeps_its_own_layers(tmp_path, base):
     own = {"kind": "freeze", "train_patterns": ["pooler"]}
     resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base, method=own)
-    by_name = {one.name: one.settings for one in plan_methods(resolved, Wanted(), 2)[0]}
+    by_name = {one.name: one.settings for one in plan_methods(resolved, Wanted(), lambda: 2)[0]}
     assert with_settings(resolved, by_name["frozen"]).recipe.method.train_patterns == ("pooler",)
     assert with_settings(resolved, by_name["full"]).recipe.method.train_patterns == ()
 
 
 def test_one_budget_for_all(resolved):
-    timed = [one.settings for one in plan_methods(resolved, Wanted(budget=Budget(minutes=0.5)), 2)[0]]
+    timed = [one.settings for one in plan_methods(resolved, Wanted(budget=Budget(minutes=0.5)), lambda: 2)[0]]
     assert {(one["train.max_minutes"], one["train.max_steps"]) for one in timed} == {(0.5, None)}
-    counted = [one.settings for one in plan_methods(resolved, Wanted(budget=Budget(examples=50)), 2)[0]]
+    counted = [one.settings for one in plan_methods(resolved, Wanted(budget=Budget(examples=50)), lambda: 2)[0]]
     assert {(one["train.max_minutes"], one["train.max_steps"]) for one in counted} == {(None, 4)}  # of 16 rows
 
 
 def test_unknown_methods_are_refused(resolved):
     with pytest.raises(RecipeError, match="no method is called ful, lore"):
-        plan_methods(resolved, Wanted(methods=("ful",), rates={"lore": 0.1}), 2)
+        plan_methods(resolved, Wanted(methods=("ful",), rates={"lore": 0.1}), lambda: 2)
 
 
 def test_no_method_left_is_an_error(resolved):
     with pytest.raises(RecipeError, match="none of the methods") as caught:
-        plan_methods(resolved, Wanted(methods=("qlora",)), 2)
+        plan_methods(resolved, Wanted(methods=("qlora",)), lambda: 2)
     assert "qlora is for generation" in caught.value.problems[0]
 
 
