@@ -186,7 +186,7 @@ def gguf_reference() -> str:
         + "\n\nPrecisions, best quality first. Which type each tensor gets follows llama.cpp's rules and is shown\n"
         + "before anything is written.\n\n| precision | type of most tensors |\n|---|---|\n"
         + rows
-        + "\n| `mixed_92mb`, any size | shared out by what rounding costs this model; of a run, where that is measured |\n"
+        + "\n| `mixed_92mb`, any size | shared out by what rounding costs this model; of a run only |\n"
     )
 
 

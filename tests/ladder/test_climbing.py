@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgetune.cli import main
-from edgetune.errors import CheckFailed, ExportError
+from edgetune.errors import CheckFailed, DataError, ExportError, OutOfMemory
 from edgetune.exporters import find_exporter
 from edgetune.exporting import export, find_source
 from edgetune.ladder import climbing
@@ -102,6 +102,22 @@ def test_what_could_not_be_told_apart_does_not_ship(run, monkeypatch):
     ladder = climb(find_source(str(run.folder)), "gguf", PRECISIONS, Limits())
     assert [rung.verdict for rung in ladder.rungs] == ["not verified", "ships", "not tried"]
     assert ladder.rungs[0].why == "distributions not judged: 3 rows"
+
+
+@pytest.mark.parametrize("fault", [OutOfMemory("too many products", hint=""), DataError("no answers", hint="")])
+def test_the_climb_goes_on_where_what_a_precision_needs_cannot_be_collected(run, monkeypatch, fault):
+    def refuse(*_):
+        raise fault
+
+    monkeypatch.setattr("edgetune.importance.keeping.importance_of", refuse)
+    monkeypatch.setattr(climbing, "Verifier", Verdicts({"int8": 1.0}))
+    ladder = climb(find_source(str(run.folder)), "onnx", ("int8", "int4_gptq_b16"), Limits())
+    assert [(rung.name, rung.verdict) for rung in ladder.rungs] == [
+        ("int4_gptq_b16", "not written"),
+        ("int8", "ships"),
+    ]
+    assert ladder.rungs[0].why == fault.message
+    assert sorted(path.name for path in run.exports_folder.iterdir()) == ["int8"]
 
 
 def test_what_has_the_tensors_of_one_that_failed_is_not_tried(run, monkeypatch):
