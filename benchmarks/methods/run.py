@@ -113,7 +113,7 @@ def english(found: MethodsComparison) -> str:
         f"**{choice.headline}.** {' '.join(choice.reasons)}",
         (
             f"The recipe `{found.name}`, {found.budget.text}, {len(found.seeds)} seeds; means; [ ] are 95 % intervals: "
-            "of scores Student's over the seeds, of the benchmark over its rounds."
+            "of scores Student's over the seeds, of the benchmark over its rounds." + _exported(found, " Exported as")
         ),
         " ".join([*left_out, *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),
         f"Machine: {_machine(found)}.",
@@ -135,12 +135,17 @@ def spanish(found: MethodsComparison) -> str:
         said,
         (
             f"Receta `{found.name}`, {budget}, {len(found.seeds)} semillas; medias, y entre [ ] intervalos del 95 %: "
-            "los de la métrica de la tarea, de Student sobre las semillas."
+            "los de la métrica de la tarea, de Student sobre las semillas." + _exported(found, " Exportado como")
         ),
         f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
         f"Máquina: {_machine(found)}.",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _exported(found: MethodsComparison, words: str) -> str:
+    forms = {f"{one.format} {one.precision}" for one in found.devices}
+    return f"{words} {', '.join(sorted(forms))}." if forms else ""
 
 
 def _machine(found: MethodsComparison) -> str:

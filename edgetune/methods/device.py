@@ -23,10 +23,17 @@ FIGURES = ("latency", "batch_rate", "ttft", "decode", "peak_rss")
 
 
 def format_of(recipe: Recipe) -> tuple[str, str]:
-    """Format and precision that every method is exported in: the recipe's first format, in its usual eight bits."""
-    usual = "gguf" if recipe.task.kind == "generation" else "onnx"
-    name = recipe.exports[0].format if recipe.exports else usual
-    return name, find_exporter(name).default_precision
+    """Format and precision that every method is exported in.
+
+    The recipe's first format in its usual eight bits; where the recipe asks for others only, in the last of them.
+    """
+    if not recipe.exports:
+        usual = "gguf" if recipe.task.kind == "generation" else "onnx"
+        return usual, find_exporter(usual).default_precision
+    first = recipe.exports[0]
+    exporter = find_exporter(first.format)
+    asked = [exporter.precision(quant) for quant in first.quant] or [exporter.default_precision]
+    return first.format, exporter.default_precision if exporter.default_precision in asked else asked[-1]
 
 
 def artifact_in(run: Run, precision: str) -> Artifact:
