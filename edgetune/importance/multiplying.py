@@ -45,7 +45,8 @@ def products_bytes(model: PreTrainedModel) -> int:
     from edgetune.training.methods import linear_layers
 
     widths = [layer.in_features for layer in linear_layers(model).values()]
-    return 4 * (sum(width**2 for width in widths) + model.config.get_text_config().hidden_size ** 2)
+    hidden: int = model.config.get_text_config().hidden_size
+    return 4 * (sum(width**2 for width in widths) + hidden**2)
 
 
 @contextmanager
