@@ -118,10 +118,7 @@ def newest_results(folder: Path) -> Path:
     Raises:
         EdgetuneError: there is none.
     """
-    found = sorted(folder.glob("*.json"), key=_created)
-    if not found:
-        raise EdgetuneError(f"no results in {folder}", hint="make bench")
-    return found[-1]
+    return _by_age(folder)[-1]
 
 
 def newest_of_each(folder: Path, key: Callable[[dict[str, Any]], str]) -> dict[str, dict[str, Any]]:
@@ -130,9 +127,16 @@ def newest_of_each(folder: Path, key: Callable[[dict[str, Any]], str]) -> dict[s
     Raises:
         EdgetuneError: there are none at all.
     """
-    newest_results(folder)
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"), key=_created)]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in _by_age(folder)]
     return {key(one): one for one in found}
+
+
+def _by_age(folder: Path) -> list[Path]:
+    """Results files, the oldest first; at least one."""
+    found = sorted(folder.glob("*.json"), key=_created)
+    if not found:
+        raise EdgetuneError(f"no results in {folder}", hint="make bench")
+    return found
 
 
 def publish_tables(folder: Path, results: Path, to_markdown: Callable[[Any], str]) -> None:

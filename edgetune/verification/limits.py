@@ -140,7 +140,8 @@ TYPES = {
 }
 #: Share of types whose scales were searched for with an importance matrix: like those of K and IQ types, which search.
 SEARCHED = 0.45
-#: Of four bits by GPTQ: what is made up for elsewhere is added there, so that errors are up to half as long again.
+#: Of four bits by GPTQ: what is made up for elsewhere is added there, so that errors are longer; SmolLM2's reach 0.14
+#: (docs/decisions/0020).
 COMPENSATED = TypeLimits(0.2, 0.45)
 #: Of a type that is not in the table.
 ANY_TYPE = TypeLimits(0.45, 0.60)

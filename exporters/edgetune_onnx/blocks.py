@@ -107,6 +107,12 @@ def _multiplication(values: Values) -> Any:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
+def pack(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Codes of four bits, two a byte, the lower half first; rows are even."""
+    result: NDArray[np.uint8] = codes[:, ::2] | (codes[:, 1::2] << np.uint8(4))
+    return result
+
+
 def _unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Codes of each row, one a byte."""
     if bits == 8:

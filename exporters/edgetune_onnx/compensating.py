@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from edgetune import console
 from edgetune.adapters.merging import EMBEDDING, HEAD
 from edgetune.errors import ExportError
 from edgetune_onnx import gptq
+from edgetune_onnx.blocks import pack
 from edgetune_onnx.graph import HEAD_NODE, packed_order
 from edgetune_onnx.places import matmul_names
 from edgetune_onnx.prepared import Prepared
@@ -34,12 +36,17 @@ def compensate(model: ModelProto, prepared: Prepared, products: Products) -> Non
     """
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     weights = _weights_of_nodes(model, prepared)
+
+    @lru_cache(maxsize=1)  # those that read the same tensor come one after another
+    def of(source: str) -> gptq.Inputs:
+        return gptq.understand(products.of(source))
+
     with console.progress("Rounding (GPTQ)", sum(map(len, weights.values())), "matrices") as bar:
         for node in (node for node in model.graph.node if node.name in weights):
             parts = []
             for weight in weights[node.name]:
-                aim = products.of_table() if weight == EMBEDDING else products.of(weight)
-                parts.append(gptq.quantise(prepared.weights.read(weight), aim, prepared.precision.block))
+                inputs = gptq.understand(products.of_table()) if weight == EMBEDDING else of(products.source(weight))
+                parts.append(gptq.quantise(prepared.weights.read(weight), inputs, prepared.precision.block))
                 bar.advance()
             _store(node, stored, parts)
 
@@ -65,7 +72,7 @@ def _store(node: NodeProto, stored: Mapping[str, TensorProto], parts: list[gptq.
     # The last block is filled up with what stands for zero.
     missing = -codes.shape[1] % block
     codes = np.concatenate([codes, np.repeat(zeros[:, -1:], missing, axis=1)], axis=1)
-    arrays = (_packed(codes), np.concatenate([part.scales for part in parts]), _packed(zeros))
+    arrays = (pack(codes), np.concatenate([part.scales for part in parts]), pack(zeros))
     names = [name for name in node.input[1:4] if name in stored]
     if len(names) != len(arrays):
         raise ExportError(
@@ -74,12 +81,6 @@ def _store(node: NodeProto, stored: Mapping[str, TensorProto], parts: list[gptq.
         )
     for name, array in zip(names, arrays, strict=True):
         _replace(stored[name], array)
-
-
-def _packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Two codes a byte, the lower half first. Rows are even: the builder takes no others."""
-    found: NDArray[np.uint8] = codes[:, ::2] | (codes[:, 1::2] << np.uint8(4))
-    return found
 
 
 def _replace(tensor: TensorProto, array: NDArray[Any]) -> None:

@@ -45,25 +45,47 @@ class Blocks:
     zero_points: NDArray[np.uint8]
 
 
-def quantise(values: Values, products: NDArray[np.float64], block: int) -> Blocks:
+@dataclass(frozen=True)
+class Inputs:
+    """What rounding has to know of the inputs of a matrix; matrices that read the same tensor share it.
+
+    Attributes:
+        root: (columns, columns) float32, upper triangular U with H⁻¹ = Uᵀ U.
+        aim: (columns,) float32, the diagonal of H.
+    """
+
+    root: torch.Tensor
+    aim: torch.Tensor
+
+
+def understand(products: NDArray[np.float64]) -> Inputs:
+    """Factorise what is known of some inputs.
+
+    Args:
+        products: (columns, columns), symmetric and not negative: E[x xᵀ] of what a matrix is multiplied with.
+    """
+    import torch
+
+    whole = torch.from_numpy(products).clone()
+    weights = whole.diagonal()
+    weights[weights <= 0] = weights.mean() if weights.mean() > 0 else 1.0  # inputs that were never seen
+    return Inputs(_inverse_root(whole), weights.float())
+
+
+def quantise(values: Values, inputs: Inputs, block: int) -> Blocks:
     """Round a matrix to four bits.
 
     Args:
         values: (rows, columns).
-        products: (columns, columns), symmetric and not negative: E[x xᵀ] of what it is multiplied with.
+        inputs: of as many columns.
         block: columns that share a scale.
     """
     import torch
 
-    damped = torch.from_numpy(products).clone()
-    weights = damped.diagonal()
-    weights[weights <= 0] = weights.mean() if weights.mean() > 0 else 1.0  # inputs that were never seen
-    aim = weights.float()
-    root = _inverse_root(damped)
     whole = torch.from_numpy(np.ascontiguousarray(values, np.float32))
     with torch.inference_mode():
         starts = range(0, len(whole), _ROWS)
-        parts = [_quantise(whole[start : start + _ROWS].clone(), root, aim, block) for start in starts]
+        parts = [_quantise(whole[start : start + _ROWS].clone(), inputs, block) for start in starts]
     return Blocks(*(torch.cat(one).numpy() for one in zip(*parts, strict=True)))
 
 
@@ -81,13 +103,11 @@ def _inverse_root(products: torch.Tensor) -> torch.Tensor:
         damping *= 10
 
 
-def _quantise(
-    left: torch.Tensor, root: torch.Tensor, aim: torch.Tensor, block: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _quantise(left: torch.Tensor, inputs: Inputs, block: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Codes, scales and zero points of some rows; ``left`` is what is still to be rounded, and is written to."""
     import torch
 
-    columns, batch = left.shape[1], max(_BATCH, block)
+    root, columns, batch = inputs.root, left.shape[1], max(_BATCH, block)
     codes = torch.empty_like(left, dtype=torch.uint8)
     scales, zeros = [], []
     for start in range(0, columns, batch):
@@ -95,7 +115,7 @@ def _quantise(
         errors = torch.empty_like(left[:, start:stop])
         for at in range(start, stop):
             if at % block == 0:
-                scale, zero = _grid(left[:, at : at + block], aim[at : at + block])
+                scale, zero = _grid(left[:, at : at + block], inputs.aim[at : at + block])
                 scales.append(scale)
                 zeros.append(zero)
             code = ((left[:, at : at + 1] / scale).round() + zero).clamp(0, _TOP)

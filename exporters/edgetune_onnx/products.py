@@ -42,14 +42,31 @@ class Products:
     sizes: Mapping[str, int]
     curvature: Mapping[str, float]
 
-    def of(self, weight: str) -> NDArray[np.float64]:
-        """(inputs, inputs) of a weight, such as ``lm_head.weight``: what an error costs, but for a factor."""
-        return self._of_module(weight.removesuffix(".weight"))
+    def source(self, weight: str) -> str:
+        """Under whose name the products of a weight are, such as ``lm_head.weight``: q, k and v have the same."""
+        return self.sources[weight.removesuffix(".weight")]
+
+    def of(self, source: str) -> NDArray[np.float64]:
+        """(inputs, inputs) of all that have that source: what an error costs, but for a factor.
+
+        Raises:
+            ExportError: the file is damaged.
+        """
+        from safetensors import safe_open
+
+        with safe_open(self.path, "numpy") as file:
+            packed = file.get_tensor(source + _PRODUCTS)
+        if not np.isfinite(packed).all():
+            raise ExportError(f"{self.path} holds what is no number", hint=_HINT)
+        size = self.sizes[source]
+        whole = np.zeros((size, size))
+        whole[np.triu_indices(size)] = packed
+        return whole + np.triu(whole, 1).T
 
     def of_table(self) -> NDArray[np.float64]:
         """The same of a table that is embedding and head: looked up, every column of a row costs the same."""
         head, embedding = (name.removesuffix(".weight") for name in (HEAD, EMBEDDING))
-        found = self._of_module(head)
+        found = self.of(self.source(HEAD))
         scale = self.curvature.get(head, 1.0) / max(float(found.diagonal().mean()), float(np.finfo(np.float32).tiny))
         return scale * found + self.curvature.get(embedding, 0.0) * np.eye(len(found))
 
@@ -69,19 +86,6 @@ class Products:
             raise ExportError(
                 f"the imatrix {self.path.name} is of another model: {problems[0]}", hint=_HINT, problems=problems
             )
-
-    def _of_module(self, module: str) -> NDArray[np.float64]:
-        from safetensors import safe_open
-
-        source = self.sources[module]
-        with safe_open(self.path, "numpy") as file:
-            packed = file.get_tensor(source + _PRODUCTS)
-        if not np.isfinite(packed).all():
-            raise ExportError(f"{self.path} holds what is no number", hint=_HINT)
-        size = self.sizes[source]
-        whole = np.zeros((size, size))
-        whole[np.triu_indices(size)] = packed
-        return whole + np.triu(whole, 1).T
 
 
 def write_products(path: Path, found: Importance) -> None:
