@@ -86,7 +86,8 @@ class Source:
         from edgetune.importance.keeping import importance_of
 
         require_task(find_exporter(format), self.model)
-        needed = used_importance(format, (quant,))
+        # A classifier has precisions of its own, and none of them reads an imatrix.
+        needed = used_importance(format, (quant,)) if self.model.task == "generation" else None
         if needed is None:  # what nothing reads must not make another artifact of it
             return merged_parts(replace(self.model, importance=None), format, (quant,), output)
         if needed == "squares" or self.model.importance is not None:

@@ -132,7 +132,7 @@ def test_the_process_logs_as_before(run, tmp_path):
     assert logging.getLogger().handlers == before
 
 
-@pytest.mark.parametrize("name", ["int4_ort", "ort", "int8_ort_ort"])
+@pytest.mark.parametrize("name", ["int4_ort", "ort", "int8_ort_ort", "int4_gptq"])
 def test_there_is_no_such_precision(run, name):
     with pytest.raises(ExportError, match="is no precision of a classifier") as raised:
         export(run, "onnx", name)
