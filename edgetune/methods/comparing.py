@@ -33,10 +33,11 @@ from edgetune.run import Run
 from edgetune.stored import read_if_sound, write_stored
 from edgetune.training.finishing import FEW_STEPS
 from edgetune.training.methods import count_layers
-from edgetune.trials import Trial, in_fresh_process, make_trial, run_trial
+from edgetune.trial_rows import fixed_rows, rows_settings
+from edgetune.trials import Trial, in_fresh_process, make_trial, run_trial, with_settings
 
 #: In the folder of a comparison.
-RECORD, TRIALS, BENCH, BASE_GENERAL = "methods.json", "trials", "bench", "general-base.json"
+RECORD, TRIALS, ROWS, BENCH, BASE_GENERAL = "methods.json", "trials", "rows", "bench", "general-base.json"
 NO_DEVICE = "not asked for: --no-export"
 #: Rates are tried from a seed that no method is compared from.
 _TUNING_SEED = 1000
@@ -89,12 +90,17 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @dataclass
 class _Comparison:
-    """A comparison on its way, and what was found so far."""
+    """A comparison on its way, and what was found so far.
+
+    Attributes:
+        laid: the recipe over rows that all trainings share.
+    """
 
     resolved: Resolved
     wanted: Wanted
     folder: Path
     allow_scripts: bool
+    laid: Resolved = field(init=False)
     left_out: list[LeftOut] = field(default_factory=list)
     trained: dict[tuple[str, int, float], tuple[Trial, Training]] = field(default_factory=dict)
 
@@ -111,6 +117,7 @@ class _Comparison:
         for one in self.left_out:
             console.note(f"{one.method} is left out: {one.reason}")
         format_of(recipe)  # an unknown format is said before training
+        self.laid = self._with_rows()
         methods = self._tuned(methods)
         for method in methods:
             console.note(f"{method.name}: learning rate {method.rate:g} ({method.why})")
@@ -123,6 +130,12 @@ class _Comparison:
             )
         devices = self._devices(methods) if self.wanted.export else []
         return self._record(base, methods, general_reason, devices)
+
+    def _with_rows(self) -> Resolved:
+        """The recipe over rows that are made once: to make them may take longer than a training."""
+        place = make_trial(self.resolved, {"name": ROWS}, self.folder / TRIALS).folder
+        run = fixed_rows(self.resolved, place, allow_scripts=self.allow_scripts)
+        return with_settings(self.resolved, rows_settings(run, self.resolved.recipe))
 
     def _tuned(self, methods: list[Method]) -> list[Method]:
         """With rates that were tried, where that is wanted and none was given."""
@@ -144,7 +157,7 @@ class _Comparison:
     def _try(self, method: Method, rate: float) -> float | None:
         """The best loss of a short training; None: it diverged."""
         settings = short(method.settings, self.resolved.recipe, rate) | {"train.seed": self.seeds[0] + _TUNING_SEED}
-        trial = make_trial(self.resolved, settings, self.folder / TRIALS)
+        trial = make_trial(self.laid, settings, self.folder / TRIALS)
         record = _record_of(trial)
         if (known := read_if_sound(record, Try)) is not None:
             return known.loss
@@ -172,7 +185,7 @@ class _Comparison:
         if any(one.method == method.name for one in self.left_out):
             return
         settings = {**method.settings, "train.seed": seed, **self._limit(share)}
-        trial = make_trial(self.resolved, settings, self.folder / TRIALS)
+        trial = make_trial(self.laid, settings, self.folder / TRIALS)
         done = _known(trial)
         try:
             company = Company()

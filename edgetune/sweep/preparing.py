@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,13 @@ from edgetune import console, files
 from edgetune.data.conversation import Conversation, write_rows
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import split
-from edgetune.recipe import DataSettings, Recipe, Resolved
-from edgetune.run import Run, is_run, open_run
+from edgetune.recipe import Recipe, Resolved
+from edgetune.run import Run
 from edgetune.sensitivity import ROWS
 from edgetune.sensitivity.record import Suggestion
 from edgetune.sensitivity.suggesting import make_suggestion
 from edgetune.stored import read_if_sound, write_stored
-from edgetune.training.preparing import prepare_run
+from edgetune.trial_rows import fixed_rows, rows_settings
 from edgetune.trials import with_settings
 
 #: Of the training rows, where the recipe names no rows for validation.
@@ -62,21 +61,13 @@ def prepare(resolved: Resolved, folder: Path, limits: Mapping[str, float], *, al
         DataError, ModelError, RecipeError, ResourceError: as in training.
     """
     with files.locked(folder / ".lock", lambda holder: console.note(f"waiting for {holder}, which prepares the sweep")):
-        run = _prepared(resolved, folder, allow_scripts=allow_scripts)
+        run = fixed_rows(resolved, folder / PREPARED, allow_scripts=allow_scripts)
         validation = _choose_validation(run, resolved.recipe)
         changed = with_settings(resolved, _settings(run, resolved.recipe, limits))
         suggestion = _suggestion(changed, folder / SUGGESTION)
     data = {name: files.sha256_file(run.rows_file(name)) for name in ("train", "validation")}
     settings = changed.recipe.model_dump(mode="json", exclude={"data", "model"})
     return Shared(changed, suggestion, run.manifest.base_sha256, data, validation, files.sha256_json(settings))
-
-
-def _prepared(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run:
-    place = folder / PREPARED
-    if is_run(place) and open_run(place).manifest.state != "created":
-        return open_run(place)
-    shutil.rmtree(place, ignore_errors=True)  # a process died while preparing it
-    return prepare_run(resolved, place, allow_scripts=allow_scripts)
 
 
 def _choose_validation(run: Run, recipe: Recipe) -> str:
@@ -100,23 +91,8 @@ def _rows(path: Path, recipe: Recipe) -> list[Conversation]:
 
 def _settings(run: Run, recipe: Recipe, limits: Mapping[str, float]) -> dict[str, Any]:
     """What differs between the recipe and every trial: rows that are fixed, no exports, the trials' limits."""
-    plain = DataSettings()
-    replay = recipe.data.replay and recipe.data.replay.model_copy(update={"source": str(run.rows_file("replay"))})
-    settings: dict[str, Any] = {
-        "data.prepare": None,
-        "data.train": str(run.train_file.resolve()),
-        "data.validation": str(run.rows_file("validation").resolve()),
-        "data.heldout": str(run.heldout_file.resolve()),
-        "data.replay": replay.model_dump(mode="json") if replay else None,
-        "data.format": plain.format,
-        "data.text_column": plain.text_column,
-        "data.image_column": plain.image_column,
-        "data.label_column": plain.label_column,
-        "data.train_limit": None,
-        "exports": [],
-        "train.keep_checkpoints": 1,
-        "train.tensorboard": False,
-    }
+    settings = rows_settings(run, recipe)
+    settings |= {"exports": [], "train.keep_checkpoints": 1, "train.tensorboard": False}
     settings |= {f"train.{name}": value for name, value in limits.items()}
     if "max_steps" in limits and recipe.train.evaluate_every is None:
         settings["train.evaluate_every"] = max(1, int(limits["max_steps"]) // EVALUATIONS)

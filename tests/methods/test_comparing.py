@@ -23,6 +23,7 @@ from edgetune.methods import child, comparing, device, forgetting
 from edgetune.methods.comparing import compare_methods
 from edgetune.methods.planning import Wanted
 from edgetune.methods.record import MethodsComparison
+from edgetune.run import open_run
 from edgetune.trials import with_settings
 
 FEW = Wanted(methods=("full", "lora"), export=False)
@@ -84,6 +85,31 @@ def test_other_rows_in_the_same_file_are_trained_anew(short, tmp_path, trained):
     tinyclassifier.write_rows(tmp_path / "recipe" / "train.jsonl", tinyclassifier.rows(48))
     assert compare_methods(short, one, tmp_path / "out").trainings[0].rows == 48
     assert len(trained) == 2
+
+
+def test_every_seed_trains_on_the_same_rows_and_is_asked_the_same(short, tmp_path):
+    """Also where the recipe leaves it to the seed which rows are held out: they are parted once."""
+    wanted = dataclasses.replace(FEW, seeds=2)
+    compare_methods(with_settings(short, {"data.heldout": None}), wanted, tmp_path / "out")
+    runs = [open_run(file.parent) for file in (tmp_path / "out" / "trials").glob("tiny-*/manifest.json")]
+    assert len(runs) == 4
+    for name in ("train", "heldout"):
+        assert len({run.manifest.data_sha256[name] for run in runs}) == 1
+
+
+def test_a_data_script_runs_once(short, tmp_path):
+    folder = short.path.parent
+    (folder / "make.py").write_text(
+        "import pathlib, shutil, sys\n"
+        "here, there = pathlib.Path(__file__).parent, pathlib.Path(sys.argv[sys.argv.index('--output') + 1])\n"
+        "for name in ('train', 'heldout'):\n"
+        "    shutil.copyfile(here / f'{name}.jsonl', there / f'{name}.jsonl')\n"
+        f"with open({str(tmp_path / 'calls')!r}, 'a') as calls:\n"
+        "    calls.write('called\\n')\n"
+    )
+    made = with_settings(short, {"data.train": None, "data.heldout": None, "data.prepare": {"script": "make.py"}})
+    compare_methods(made, dataclasses.replace(FEW, seeds=1), tmp_path / "out", allow_scripts=True)
+    assert (tmp_path / "calls").read_text() == "called\n"
 
 
 def test_shares_of_the_rows(short, tmp_path):

@@ -1,0 +1,51 @@
+"""The rows that all trials of a comparison or a sweep share: made once, and the same for every seed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from edgetune.recipe import DataSettings, Recipe, Resolved
+from edgetune.run import Run, is_run, open_run
+from edgetune.training.preparing import prepare_run
+
+
+def fixed_rows(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run:
+    """A run that is prepared and never trained, for its rows; one that is there already is used.
+
+    Args:
+        resolved: the recipe.
+        folder: of that run.
+        allow_scripts: as in training.
+
+    Raises:
+        DataError, ModelError, RecipeError, ResourceError: as in training.
+    """
+    if is_run(folder) and open_run(folder).manifest.state != "created":
+        return open_run(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # a process died while preparing it
+    return prepare_run(resolved, folder, allow_scripts=allow_scripts)
+
+
+def rows_settings(run: Run, recipe: Recipe) -> dict[str, Any]:
+    """What has a trial take its rows from a run, instead of making them again: dotted key → value.
+
+    Args:
+        run: from :func:`fixed_rows`.
+        recipe: the trial's.
+    """
+    plain, validation = DataSettings(), run.rows_file("validation")
+    replay = recipe.data.replay and recipe.data.replay.model_copy(update={"source": str(run.rows_file("replay"))})
+    return {
+        "data.prepare": None,
+        "data.train": str(run.train_file.resolve()),
+        "data.validation": str(validation.resolve()) if validation.is_file() else None,
+        "data.heldout": str(run.heldout_file.resolve()),
+        "data.replay": replay.model_dump(mode="json") if replay else None,
+        "data.format": plain.format,
+        "data.text_column": plain.text_column,
+        "data.image_column": plain.image_column,
+        "data.label_column": plain.label_column,
+        "data.train_limit": None,
+    }
