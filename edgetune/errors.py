@@ -15,7 +15,7 @@
     │   └── OutOfMemory     10   memory; a smaller setting may fit
     ├── MissingExtra        11   an optional dependency is not installed
     ├── InUse               12   another process is at work there
-    ├── DeviceError         13   a device cannot be reached, or failed while it was measured
+    ├── DeviceError         13   a device is unknown, cannot be reached, or failed while it was measured
     ├── TargetError         14   a target or a list of objectives is unknown, invalid, or does not fit the artifact
     ├── NotJudged           15   what was measured is too little to judge an objective
     └── Interrupted        130   Ctrl-C; what was done is saved
@@ -126,7 +126,7 @@ class InUse(EdgetuneError):
 
 
 class DeviceError(EdgetuneError):
-    """A device cannot be reached, or failed while it was measured."""
+    """A device is unknown, cannot be reached, or failed while it was measured."""
 
     exit_code = 13
 

@@ -112,10 +112,13 @@ def _mismatch(row: Row, format: Format, layout: Layout) -> str:
 
 def _unused_keys(unused: Counter[str], layout: Layout, source: str) -> list[Problem]:
     known = [*layout.optional, GROUP, *(key for signature in layout.signatures for key in signature)]
+    asked = [(name, one.signatures[0]) for name, one in FORMATS.items() if one.asked]
     problems = []
     for key, count in unused.items():
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
         advice = f"; did you mean '{near[0]}'?" if near else ""
+        if wanted := next((name for name, keys in asked if key in keys and {*keys} <= {*known, key}), None):
+            advice = f"; --format {wanted} reads it"
         problems.append(Problem(source, f"key '{key}' is not used ({count} rows){advice}", "warning"))
     return problems
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgetune.errors import EdgetuneError
+from edgetune.errors import DeviceError
 from edgetune.yamlfile import read_yaml
 
 SHIPPED = "devices.yaml"
@@ -83,7 +83,7 @@ def find_device(name: str) -> Device:
         name: ``raspberry-pi-5``, or the path of a ``.yaml`` file with the fields of :class:`Device`.
 
     Raises:
-        EdgetuneError: there is none, or the file is invalid.
+        DeviceError: there is none, or the file is invalid.
     """
     if name.endswith((".yaml", ".yml")):
         return _read(Path(name))
@@ -91,15 +91,15 @@ def find_device(name: str) -> Device:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         guess = f"; did you mean '{near[0]}'?" if near else ""
-        raise EdgetuneError(f"no device called '{name}'{guess}", hint="edgetune device list")
+        raise DeviceError(f"no device called '{name}'{guess}", hint="edgetune device list")
     return known[name]
 
 
 def _read(path: Path) -> Device:
-    values = read_yaml(path, "device", EdgetuneError, hint="edgetune device list")
+    values = read_yaml(path, "device", DeviceError, hint="edgetune device list")
     shown = "edgetune device list --json shows the fields"
     if not isinstance(values, dict):
-        raise EdgetuneError(f"{path} does not describe a device: it holds no keys such as name and soc", hint=shown)
+        raise DeviceError(f"{path} does not describe a device: it holds no keys such as name and soc", hint=shown)
     try:
         return Device.model_validate(values)
     except ValidationError as error:
@@ -107,4 +107,4 @@ def _read(path: Path) -> Device:
             f"{'.'.join(map(str, one['loc'])) or 'device'}: {one['msg'].removeprefix('Value error, ')}"
             for one in error.errors()
         ]
-        raise EdgetuneError(f"{path} does not describe a device", hint=shown, problems=problems) from error
+        raise DeviceError(f"{path} does not describe a device", hint=shown, problems=problems) from error

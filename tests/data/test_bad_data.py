@@ -271,6 +271,13 @@ def test_unused_keys_are_one_warning_each(tmp_path):
     ]
 
 
+def test_rows_of_classes_read_as_plain_text_say_how_they_are_read(tmp_path):
+    path = write(tmp_path, "rows.jsonl", lines({"text": "lovely", "label": "good", "id": 1}))
+    said = [problem.message for problem in load_rows(path).warnings]
+    assert said == ["key 'label' is not used (1 rows); --format labelled reads it", "key 'id' is not used (1 rows)"]
+    assert load_rows(path, "labelled").warnings[0].message == "key 'id' is not used (1 rows)"
+
+
 def test_odd_keys_of_messages_are_warnings(tmp_path):
     messages = [
         USER | {"timestamp": 3},
