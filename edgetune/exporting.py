@@ -146,6 +146,9 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
         if text is not None:
             raise ExportError("a given imatrix needs no text", hint="leave --imatrix-text out, or use --imatrix auto")
         given = Path(imatrix).expanduser()
+        weighed = replace(source.model, importance=given)
+        for quant in (quant for quant in named if used_importance(format, (quant,))):
+            find_exporter(format).plan(weighed, quant)  # before it is copied: what cannot be used is not kept
         file = adopt(source.run, format, given) if source.run else given
     elif source.run is None:
         raise ExportError(

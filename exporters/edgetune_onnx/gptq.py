@@ -69,7 +69,8 @@ def understand(products: NDArray[np.float64]) -> Inputs:
     whole = torch.from_numpy(products).clone()
     weights = whole.diagonal()
     weights[weights <= 0] = weights.mean() if weights.mean() > 0 else 1.0  # inputs that were never seen
-    return Inputs(_inverse_root(whole), weights.float())
+    aim = weights.float()
+    return Inputs(_inverse_root(whole), aim)
 
 
 def quantise(values: Values, inputs: Inputs, block: int) -> Blocks:
@@ -90,13 +91,14 @@ def quantise(values: Values, inputs: Inputs, block: int) -> Blocks:
 
 
 def _inverse_root(products: torch.Tensor) -> torch.Tensor:
-    """U with H⁻¹ = Uᵀ U, upper triangular; what H lacks to have one is added to its diagonal."""
+    """U with H⁻¹ = Uᵀ U, upper triangular; what H lacks to have one is added to its diagonal, in place."""
     import torch
 
-    damping = DAMPING * products.diagonal().mean()
-    identity = torch.eye(len(products), dtype=products.dtype)
+    diagonal = products.diagonal().clone()
+    damping = DAMPING * diagonal.mean()
     while True:
-        lower, failed = torch.linalg.cholesky_ex(products + damping * identity)
+        products.diagonal().copy_(diagonal + damping)
+        lower, failed = torch.linalg.cholesky_ex(products)
         if not failed:
             root: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
             return root.float()

@@ -203,6 +203,15 @@ def test_a_file_from_elsewhere_is_kept_with_the_run(run, make_run, tmp_path):
     assert part.write().manifest.importance_sha256
 
 
+@pytest.mark.parametrize(("format", "precision"), [("gguf", "q4_0"), ("onnx", "int4_gptq_b16")])
+def test_a_file_that_cannot_be_used_is_not_kept(run, tmp_path, format, precision):
+    given = tmp_path / "given"
+    given.write_bytes(b"no imatrix")
+    with pytest.raises(ExportError, match=str(given)):
+        weighted(find_source(str(run.folder)), format, str(given), quants=(precision,))
+    assert run.importance_files == []
+
+
 def test_what_cannot_be_used_is_refused(run, tmp_path, make_run):
     with pytest.raises(ExportError, match="no such imatrix"):
         adopt(run, "gguf", tmp_path / "none.gguf")
@@ -215,9 +224,8 @@ def test_what_cannot_be_used_is_refused(run, tmp_path, make_run):
     for given in ("auto", str(importance_of(run, "gguf"))):
         with pytest.raises(ExportError, match="int8 of the format 'onnx' has no use for an imatrix"):
             weighted(find_source(str(run.folder)), "onnx", given, quants=("int8",))
-    theirs = weighted(find_source(str(run.folder)), "onnx", str(importance_of(run, "gguf")), quants=("int4_gptq_b16",))
     with pytest.raises(ExportError, match="does not hold the products"):
-        theirs.parts(Wanted("onnx", ("int4_gptq_b16",)))
+        weighted(find_source(str(run.folder)), "onnx", str(importance_of(run, "gguf")), quants=("int4_gptq_b16",))
     with pytest.raises(ExportError, match="only a run has training rows"):
         weighted(find_source(run.recipe.model.source), "gguf", "auto")
     with pytest.raises(ExportError, match="needs no text"):
