@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from edgetune import files
+from edgetune.evaluation.rows import choose_rows
 from edgetune.recipe import DataSettings, Recipe, Resolved
 from edgetune.run import Run, is_run, open_run
 from edgetune.training.preparing import prepare_run
@@ -49,3 +51,19 @@ def rows_settings(run: Run, recipe: Recipe) -> dict[str, Any]:
         "data.label_column": plain.label_column,
         "data.train_limit": None,
     }
+
+
+def same_questions(run: Run, recipe: Recipe) -> dict[str, Any]:
+    """What has every trial asked the same held-out rows, where a recipe limits them: a limit draws by the trial's seed.
+
+    Args:
+        run: from :func:`fixed_rows`.
+        recipe: whose seed draws, once.
+    """
+    lines = run.heldout_file.read_text(encoding="utf-8").split("\n")[:-1]
+    chosen = choose_rows(len(lines), recipe.data.heldout_limit, recipe.train.seed)
+    if len(chosen) == len(lines):
+        return {}
+    asked = run.data_folder / "asked.jsonl"
+    files.write_text(asked, "".join(f"{lines[index]}\n" for index in chosen))
+    return {"data.heldout": str(asked.resolve()), "data.heldout_limit": None}

@@ -33,7 +33,7 @@ from edgetune.run import Run
 from edgetune.stored import read_if_sound, write_stored
 from edgetune.training.finishing import FEW_STEPS
 from edgetune.training.methods import count_layers
-from edgetune.trial_rows import fixed_rows, rows_settings
+from edgetune.trial_rows import fixed_rows, rows_settings, same_questions
 from edgetune.trials import Trial, in_fresh_process, make_trial, run_trial, with_settings
 
 #: In the folder of a comparison.
@@ -134,8 +134,8 @@ class _Comparison:
     def _with_rows(self) -> Resolved:
         """The recipe over rows that are made once: to make them may take longer than a training."""
         place = make_trial(self.resolved, {"name": ROWS}, self.folder / TRIALS).folder
-        run = fixed_rows(self.resolved, place, allow_scripts=self.allow_scripts)
-        return with_settings(self.resolved, rows_settings(run, self.resolved.recipe))
+        run, recipe = fixed_rows(self.resolved, place, allow_scripts=self.allow_scripts), self.resolved.recipe
+        return with_settings(self.resolved, rows_settings(run, recipe) | same_questions(run, recipe))
 
     def _tuned(self, methods: list[Method]) -> list[Method]:
         """With rates that were tried, where that is wanted and none was given."""

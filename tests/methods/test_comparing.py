@@ -20,6 +20,7 @@ from edgetune.evaluation import evaluate_run
 from edgetune.general.figures import BITS_PER_BYTE
 from edgetune.general.report import GeneralWanted
 from edgetune.methods import child, comparing, device, forgetting
+from edgetune.methods.collecting import tuned_evaluation
 from edgetune.methods.comparing import compare_methods
 from edgetune.methods.planning import Wanted
 from edgetune.methods.record import MethodsComparison
@@ -87,14 +88,17 @@ def test_other_rows_in_the_same_file_are_trained_anew(short, tmp_path, trained):
     assert len(trained) == 2
 
 
-def test_every_seed_trains_on_the_same_rows_and_is_asked_the_same(short, tmp_path):
+@pytest.mark.parametrize("limit", [{}, {"data.heldout_limit": 5}])
+def test_every_seed_trains_on_the_same_rows_and_is_asked_the_same(short, tmp_path, limit):
     """Also where the recipe leaves it to the seed which rows are held out: they are parted once."""
     wanted = dataclasses.replace(FEW, seeds=2)
-    compare_methods(with_settings(short, {"data.heldout": None}), wanted, tmp_path / "out")
+    compare_methods(with_settings(short, {"data.heldout": None, **limit}), wanted, tmp_path / "out")
     runs = [open_run(file.parent) for file in (tmp_path / "out" / "trials").glob("tiny-*/manifest.json")]
     assert len(runs) == 4
-    for name in ("train", "heldout"):
-        assert len({run.manifest.data_sha256[name] for run in runs}) == 1
+    assert len({run.manifest.data_sha256["train"] for run in runs}) == 1
+    asked = {(one.basis.data_sha256, one.basis.rows) for one in map(tuned_evaluation, runs)}
+    assert len(asked) == 1
+    assert not limit or len(asked.pop()[1]) == 5
 
 
 def test_a_data_script_runs_once(short, tmp_path):
