@@ -33,8 +33,8 @@ RESULTS = HERE / "results"
 #: Recipe → rows of each training, and held-out rows: for classes, enough to see two points. Rows and not minutes, so
 #: that what is learnt does not hang on what else the machine does.
 RECIPES = {"sentiment": (3200, 600), "digits": (3200, 600), "smart-home": (800, 120)}
-#: Learning rates of each method that are tried first.
-TRIES = 4
+#: Learning rates of each method that are tried first, at most: until those on both sides of the best one are worse.
+TRIES = 8
 #: The course is in Spanish: its words for what the table says.
 SPANISH = {
     "learning rate": "velocidad de aprendizaje",
