@@ -58,7 +58,9 @@ def choose(comparison: MethodsComparison) -> Choice:
     good = [one for one in found if _is_good(comparison, one, best, allowed)]
     chosen = _cheapest(_forgetting_least(good))
     gap = comparison.pair(chosen.method, best.method)
-    rivals = _cheaper_rivals(comparison, chosen, best, _forgetting_least(found))
+    # Were one of them as good, it would stand among the good ones, and be judged by what those forget.
+    eligible = [one for one in found if one in _forgetting_least([*good, one])]
+    rivals = _cheaper_rivals(comparison, chosen, best, eligible)
     near = chosen is best or (gap is not None and _worst(gap, comparison) >= -allowed)
     sure = near and not rivals
     against = next((one for one in found if one.method == REFERENCE), best)

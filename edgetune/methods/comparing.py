@@ -14,7 +14,16 @@ from typing import Any, NoReturn
 from edgetune import __version__, console, files
 from edgetune.bench.company import MUCH_COMPANY, Company
 from edgetune.bench.environment import environment
-from edgetune.errors import DataError, Diverged, EdgetuneError, Interrupted, InUse, OutOfMemory, RecipeError
+from edgetune.errors import (
+    DataError,
+    Diverged,
+    EdgetuneError,
+    ExportError,
+    Interrupted,
+    InUse,
+    OutOfMemory,
+    RecipeError,
+)
 from edgetune.general.comparing import compare
 from edgetune.methods import child
 from edgetune.methods.collecting import collect, tuned_evaluation
@@ -94,6 +103,7 @@ class _Comparison:
 
     Attributes:
         laid: the recipe over rows that all trainings share.
+        lacking: what could not be had of a method that was trained, and why.
     """
 
     resolved: Resolved
@@ -102,6 +112,7 @@ class _Comparison:
     allow_scripts: bool
     laid: Resolved = field(init=False)
     left_out: list[LeftOut] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
     trained: dict[tuple[str, int, float], tuple[Trial, Training]] = field(default_factory=dict)
 
     @property
@@ -196,6 +207,11 @@ class _Comparison:
         except (OutOfMemory, Diverged) as error:  # a finding, not a failure
             self._leave_out(method, error)
             return
+        except DataError as error:
+            if share == 1:
+                raise
+            self._lack(f"{method.name}, seed {seed}, was not trained on {share:.0%} of the rows", error)
+            return
         shutil.rmtree(run.checkpoints_folder, ignore_errors=True)  # of no use any more, and the largest part of a run
         known = stored_general(run, self.folder / BASE_GENERAL) if general else None
         forgot = compare(*known).differences if known else ()
@@ -218,6 +234,11 @@ class _Comparison:
         self.left_out.append(LeftOut(method=method.name, reason=reason))
         self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
 
+    def _lack(self, what: str, error: EdgetuneError) -> None:
+        """Go on without something: hours of trainings are not lost for it."""
+        console.note(f"{what}: {error.message}")
+        self.lacking.append(f"{what}: {error.message}")
+
     def _look(self, run: Run, *, general_limit: int = 0, export: bool = False) -> None:
         """Have a fresh process measure general ability, or export; what is stored of the same is not made again."""
         kind, precision = format_of(self.resolved.recipe)
@@ -237,10 +258,14 @@ class _Comparison:
         with console.progress("Exporting", total=len(methods), unit="models") as bar:
             for method in methods:
                 if (known := self.trained.get((method.name, self.seeds[0], 1.0))) is not None:
-                    run = runs[method.name] = Run(known[0].folder)
-                    self._look(run, export=True)
+                    run = Run(known[0].folder)
+                    try:
+                        self._look(run, export=True)
+                        runs[method.name] = run
+                    except (ExportError, OutOfMemory) as error:
+                        self._lack(f"{method.name} was not exported", error)
                 bar.advance()
-        return time_all(runs, self.resolved.recipe, self.folder / BENCH)
+        return time_all(runs, self.resolved.recipe, self.folder / BENCH) if runs else []
 
     def _record(
         self, base: Base, methods: list[Method], general_reason: str | None, devices: list[Device]
@@ -283,6 +308,7 @@ class _Comparison:
 
     def _warnings(self, trainings: tuple[Training, ...]) -> Iterator[str]:
         """What limits the figures."""
+        yield from self.lacking
         shares = [one.others_share for one in trainings if one.others_share is not None]
         if shares and max(shares) >= MUCH_COMPANY:
             yield (

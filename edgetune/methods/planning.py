@@ -154,16 +154,25 @@ def _frozen(own: MethodSettings, last_layers: int | None, layers: Callable[[], i
 
 def _rate(name: str, recipe: Recipe, given: Mapping[str, float]) -> tuple[float, str]:
     """Peak learning rate of a method, and where it comes from."""
-    own = recipe.train.learning_rate or default_learning_rate(recipe.method)
     if name in given:
         return given[name], "as given"
     if name == own_method(recipe.method):
-        return own, "the recipe's own"
+        return recipe.train.learning_rate or default_learning_rate(recipe.method), "the recipe's own"
+    own = recipe.train.learning_rate or _usual_rate(own_method(recipe.method), recipe)
     new_head = name == "head-only" and recipe.task.kind != "generation"
-    adapter = new_head or METHODS[name]["method.kind"] not in ("full", "freeze")
-    ratio = (ADAPTER_LEARNING_RATE if adapter else FULL_LEARNING_RATE) / default_learning_rate(recipe.method)
+    ratio = _usual_rate(name, recipe) / _usual_rate(own_method(recipe.method), recipe)
     why = f"{ratio:g} times the recipe's: adapters take about ten times what full training takes"
     if abs(ratio - 1) < _SAME:
         why = "the recipe's: both methods take the same"
     why += "; a new head starts from nothing, as an adapter does" if new_head else ""
     return min(own * ratio, HIGHEST_RATE), why
+
+
+def _usual_rate(name: str, recipe: Recipe) -> float:
+    """Of a method: adapters, and heads that start from nothing, take ten times what weights take that know something.
+
+    Rank-stabilised LoRA and others of no name here are adapters.
+    """
+    weights = name in METHODS and METHODS[name]["method.kind"] in ("full", "freeze")
+    new_head = name == "head-only" and recipe.task.kind != "generation"
+    return FULL_LEARNING_RATE if weights and not new_head else ADAPTER_LEARNING_RATE

@@ -151,7 +151,7 @@ def _differences_section(comparison: MethodsComparison) -> Section:
 def _capacity_section(comparison: MethodsComparison) -> Section:
     """The task's figure as rows grow."""
     shares = sorted({one.share for one in comparison.trainings})
-    counts = [comparison.of(comparison.methods[0], share)[0].rows for share in shares]
+    counts = [next(one.rows for one in comparison.trainings if one.share == share) for share in shares]
     rows = []
     for method in comparison.methods:
         known = [share for share in shares if comparison.of(method, share)]

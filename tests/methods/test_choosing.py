@@ -37,6 +37,13 @@ def test_the_best_is_not_certain_while_a_cheaper_one_could_be_as_good():
     assert any("lora took less memory, and is not certainly worse" in reason for reason in choice.reasons)
 
 
+def test_a_bad_method_that_forgets_nothing_makes_no_rival_go_away():
+    rights = {"full": [80, 82, 84], "lora": [79, 84, 76], "head-only": [60, 61, 62]}
+    choice = choose(comparison(rights, bits={"full": 0.05, "lora": 0.03, "head-only": 0.0}))
+    assert (choice.method, choice.sure) == ("full", False)
+    assert any("lora took less memory" in reason for reason in choice.reasons)
+
+
 def test_what_forgets_certainly_more_is_not_taken():
     rights = {"full": [80, 81, 80], "frozen": [80, 81, 80], "lora": [80, 81, 80]}
     choice = choose(comparison(rights, bits={"full": 0.05, "frozen": 0.02, "lora": 0.3}))

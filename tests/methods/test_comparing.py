@@ -15,7 +15,16 @@ import torch
 from edgetune import training
 from edgetune.bench.plan import Plan
 from edgetune.cli import main
-from edgetune.errors import DataError, Diverged, EdgetuneError, Interrupted, InUse, OutOfMemory, ResourceError
+from edgetune.errors import (
+    DataError,
+    Diverged,
+    EdgetuneError,
+    ExportError,
+    Interrupted,
+    InUse,
+    OutOfMemory,
+    ResourceError,
+)
 from edgetune.evaluation import evaluate_run
 from edgetune.general.figures import BITS_PER_BYTE
 from edgetune.general.report import GeneralWanted
@@ -240,6 +249,30 @@ def test_exported_models_are_timed_in_turns_once(short, tmp_path, monkeypatch):
     assert all(one.size_bytes > 0 and {"latency", "peak_rss"} <= {f.name for f in one.figures} for one in found.devices)
     monkeypatch.setattr(device, "bench_subjects", lambda *given: pytest.fail("it is stored"))
     assert compare_methods(short, wanted, tmp_path / "out").devices == found.devices
+
+
+def test_what_cannot_be_exported_or_trained_on_few_rows_is_said_and_the_rest_is_kept(short, tmp_path, monkeypatch):
+    real = comparing.run_trial
+
+    def run_trial(trial, **options):
+        if trial.resolved.recipe.data.train_limit and trial.resolved.recipe.train.seed == 18:
+            raise DataError("class 'good' has no training row")
+        return real(trial, **options)
+
+    def look(module, job, log):
+        if "-full-" in job["run"]:
+            raise ExportError("no such operator")
+        child.look(job)
+
+    monkeypatch.setattr(device, "PLAN", Plan(prompts=1, rounds=1, starts=0, memory_rounds=1, threads=1))
+    monkeypatch.setattr(comparing, "run_trial", run_trial)
+    monkeypatch.setattr(comparing, "in_fresh_process", look)
+    found = compare_methods(short, dataclasses.replace(FEW, seeds=2, shares=(0.5,), export=True), tmp_path / "out")
+    assert [one.method for one in found.devices] == ["lora"]
+    assert "full was not exported: no such operator" in found.warnings
+    assert "lora, seed 18, was not trained on 50% of the rows: class 'good' has no training row" in found.warnings
+    assert [len(found.of(method, 0.5)) for method in ("full", "lora")] == [1, 1]
+    assert [len(found.of(method)) for method in ("full", "lora")] == [2, 2]
 
 
 def test_what_a_generating_model_forgets(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from edgetune.errors import RecipeError
 from edgetune.methods.planning import METHODS, Wanted, plan_methods
 from edgetune.methods.record import Budget
 from edgetune.methods.words import wanted_of
+from edgetune.training.methods import ADAPTER_LEARNING_RATE
 from edgetune.trials import with_settings
 
 
@@ -34,6 +35,15 @@ def test_rates_keep_the_known_ratio_to_the_recipes_own(resolved):
     assert rates["head-only"].rate == pytest.approx(0.01)
     assert "new head" in rates["head-only"].why
     assert (rates["dora"].rate, rates["dora"].why) == (0.5, "as given")
+
+
+@pytest.mark.parametrize(("rate", "adapters"), [(1e-2, 1e-2), (None, ADAPTER_LEARNING_RATE)])
+def test_from_a_recipe_of_a_new_head_adapters_get_its_rate_and_weights_a_tenth(tmp_path, base, rate, adapters):
+    head = {"kind": "freeze", "train_head_only": True}
+    resolved = tinyclassifier.write_recipe(tmp_path / "r", base, method=head, train={"learning_rate": rate})
+    rates = {one.name: one.rate for one in plan_methods(resolved, Wanted(), lambda: 2)[0]}
+    assert rates["lora"] == pytest.approx(adapters)
+    assert rates["full"] == pytest.approx(adapters / 10)
 
 
 def test_from_a_full_recipe_adapters_get_ten_times_its_rate(tmp_path, base):
