@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgetune import files
+from edgetune.errors import RecipeError
 from edgetune.evaluation.rows import choose_rows
+from edgetune.models import resolve_base
 from edgetune.recipe import DataSettings, Recipe, Resolved
 from edgetune.run import Run, is_run, open_run
+from edgetune.sources import changed_sources
 from edgetune.training.preparing import prepare_run
 
 
@@ -23,11 +26,28 @@ def fixed_rows(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> Run:
 
     Raises:
         DataError, ModelError, RecipeError, ResourceError: as in training.
+        RecipeError: the rows there, or the base, are others than the recipe names now.
     """
-    if is_run(folder) and open_run(folder).manifest.state != "created":
-        return open_run(folder)
+    if is_run(folder) and (run := open_run(folder)).manifest.state != "created":
+        _require_same(run, resolved)
+        return run
     shutil.rmtree(folder, ignore_errors=True)  # a process died while preparing it
     return prepare_run(resolved, folder, allow_scripts=allow_scripts)
+
+
+def _require_same(run: Run, resolved: Resolved) -> None:
+    """Trials over some rows are not mixed with trials over others, nor are bases."""
+    made, given = run.recipe, resolved.recipe
+    changed = [key for key in ("model", "task", "data") if getattr(made, key) != getattr(given, key)]
+    problems = [f"{key}: the recipe says something else now" for key in changed] or changed_sources(run, resolved)
+    if not problems and resolve_base(given.model, resolved.path.parent).sha256 != run.manifest.base_sha256:
+        problems = [f"model.source: {given.model.source} has other weights now"]
+    if problems:
+        raise RecipeError(
+            f"{run.folder.parent} was begun with other rows or another base than {resolved.path} names now",
+            hint="another folder: --output FOLDER",
+            problems=problems,
+        )
 
 
 def rows_settings(run: Run, recipe: Recipe) -> dict[str, Any]:

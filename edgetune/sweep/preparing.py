@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgetune import console, files
 from edgetune.data.conversation import Conversation, write_rows
+from edgetune.data.labelled import label_of
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import split
+from edgetune.errors import DataError
 from edgetune.recipe import Recipe, Resolved
 from edgetune.run import Run
 from edgetune.sensitivity import ROWS
@@ -63,9 +66,10 @@ def prepare(resolved: Resolved, folder: Path, limits: Mapping[str, float], *, al
     with files.locked(folder / ".lock", lambda holder: console.note(f"waiting for {holder}, which prepares the sweep")):
         run = fixed_rows(resolved, folder / PREPARED, allow_scripts=allow_scripts)
         validation = _choose_validation(run, resolved.recipe)
-        changed = with_settings(resolved, _settings(run, resolved.recipe, limits))
+        train = rest if (rest := run.rows_file("rest")).is_file() else run.train_file
+        changed = with_settings(resolved, _settings(run, resolved.recipe, limits, train))
         suggestion = _suggestion(changed, folder / SUGGESTION)
-    data = {name: files.sha256_file(run.rows_file(name)) for name in ("train", "validation")}
+    data = {"train": files.sha256_file(train), "validation": files.sha256_file(run.rows_file("validation"))}
     settings = changed.recipe.model_dump(mode="json", exclude={"data", "model"})
     return Shared(changed, suggestion, run.manifest.base_sha256, data, validation, files.sha256_json(settings))
 
@@ -75,13 +79,32 @@ def _choose_validation(run: Run, recipe: Recipe) -> str:
     note = run.folder / "validation.txt"
     if run.rows_file("validation").is_file():
         return note.read_text(encoding="utf-8") if note.is_file() else "the recipe's own validation rows"
-    parted = split(_rows(run.train_file, recipe), VALIDATION_SHARE, recipe.train.seed, recipe.task.system)
-    said = f"{len(parted.heldout)} of the training rows, which no trial trains on: the recipe names none for validation"
+    rows = _rows(run.train_file, recipe)
+    chosen = _set_apart(rows, recipe)
+    apart = {id(row) for row in chosen}
+    rest = [row for row in rows if id(row) not in apart]
+    said = f"{len(chosen)} of the training rows, which no trial trains on: the recipe names none for validation"
     files.write_text(note, said)
-    write_rows(run.rows_file("validation"), parted.heldout)
-    write_rows(run.rows_file("rest"), parted.train)
-    run.rows_file("rest").replace(run.train_file)
+    write_rows(run.rows_file("rest"), rest)
+    write_rows(run.rows_file("validation"), chosen)  # last: where it lies, the others do
     return said
+
+
+def _set_apart(rows: Sequence[Conversation], recipe: Recipe) -> list[Conversation]:
+    """Some training rows that choose. Of each class, one at least is left to train on.
+
+    Raises:
+        DataError: there are too few rows.
+    """
+    if recipe.task.kind == "generation":
+        return list(split(rows, VALIDATION_SHARE, recipe.train.seed, recipe.task.system).heldout)
+    count = Counter(map(label_of, rows))
+    parted = split([row for row in rows if count[label_of(row)] > 1], VALIDATION_SHARE, recipe.train.seed)
+    known = {label_of(row) for row in parted.train}
+    chosen = [row for row in parted.heldout if label_of(row) in known]
+    if not chosen:
+        raise DataError("each class has too few rows to set some apart", hint="name some: data.validation: FILE")
+    return chosen
 
 
 def _rows(path: Path, recipe: Recipe) -> list[Conversation]:
@@ -89,9 +112,9 @@ def _rows(path: Path, recipe: Recipe) -> list[Conversation]:
     return list(load_rows(path, formats[recipe.task.kind]).raise_on_problems().rows)
 
 
-def _settings(run: Run, recipe: Recipe, limits: Mapping[str, float]) -> dict[str, Any]:
+def _settings(run: Run, recipe: Recipe, limits: Mapping[str, float], train: Path) -> dict[str, Any]:
     """What differs between the recipe and every trial: rows that are fixed, no exports, the trials' limits."""
-    settings = rows_settings(run, recipe)
+    settings = rows_settings(run, recipe) | {"data.train": str(train.resolve())}
     settings |= {"exports": [], "train.keep_checkpoints": 1, "train.tensorboard": False}
     settings |= {f"train.{name}": value for name, value in limits.items()}
     if "max_steps" in limits and recipe.train.evaluate_every is None:

@@ -115,8 +115,8 @@ def enqueue_once(study: optuna.Study, origin: str, params: dict[str, Any]) -> No
 
 def claim(trial: optuna.Trial) -> None:
     """Say who works at a trial. :func:`heard` says that it still does."""
-    trial.set_user_attr("host", platform.node())
     trial.set_user_attr("pid", os.getpid())
+    trial.set_user_attr("host", platform.node())  # after it: others look for the process of their own host
     heard(trial)
 
 

@@ -64,7 +64,10 @@ def sweep(resolved: Resolved, wanted: Wanted, folder: Path | None = None) -> Swe
     _require_suitable(shared, space)
     study = open_study(wanted.storage, place, _basis(shared, space), resolved.recipe.train.seed)
     basis = basis_of(study)
-    for origin, params in first_choices(resolved.recipe, shared.suggestion, basis.space).items():
+    choices = first_choices(resolved.recipe, shared.suggestion, basis.space)
+    if shared.suggestion.changes and "suggested" not in choices:
+        console.note("what edgetune suggest proposes is not among the ranks of this sweep, and is not tried")
+    for origin, params in choices.items():
         enqueue_once(study, origin, dict(params))
     deadline = None if wanted.minutes is None else time.monotonic() + 60 * wanted.minutes
     work = Work(study, shared.resolved, basis.space, place / TRIALS, wanted.trials, deadline)

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetune import console
-from edgetune.errors import DataError, EdgetuneError, Interrupted, MissingExtra, ModelError, RecipeError
+from edgetune.errors import (
+    DataError,
+    EdgetuneError,
+    Interrupted,
+    MissingExtra,
+    ModelError,
+    OutOfMemory,
+    RecipeError,
+    ResourceError,
+)
 from edgetune.recipe import Resolved
 from edgetune.run import Run
 from edgetune.sweep import study as studies
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
 
 #: What is wrong with the sweep and not with one trial: all others would fail too.
 FATAL = (RecipeError, DataError, ModelError, MissingExtra)
-#: So many failures without one success end a sweep.
+#: So many failures end a sweep, if no more trials succeeded.
 FAILURES = 3
 HEARD_SECONDS = 20.0
 
@@ -113,9 +122,9 @@ def _enough(work: Work) -> bool:
     states = [trial.state for trial in trials]
     done = states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED)
     failed = [trial for trial in trials if trial.user_attrs.get("outcome") == "failed"]
-    if not done and len(failed) >= FAILURES:
+    if len(failed) >= max(FAILURES, done):
         raise EdgetuneError(
-            f"the first {len(failed)} trials failed, so nothing is tried any more",
+            f"{len(failed)} of {len(failed) + done} trials failed, so nothing is tried any more",
             hint="train once by itself: edgetune train RECIPE",
             problems=[f"trial {trial.number}: {trial.user_attrs.get('reason')}" for trial in failed],
         )
@@ -142,15 +151,19 @@ def _one(work: Work, trial: optuna.Trial) -> None:
             why = "stopped before its end; what it had is saved"
             _end(work, trial, job, _Outcome("stopped", TrialState.FAIL, why))
             studies.again(work.study, _frozen(work.study, trial), "it was stopped", limit=None)
-    except FATAL as error:
-        _end(work, trial, job, _Outcome("failed", TrialState.FAIL, error.message))
-        raise
     except EdgetuneError as error:
         said = "; ".join([error.message, *error.problems[-1:]])
         _end(work, trial, job, _Outcome("failed", TrialState.FAIL, said))
+        if _is_fatal(error):
+            raise
     else:
         watch.report()
         _end(work, trial, job, _Outcome("complete", TrialState.COMPLETE, loss=run.manifest.result["best_eval_loss"]))
+
+
+def _is_fatal(error: EdgetuneError) -> bool:
+    """A full disk is none of a trial's settings; memory is: a smaller one may fit."""
+    return isinstance(error, FATAL) or (isinstance(error, ResourceError) and not isinstance(error, OutOfMemory))
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import tinyclassifier
 import tinyimages
 import tinytraining
+from safetensors.torch import load_file, save_file
 from tinyruns import write_base
 
 from edgetune.data.labelled import asked_of
 from edgetune.data.reading import load_rows
+from edgetune.errors import RecipeError
 from edgetune.recipe import resolve
 from edgetune.sweep import preparing
 from edgetune.sweep.preparing import prepare
+from edgetune.trials import with_settings
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +62,53 @@ def test_a_second_call_finds_the_same(tmp_path, base):
     assert first.resolved == second.resolved
     assert first.data_sha256 == second.data_sha256
     assert first.suggestion.model_dump_json() == second.suggestion.model_dump_json()
+
+
+@pytest.mark.parametrize("change", ["rows", "settings", "base"])
+def test_a_sweep_does_not_go_on_over_other_rows_or_another_base(tmp_path, base, change):
+    own = shutil.copytree(base, tmp_path / "base")
+    resolved = tinyclassifier.write_recipe(tmp_path / "recipe", own)
+    prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False)
+    if change == "rows":
+        tinyclassifier.write_rows(tmp_path / "recipe" / "train.jsonl", tinyclassifier.rows(48))
+    elif change == "settings":
+        resolved = with_settings(resolved, {"data.train_limit": 20})
+    else:
+        weights = load_file(own / "model.safetensors")
+        save_file({name: 2 * value for name, value in weights.items()}, own / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RecipeError, match="was begun with other rows or another base") as raised:
+        prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False)
+    assert {"rows": "data.train", "settings": "data", "base": "model.source"}[change] in raised.value.problems[0]
+
+
+def test_killed_while_rows_are_set_apart_it_sets_the_same_apart(tmp_path, base, monkeypatch):
+    resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base)
+    real = preparing.write_rows
+
+    def killed(path, rows):
+        if path.name == "validation.jsonl":
+            raise KeyboardInterrupt
+        real(path, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preparing, "write_rows", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False)
+    train, validation, _ = rows_of(prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False))
+    assert validation
+    assert not train & validation
+    assert train | validation == texts(tmp_path / "recipe" / "train.jsonl")
+
+
+def test_the_only_row_of_a_class_stays_in_training(tmp_path, base):
+    rows = [{"text": f"text {number}", "label": "common"} for number in range(12)]
+    rows += [{"text": f"rare {number}", "label": f"class {number}"} for number in range(12)]
+    resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base)
+    tinyclassifier.write_rows(tmp_path / "recipe" / "train.jsonl", rows)
+    tinyclassifier.write_rows(tmp_path / "recipe" / "heldout.jsonl", [{"text": "other", "label": "common"}])
+    train, validation, _ = rows_of(prepare(resolved, tmp_path / "sweep", {}, allow_scripts=False))
+    assert {text.split()[0] for text in validation} == {"text"}
+    assert len(train | validation) == 24
 
 
 def test_limits_make_trials_short_and_evaluated_often_enough_to_prune(tmp_path, base):

@@ -10,7 +10,7 @@ import time
 import pytest
 import tinyclassifier
 
-from edgetune.errors import EdgetuneError, Interrupted, ModelError, ResourceError, TrainingError
+from edgetune.errors import EdgetuneError, Interrupted, ModelError, OutOfMemory, ResourceError, TrainingError
 from edgetune.run import create_run
 from edgetune.sweep import working
 from edgetune.sweep.record import Basis, Space
@@ -106,7 +106,7 @@ def test_what_is_worse_than_the_others_is_stopped_early(make, monkeypatch):
     assert max(last.intermediate_values) < 4
 
 
-@pytest.mark.parametrize("error", [ResourceError("not enough memory: 9 GB"), TrainingError("the loss is not finite")])
+@pytest.mark.parametrize("error", [OutOfMemory("not enough memory: 9 GB"), TrainingError("the loss is not finite")])
 def test_a_trial_that_fails_is_noted_and_the_sweep_goes_on(make, monkeypatch, error):
     play(monkeypatch, end=lambda n: error if n == 1 else None)
     work_all(work := make(wanted=3), workers=1)
@@ -115,8 +115,8 @@ def test_a_trial_that_fails_is_noted_and_the_sweep_goes_on(make, monkeypatch, er
 
 
 def test_a_sweep_in_which_everything_fails_ends(make, monkeypatch):
-    calls = play(monkeypatch, end=lambda n: ResourceError(f"not enough memory: {n}"))
-    with pytest.raises(EdgetuneError, match="the first 3 trials failed") as caught:
+    calls = play(monkeypatch, end=lambda n: OutOfMemory(f"not enough memory: {n}"))
+    with pytest.raises(EdgetuneError, match="3 of 3 trials failed") as caught:
         work_all(make(wanted=20), workers=1)
     assert len(calls) == 3
     assert caught.value.problems[0] == "trial 0: not enough memory: 0"
@@ -168,3 +168,17 @@ def test_ctrl_c_stops_every_training_and_keeps_it(make, monkeypatch):
         work_all(work, workers=1)
     assert outcomes(work) == ["stopped", None]
     assert work.study.trials[1].state.name == "WAITING"
+
+
+def test_a_sweep_that_only_fails_from_some_time_on_ends(make, monkeypatch):
+    calls = play(monkeypatch, end=lambda n: OutOfMemory("no memory") if n >= 4 else None)
+    with pytest.raises(EdgetuneError, match="4 of 8 trials failed"):
+        work_all(make(wanted=20), workers=1)
+    assert len(calls) == 8
+
+
+def test_a_full_disk_ends_a_sweep_at_once_and_keeps_it(make, monkeypatch):
+    calls = play(monkeypatch, end=lambda n: ResourceError("disk full while writing x") if n == 1 else None)
+    with pytest.raises(ResourceError, match="disk full"):
+        work_all(work := make(wanted=5), workers=1)
+    assert (len(calls), outcomes(work)) == (2, ["complete", "failed"])
