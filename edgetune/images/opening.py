@@ -36,6 +36,8 @@ MOST_PIXELS = 89_478_485
 _EXTRA = {"extra": "images", "needed_for": "reading images"}
 #: Modes in which Pillow gives one number of more than eight bits a pixel.
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+#: Pillow's formats whose pictures have that mode only where their files have 16 bits.
+_SIXTEEN = ("PNG", "PPM")
 
 
 def open_image(source: Source, name: str | None = None) -> Image:
@@ -68,7 +70,7 @@ def to_rgb(image: Image, name: str = "the image") -> Image:
     ops: Any = require("PIL.ImageOps", **_EXTRA)
     turned = ops.exif_transpose(image)
     if turned.mode in _DEEP:
-        return _of_deep(turned)
+        return _of_deep(turned, sixteen=image.format in _SIXTEEN)
     if turned.mode == "F":
         raise DataError(
             f"{name} holds floating-point values, whose range is not known", hint="save it with 8 bits a channel"
@@ -126,11 +128,16 @@ def _too_large(name: str, size: str = "") -> DataError:
     )
 
 
-def _of_deep(image: Image) -> Image:
-    """Grey of up to 32 bits: 16 are scaled to eight, and integers that fit into eight are taken as they are."""
+def _of_deep(image: Image, *, sixteen: bool) -> Image:
+    """Grey of up to 32 bits: 16 are scaled to eight, and integers that fit into eight are taken as they are.
+
+    Args:
+        image: one number a pixel.
+        sixteen: its file has 16 bits, however dark the picture is.
+    """
     pillow: Any = require("PIL.Image", **_EXTRA)
     values = np.asarray(image).astype(np.int64)
-    if image.mode == "I" and values.max(initial=0) <= 255:
+    if image.mode == "I" and not sixteen and values.max(initial=0) <= 255:
         scaled = values.clip(0)
     else:
         scaled = np.rint(values.clip(0, 65535) / 257)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from edgetune.data.conversation import stored_lines
 from edgetune.energy import EnergyMeter
 from edgetune.evaluation.record import Evaluation, load
 from edgetune.methods.record import Training
@@ -31,7 +32,7 @@ def collect(run: Run, method: str, share: float, settings: Mapping[str, Any]) ->
         method=method,
         seed=manifest.seed,
         share=share,
-        rows=len(run.train_file.read_text(encoding="utf-8").splitlines()),
+        rows=len(stored_lines(run.train_file)),
         folder=run.folder.name,
         settings=dict(settings),
         steps=result["steps"],

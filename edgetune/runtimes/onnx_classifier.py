@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetune.artifact import Artifact
-from edgetune.errors import ArtifactError
+from edgetune.errors import ArtifactError, DataError
 from edgetune.extras import require
 from edgetune.runtimes.classifier import Features, padded
 from edgetune.runtimes.onnx_session import logits_of, open_session, require_classes, require_task
@@ -53,8 +53,15 @@ class OnnxClassifier:
         return self.compute(self.features(texts))
 
     def features(self, inputs: Sequence[str]) -> Features:
-        """Token ids and which of them count, each (texts, longest)."""
-        ids, mask = padded([self.encode(text) for text in inputs], self._filler)
+        """Token ids and which of them count, each (texts, longest).
+
+        Raises:
+            DataError: a text has no tokens, and some tokenizers add none of their own.
+        """
+        encoded = [self.encode(text) for text in inputs]
+        if not all(encoded):
+            raise DataError(f"text {encoded.index([]) + 1} is empty: it has no tokens", hint="leave empty texts out")
+        ids, mask = padded(encoded, self._filler)
         return {"input_ids": ids, "attention_mask": mask}
 
     def compute(self, features: Features) -> NDArray[np.float32]:

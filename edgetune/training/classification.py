@@ -49,6 +49,11 @@ class ClassificationLesson:
             return [rows[i] for i in fitting], done
 
         kept, train = encoded(run.train_file, None)
+        if lost := set(names) - set(map(label_of, kept)):
+            raise DataError(
+                f"{run.train_file.name}: every row of class {', '.join(sorted(lost))} is longer than {longest} tokens",
+                hint="set data.too_long: truncate, or a larger data.max_tokens",
+            )
         _, evaluation = encoded(run.evaluation_rows_file, recipe.train.evaluate_rows)
         weights = balanced_weights(kept, names) if recipe.train.class_weights == "balanced" else ()
         config = load_config(Path(run.manifest.base_folder), trust_remote_code=recipe.model.trust_remote_code)

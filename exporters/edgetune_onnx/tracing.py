@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetune.data.conversation import stored_lines
 from edgetune.exporters import TunedModel
 from edgetune.images.preprocessing import read_preprocessing
 from edgetune.runtimes.onnx_classifier import open_tokenizer
 
 if TYPE_CHECKING:
     import torch
+
+
+#: Tokens of the texts that are traced.
+_EXAMPLE = 9
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,11 @@ def _texts(model: TunedModel, tuned: torch.nn.Module) -> Traced:
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
             return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
 
-    ids = torch.ones(2, 9, dtype=torch.long)
-    mask = torch.ones(2, 9, dtype=torch.long)
+    ids = torch.ones(2, _EXAMPLE, dtype=torch.long)
+    mask = torch.ones(2, _EXAMPLE, dtype=torch.long)
     mask[1, 5:] = 0
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=model.max_tokens)}
+    longest = max(model.max_tokens, _EXAMPLE)  # what is longer than max_tokens is cut before it gets here
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=longest)}
     return Traced(Logits(), {"input_ids": ids, "attention_mask": mask}, {"input_ids": axes, "attention_mask": axes})
 
 
@@ -85,7 +91,7 @@ CALIBRATION_ROWS = 128
 
 def calibration_batches(model: TunedModel, rows: Path) -> Iterator[dict[str, NDArray[Any]]]:
     """Training rows, spread evenly over the file, one at a time: padding would be measured with them."""
-    lines = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in stored_lines(rows)]
     few = min(CALIBRATION_ROWS, len(lines))
     chosen = [lines[index * len(lines) // few] for index in range(few)]
     if model.task == "image-classification":

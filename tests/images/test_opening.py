@@ -48,6 +48,12 @@ def test_32_bit_integers_that_fit_into_eight_are_taken_as_they_are():
     assert corner(open_image(Image.fromarray(np.full((2, 2), 65_535, np.int32)))) == (255, 255, 255)
 
 
+@pytest.mark.parametrize("value", [200, 51_400])
+def test_16_bits_are_16_bits_however_dark_the_picture(value):
+    content = b"P5 2 2 65535\n" + np.full((2, 2), value, ">u2").tobytes()
+    assert corner(open_image(content)) == (round(value / 257),) * 3
+
+
 def test_cmyk_jpegs_and_transparent_palettes_open(tmp_path):
     assert open_image(saved(tmp_path, Image.new("CMYK", (8, 8)), "it.jpg")).mode == "RGB"
     clear = Image.new("RGB", (4, 4), (5, 5, 5)).quantize(2)

@@ -14,7 +14,7 @@ from edgetune.api import load
 from edgetune.artifact import open_artifact
 from edgetune.classification import LoadedClassifier
 from edgetune.cli import main
-from edgetune.errors import ArtifactError
+from edgetune.errors import ArtifactError, DataError
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.fake_classifier import FakeClassifier
 from edgetune.runtimes.onnx_classifier import OnnxClassifier
@@ -39,6 +39,13 @@ def test_load_gives_a_classifier(folder):
 def test_padding_and_what_is_beyond_the_longest_text_count_for_nothing(folder):
     runtime = OnnxClassifier(open_artifact(folder))
     assert runtime.logits(["good", "bad bad bad bad bad bad"]).tolist() == [[0, 1], [4, 0]]
+
+
+def test_a_text_without_tokens_is_said(folder, monkeypatch):
+    runtime = OnnxClassifier(open_artifact(folder))
+    monkeypatch.setattr(runtime, "encode", lambda text: [3] * len(text))  # a tokenizer without tokens of its own
+    with pytest.raises(DataError, match="text 2 is empty"):
+        runtime.logits(["good", ""])
 
 
 def test_it_needs_no_torch(folder):

@@ -194,6 +194,14 @@ def test_long_texts_are_dropped_cut_or_refused(base, tmp_path, capsys):
         prepared(base, tmp_path / "no", train_rows=[*rows(32), long], data={"too_long": "error"})
 
 
+@pytest.mark.parametrize("weights", ["balanced", "none"])
+def test_a_class_whose_texts_are_all_too_long_is_said(base, tmp_path, weights):
+    long = [{"text": "very " * 60 + str(n), "label": "neither"} for n in range(2)]
+    with pytest.raises(DataError, match="every row of class neither is longer than 32 tokens") as raised:
+        prepared(base, tmp_path / "r", train_rows=[*rows(32), *long], train={"class_weights": weights})
+    assert "too_long: truncate" in raised.value.hint
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
