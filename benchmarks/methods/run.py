@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
+sys.path[:0] = [str(HERE.parent), str(HERE)]  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
+from spanish import WORDS, sentences  # noqa: E402
 
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.methods.choosing import choose  # noqa: E402
@@ -35,32 +36,6 @@ RESULTS = HERE / "results"
 RECIPES = {"sentiment": (3200, 600), "digits": (3200, 600), "smart-home": (800, 120)}
 #: Learning rates of each method that are tried first, at most: until those on both sides of the best one are worse.
 TRIES = 8
-#: The course is in Spanish: its words for what the table says.
-SPANISH = {
-    "learning rate": "velocidad de aprendizaje",
-    "trained (parameters)": "parámetros entrenados",
-    "peak memory (MB)": "memoria máxima (MB)",
-    "training (s)": "entrenamiento (s)",
-    "rows seen": "filas vistas",
-    "energy (J)": "energía (J)",
-    "left by training (MB)": "lo que deja el entrenamiento (MB)",
-    "accuracy": "exactitud",
-    "exact_match": "respuestas idénticas",
-    "questions (change)": "sobreescritura: preguntas generales (cambio)",
-    "plain text (bits a byte more)": "sobreescritura: texto general (bits más por byte)",
-    "exported (MB)": "exportado (MB)",
-    "exported: latency (ms)": "exportado: latencia (ms)",
-    "exported: batch_rate (inputs/s)": "exportado: en lotes (entradas/s)",
-    "exported: peak_rss (MB)": "exportado: memoria (MB)",
-    "in 1 GB, trained": "caben en 1 GB, como se entrenan",
-    "in 1 GB, exported": "caben en 1 GB, exportados",
-    "full": "Fine-Tuning completo",
-    "frozen": "capas congeladas",
-    "head-only": "solo la cabeza",
-    "lora": "LoRA",
-    "dora": "DoRA",
-    "qlora": "QLoRA",
-}
 
 
 def main() -> None:
@@ -115,31 +90,23 @@ def english(found: MethodsComparison) -> str:
             f"The recipe `{found.name}`, {found.budget.text}, {len(found.seeds)} seeds; means; [ ] are 95 % intervals: "
             "of scores Student's over the seeds, of the benchmark over its rounds." + _exported(found, " Exported as")
         ),
-        " ".join([*left_out, *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),
+        " ".join([*left_out, *_limits(found), *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),
         f"Machine: {_machine(found)}.",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
+def _limits(found: MethodsComparison) -> Iterator[str]:
+    """What the table does not show."""
+    if edges := [one.method for one in found.rates if one.at_edge]:
+        yield f"Best at the last rate that was tried, so another may be better still: {', '.join(edges)}."
+    if reason := next((one.energy_reason for one in found.trainings if one.energy_reason), None):
+        yield f"No energy: {reason}."
+
+
 def spanish(found: MethodsComparison) -> str:
     """The same for the course."""
-    choice = choose(found)
-    name = SPANISH.get(choice.method or "", choice.method)
-    said = f"**Elección: {name}.**" if choice.sure else f"**Elección probable: {name}**: los intervalos no la aseguran."
-    if choice.method is None:
-        said = "**Aún no hay elección**: hacen falta al menos tres semillas."
-    budget = f"cada modelo entrenado con {found.budget.examples} filas" if found.budget.examples else "cada uno igual"
-    busy = max((one.others_share for one in found.trainings if one.others_share is not None), default=0.0)
-    parts = [
-        _table(found, "", SPANISH),
-        said,
-        (
-            f"Receta `{found.name}`, {budget}, {len(found.seeds)} semillas; medias, y entre [ ] intervalos del 95 %: "
-            "los de la métrica de la tarea, de Student sobre las semillas." + _exported(found, " Exportado como")
-        ),
-        f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
-        f"Máquina: {_machine(found)}.",
-    ]
+    parts = [_table(found, "", WORDS), *sentences(found), f"Máquina: {_machine(found)}."]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -48,6 +48,12 @@ class Rate(Stored):
     why: str
     tried: tuple[Try, ...] = ()
 
+    @property
+    def at_edge(self) -> bool:
+        """Whether it is the lowest or highest of those that were tried: the next one could be better still."""
+        rates = [one.rate for one in self.tried]
+        return bool(rates) and self.value in (min(rates), max(rates))
+
 
 class Training(Stored):
     """One training: a method, a seed, and a share of the rows."""

@@ -1,0 +1,88 @@
+"""The results in Spanish, the language of the course that asks these questions."""
+
+from __future__ import annotations
+
+from edgetune.methods.choosing import Choice, choose
+from edgetune.methods.planning import REFERENCE
+from edgetune.methods.record import MethodsComparison
+from edgetune.methods.summing import Summary, summaries
+from edgetune.report.cells import score_number
+
+#: What the table says, in the course's words.
+WORDS = {
+    "learning rate": "velocidad de aprendizaje",
+    "trained (parameters)": "parámetros entrenados",
+    "peak memory (MB)": "memoria máxima (MB)",
+    "training (s)": "entrenamiento (s)",
+    "rows seen": "filas vistas",
+    "energy (J)": "energía (J)",
+    "left by training (MB)": "lo que deja el entrenamiento (MB)",
+    "accuracy": "exactitud",
+    "exact_match": "respuestas idénticas",
+    "questions (change)": "sobreescritura: preguntas generales (cambio)",
+    "plain text (bits a byte more)": "sobreescritura: texto general (bits más por byte)",
+    "exported (MB)": "exportado (MB)",
+    "exported: latency (ms)": "exportado: latencia (ms)",
+    "exported: batch_rate (inputs/s)": "exportado: en lotes (entradas/s)",
+    "exported: ttft (ms)": "exportado: hasta el primer token (ms)",
+    "exported: decode (tokens/s)": "exportado: generación (tokens/s)",
+    "exported: peak_rss (MB)": "exportado: memoria (MB)",
+    "in 1 GB, trained": "caben en 1 GB, como se entrenan",
+    "in 1 GB, exported": "caben en 1 GB, exportados",
+    "full": "Fine-Tuning completo",
+    "frozen": "capas congeladas",
+    "head-only": "solo la cabeza",
+    "lora": "LoRA",
+    "dora": "DoRA",
+    "qlora": "QLoRA",
+}
+
+
+def sentences(found: MethodsComparison) -> list[str]:
+    """The choice with its reason, what was compared, and what limits it."""
+    budget = f"cada modelo entrenado con {found.budget.examples} filas" if found.budget.examples else "cada uno igual"
+    forms = sorted({f"{one.format} {one.precision}" for one in found.devices})
+    exported = f" Exportado como {', '.join(forms)}." if forms else ""
+    busy = max((one.others_share for one in found.trainings if one.others_share is not None), default=0.0)
+    edges = ", ".join(WORDS.get(one.method, one.method) for one in found.rates if one.at_edge)
+    return [
+        _choice(found),
+        (
+            f"Receta `{found.name}`, {budget}, {len(found.seeds)} semillas; medias, y entre [ ] intervalos del 95 %: "
+            f"los de la métrica de la tarea, de Student sobre las semillas.{exported}"
+        ),
+        f"Mejor con la última velocidad probada, así que otra podría ser aún mejor: {edges}." if edges else "",
+        f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
+        "Sin energía: aquí no se puede leer." if any(one.energy_reason for one in found.trainings) else "",
+    ]
+
+
+def _choice(found: MethodsComparison) -> str:
+    choice = choose(found)
+    if choice.method is None:
+        return "**Aún no hay elección**: hacen falta al menos tres semillas."
+    name = WORDS.get(choice.method, choice.method)
+    said = (
+        f"**Elección: {name}.**" if choice.sure else f"**Elección probable: {name}** (los intervalos no la aseguran)."
+    )
+    return f"{said} {_reason(found, choice)}"
+
+
+def _reason(found: MethodsComparison, choice: Choice) -> str:
+    """Against full training; of full training, against none."""
+    each = {one.method: one for one in summaries(found)}
+    own, metric = each[str(choice.method)], WORDS.get(found.metric, found.metric).capitalize()
+    other = each.get(REFERENCE)
+    if other is None or other is own:
+        return f"{metric}: {score_number(own.task.value)}, entre {len(each)} métodos."
+    return (
+        f"{metric}: {score_number(own.task.value)} frente a {score_number(other.task.value)} de "
+        f"{WORDS[REFERENCE]}; {_costs(own, other)}."
+    )
+
+
+def _costs(own: Summary, other: Summary) -> str:
+    return (
+        f"memoria máxima: {own.peak / 1e6:.0f} MB frente a {other.peak / 1e6:.0f}; lo que deja el entrenamiento: "
+        f"{own.result_bytes / 1e6:.1f} MB frente a {other.result_bytes / 1e6:.1f}"
+    )

@@ -1,0 +1,46 @@
+"""The comparison's benchmark says the same in both languages."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from comparisons import comparison
+
+from edgetune.methods.record import Rate, Try
+
+ROOT = Path(__file__).parents[2]
+TRIED = (Try(rate=0.001, loss=0.5), Try(rate=0.01, loss=0.4))
+
+
+def script():
+    spec = importlib.util.spec_from_file_location("benchmark_methods", ROOT / "benchmarks" / "methods" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_both_pages_say_what_is_taken_and_why():
+    found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80], "head-only": [60, 61, 60]})
+    english, spanish = script().english(found), script().spanish(found)
+    assert "**Take lora:" in english
+    assert "**Elección: LoRA.** Exactitud: 0.803 frente a 0.803 de Fine-Tuning completo; memoria máxima: " in spanish
+    assert "| solo la cabeza |" in spanish.splitlines()[0]
+    assert not any(line.startswith(("| exported", "| peak", "| accuracy")) for line in spanish.splitlines())
+
+
+def test_a_rate_at_the_edge_of_what_was_tried_is_said():
+    found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
+    rates = tuple(Rate(method=name, value=0.01, why="", tried=tried) for name, tried in (("full", TRIED), ("lora", ())))
+    found = found.model_copy(update={"rates": rates})
+    assert "Best at the last rate that was tried, so another may be better still: full." in script().english(found)
+    assert "otra podría ser aún mejor: Fine-Tuning completo." in script().spanish(found)
+
+
+def test_what_was_stored_is_what_the_pages_show():
+    module = script()
+    stored = module.newest_of_each()
+    assert stored
+    for page, write in (("README.md", module.english), (module.GUIDE / "comparar-metodos.md", module.spanish)):
+        text = (module.HERE / page).read_text(encoding="utf-8")
+        assert all(write(one) in text for one in stored)
