@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from imagefamilies import FAMILIES
 from PIL import Image
 from safetensors.torch import load_file
 from tinyimages import LABELS, SMALL, picture, write_base, write_pictures, write_recipe
@@ -198,29 +199,6 @@ def test_settings_that_do_not_suit_are_refused_by_name(base, tmp_path, sections,
     with pytest.raises(RecipeError) as error:
         write_recipe(tmp_path / "r", base, **sections)
     assert message in error.value.problems[0]
-
-
-def family(name, **settings):
-    config = getattr(transformers, f"{name}Config")(num_labels=5, **settings)
-    torch.manual_seed(1)
-    return getattr(transformers, f"{name}ForImageClassification")(config)
-
-
-FAMILIES = {
-    "ResNet": lambda: family("ResNet", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"),
-    "MobileNetV2": lambda: family("MobileNetV2", depth_multiplier=0.1, min_depth=4, depth_divisible_by=4),
-    "ViT": lambda: family(
-        "ViT",
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=32,
-        patch_size=8,
-    ),
-    "ConvNext": lambda: family("ConvNext", hidden_sizes=[8, 16], depths=[1, 3], num_stages=2),
-    "EfficientNet": lambda: family("EfficientNet", width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128),
-}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
