@@ -1,7 +1,7 @@
 """Which method suits a recipe: trained by each, from three seeds, each on as many rows, at the best of some rates.
 
 Usage: python benchmarks/methods/run.py [--recipe NAME] [--examples N] [--tries N] [--seeds N] [--methods NAME,…]
-           [--stored FILE]
+           [--rows SHARE,…] [--stored FILE]
 What is trained is kept in runs/, so the same command goes on where it stopped. With --stored it trains nothing and
 publishes a methods.json that `edgetune compare-methods` wrote. The pages show the newest results of every recipe.
 """
@@ -22,10 +22,11 @@ from spanish import WORDS, sentences  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.methods.choosing import choose  # noqa: E402
 from edgetune.methods.comparing import compare_methods, default_folder  # noqa: E402
-from edgetune.methods.planning import METHODS, Wanted  # noqa: E402
+from edgetune.methods.planning import METHODS  # noqa: E402
 from edgetune.methods.record import Budget, MethodsComparison  # noqa: E402
-from edgetune.methods.sections import lines  # noqa: E402
+from edgetune.methods.sections import lines, sections  # noqa: E402
 from edgetune.methods.summing import summaries  # noqa: E402
+from edgetune.methods.words import wanted_of  # noqa: E402
 from edgetune.recipe import resolve  # noqa: E402
 from edgetune.recipes import find_recipe  # noqa: E402
 
@@ -66,16 +67,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tries", type=int, default=TRIES, help="learning rates of each method; 0: the known ratio")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", default=",".join(METHODS), help="separated by commas")
+    parser.add_argument("--rows", help="also train on these shares of the training rows: 25%%,50%%")
     parser.add_argument("--stored", type=Path, help="publish this methods.json")
     return parser.parse_args()
 
 
 def _compared(wanted: argparse.Namespace) -> MethodsComparison:
-    examples, rows = RECIPES[wanted.recipe]
-    resolved = resolve(find_recipe(wanted.recipe), {"data.heldout_limit": (rows, "flag")})
+    examples, asked = RECIPES[wanted.recipe]
+    resolved = resolve(find_recipe(wanted.recipe), {"data.heldout_limit": (asked, "flag")})
     methods = tuple(wanted.methods.split(","))
     budget = Budget(examples=wanted.examples or examples)
-    options = Wanted(methods=methods, seeds=wanted.seeds, budget=budget, tries=wanted.tries)
+    rows = tuple(wanted.rows.split(",")) if wanted.rows else ()
+    options = wanted_of(methods, None, budget.examples, rows, (), seeds=wanted.seeds, tries=wanted.tries)
     return compare_methods(resolved, options, publishing.REPOSITORY / default_folder(wanted.recipe))
 
 
@@ -90,6 +93,7 @@ def english(found: MethodsComparison) -> str:
             f"The recipe `{found.name}`, {found.budget.text}, {len(found.seeds)} seeds; means; [ ] are 95 % intervals: "
             "of scores Student's over the seeds, of the benchmark over its rounds." + _exported(found, " Exported as")
         ),
+        _capacity(found, {}),
         " ".join([*left_out, *_limits(found), *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),
         f"Machine: {_machine(found)}.",
     ]
@@ -106,8 +110,20 @@ def _limits(found: MethodsComparison) -> Iterator[str]:
 
 def spanish(found: MethodsComparison) -> str:
     """The same for the course."""
-    parts = [_table(found, "", WORDS), *sentences(found), f"Máquina: {_machine(found)}."]
+    parts = [_table(found, "", WORDS), *sentences(found), _capacity(found, WORDS), f"Máquina: {_machine(found)}."]
     return "\n\n".join(part for part in parts if part)
+
+
+def _capacity(found: MethodsComparison, words: Mapping[str, str]) -> str:
+    """The task's figure as rows grow; empty where all were trained on alike."""
+    section = next((one for one in sections(found) if one.id == "capacity"), None)
+    if section is None:
+        return ""
+    (table,) = section.tables
+    rows = [[words.get(row[0].text, row[0].text), *(cell.text for cell in row[1:])] for row in table.rows]
+    plural = words.get("rows", "rows")
+    heads = [words.get(column.name, column.name).replace("rows", plural) for column in table.columns]
+    return publishing.table(heads, rows)
 
 
 def _exported(found: MethodsComparison, words: str) -> str:

@@ -29,6 +29,8 @@ WORDS = {
     "exported: peak_rss (MB)": "exportado: memoria (MB)",
     "in 1 GB, trained": "caben en 1 GB, como se entrenan",
     "in 1 GB, exported": "caben en 1 GB, exportados",
+    "method": "método",
+    "rows": "filas",
     "full": "Fine-Tuning completo",
     "frozen": "capas congeladas",
     "head-only": "solo la cabeza",

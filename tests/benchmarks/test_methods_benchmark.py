@@ -37,6 +37,16 @@ def test_a_rate_at_the_edge_of_what_was_tried_is_said():
     assert "otra podría ser aún mejor: Fine-Tuning completo." in script().spanish(found)
 
 
+def test_more_rows_have_a_table_of_their_own():
+    found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
+    few = [one.model_copy(update={"share": 0.5, "rows": one.rows // 2}) for one in found.of("lora")]
+    found = found.model_copy(update={"trainings": (*found.trainings, *few)})
+    counts = f"{few[0].rows} rows | {2 * few[0].rows} rows"
+    assert f"| method | {counts} |" in script().english(found)
+    assert "| full | – | 0.803" in script().english(found)
+    assert f"| método | {counts.replace('rows', 'filas')} |" in script().spanish(found)
+
+
 def test_what_was_stored_is_what_the_pages_show():
     module = script()
     stored = module.newest_of_each()
