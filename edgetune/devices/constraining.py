@@ -38,6 +38,11 @@ _DEFINITIONS = {
 #: More than this share of the files read from storage once it has answered before: weights were dropped for want of
 #: memory and read again. So much may be read besides, of libraries.
 _REREAD, _LIBRARIES = 0.5, 32_000_000
+#: How a process can hold more than its limit, by kind of limit.
+_UNCOUNTED = {
+    "rlimit": "a resource limit does not count the pages of mapped files, the device does",
+    "cgroup": "a control group does not count the pages that others brought in, the device does",
+}
 _SIGNAL_KILL = -9
 
 
@@ -167,6 +172,10 @@ def _judge(run: Run, limit: MemoryLimit, size: int) -> tuple[MemoryVerdict, str]
     if read is not None and read > _REREAD * size + _LIBRARIES:
         again = f"{read / 1e6:.0f} MB, of files of {size / 1e6:.0f} MB, after its first answer"
         return "reads weights again and again", f"within {megabytes} weights were dropped and read again: {again}"
+    held = run.answer.get("peak_rss")
+    if held is not None and held > limit.bytes:
+        uncounted = _UNCOUNTED["rlimit" if limit.by == "rlimit" else "cgroup"]
+        return "would not fit", f"it held {held / 1e6:.0f} MB, mapped weights counted, of {megabytes}: {uncounted}"
     return "fits", f"ran within {megabytes} ({limit.by}), this package's own Python process included"
 
 

@@ -63,6 +63,16 @@ def test_verdicts(run, verdict):
     assert constraining._judge(run, MemoryLimit("rlimit", None, 10**6), 50_000_000)[0] == verdict
 
 
+@pytest.mark.parametrize(("by", "why"), [("rlimit", "a resource limit"), ("cgroup v2", "a control group")])
+def test_more_than_the_limit_does_not_fit_though_nothing_stopped_it(by, why):
+    """Weights are mapped, and a resource limit counts none of their pages."""
+    held = Run(0, {"tests": [], "read_bytes": 0, "peak_rss": 6_400_000_000}, 0)
+    verdict, reason = constraining._judge(held, MemoryLimit(by, None, 4 * 10**9), 6 * 10**9)
+    assert verdict == "would not fit"
+    assert reason.startswith(f"it held 6400 MB, mapped weights counted, of 4000 MB: {why} does not count")
+    assert constraining._judge(held, MemoryLimit(by, None, 7 * 10**9), 6 * 10**9)[0] == "fits"
+
+
 def test_another_failure_is_no_verdict():
     with pytest.raises(EdgetuneError, match="failed: the file is damaged"):
         constraining._judge(Run(0, {"error": "the file is damaged"}, 0), MemoryLimit("rlimit", None, 10**6), 1000)
