@@ -17,7 +17,7 @@
     ├── InUse               12   another process is at work there
     ├── DeviceError         13   a device is unknown, cannot be reached, or failed while it was measured
     ├── TargetError         14   a target or a list of objectives is unknown, invalid, or does not fit the artifact
-    ├── NotJudged           15   what was measured is too little to judge an objective
+    ├── NotJudged           15   what was measured is too little to judge an objective or a comparison
     └── Interrupted        130   Ctrl-C; what was done is saved
 
 Exit code 2 is Click's own for wrong command lines. Core code raises; only
@@ -138,7 +138,7 @@ class TargetError(EdgetuneError):
 
 
 class NotJudged(EdgetuneError):
-    """The command ran to its end; what it measured is too little to judge an objective."""
+    """The command ran to its end; what was measured is too little to judge an objective or a comparison."""
 
     exit_code = 15
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from edgetune.bench.definitions import is_compared
 from edgetune.bench.schema import BenchReport, Figure
 from edgetune.bench.statistics import FEWEST_ROUNDS, Ratio, ratio
 from edgetune.bench.summary import doubts
-from edgetune.errors import CheckFailed, EdgetuneError
+from edgetune.errors import CheckFailed, EdgetuneError, NotJudged
 
 #: Chance that any figure of two equal runs is said to differ, at most.
 RISK = 0.05
@@ -19,8 +19,9 @@ RISK = 0.05
 #: measured beside it: see :func:`movement`. Runs of one session are paired and need neither allowance.
 DRIFT = 0.006
 
-#: Figures that are warned of where their interval reaches further than WIDE, or than the tolerance that is asked for.
-FELT = ("decode", "ttft")
+#: What users feel most. These are warned of where their interval reaches further than WIDE, or than the tolerance that
+#: is asked for; and without them nothing passes that had them before.
+FELT = ("decode", "ttft", "latency")
 WIDE = 0.05
 
 Verdict = Literal["better", "worse", "same"]
@@ -36,6 +37,9 @@ _TIMES = ("ms", "s")
 _OF_A_RUNTIME = {"prefill_threads", "batch", "kv_type", "context"}
 _PART = "a part of others, a difference of two, or of a single process or start"
 _AGAINST_A_CLOCK = "measured against a clock in one process: there are no rounds to compare"
+#: Reasons of figures that no comparison is made by.
+_NEVER = (_PART, _AGAINST_A_CLOCK)
+_NONE = "the two runs have none in common"
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Comparison:
         moved: how fast the machine itself was, new over old; None: not known, or measured in turns.
         differences: in the order of the report.
         left_out: figure → why it is not compared.
+        lost: of them those that users feel most and of which the old run has a value.
         notes: what else differs, such as versions.
     """
 
@@ -104,6 +109,7 @@ class Comparison:
     moved: Ratio | None
     differences: tuple[Difference, ...]
     left_out: dict[str, str]
+    lost: tuple[str, ...]
     notes: tuple[str, ...]
 
     def worse(self, tolerance: float = 0.0) -> list[Difference]:
@@ -114,6 +120,27 @@ class Comparison:
         """Of what users feel most, the figures with an interval too wide to show a difference of this share."""
         limit = tolerance or WIDE
         return [one for one in self.differences if one.name in FELT and one.width > limit]
+
+    def unjudged(self, tolerance: float = 0.0) -> list[str]:
+        """Why it cannot be said that nothing got worse: figures, each with its reason.
+
+        Nothing was compared at all, the new run lost what users feel most, or a tolerance is asked for that is finer
+        than a figure is known.
+        """
+        gone = {name: self.left_out[name] for name in self.lost}
+        if not self.differences:
+            gone = {name: why for name, why in self.left_out.items() if why not in _NEVER} or {"figures": _NONE}
+        found = [f"{names}: {reason}" for reason, names in by_reason(gone)]
+        if tolerance:
+            coarse = [one for one in self.coarse(tolerance) if one.verdict != "better"]
+            found += [f"{one.name}: known to ±{one.width:.1%} only, of {tolerance:.1%} allowed" for one in coarse]
+        return found
+
+
+def by_reason(left_out: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each reason, with the names of all figures that have it."""
+    for reason in dict.fromkeys(left_out.values()):
+        yield reason, ", ".join(name for name, why in left_out.items() if why == reason)
 
 
 def compare(old: BenchReport, new: BenchReport) -> Comparison:
@@ -136,8 +163,9 @@ def compare(old: BenchReport, new: BenchReport) -> Comparison:
         machine = _explained(moved, after.unit)
         verdict = _verdict(size, machine, after.better)
         found.append(Difference(after.name, after.unit, before.median, after.median, size, machine, verdict))
+    lost = tuple(name for name in left_out if name in FELT and (had := old.find(name)) and had.median is not None)
     notes = tuple(_notes(old, new))
-    return Comparison(old.subject.name, new.subject.name, paired, moved, tuple(found), left_out, notes)
+    return Comparison(old.subject.name, new.subject.name, paired, moved, tuple(found), left_out, lost, notes)
 
 
 def movement(old: BenchReport, new: BenchReport) -> Ratio | None:
@@ -160,16 +188,23 @@ def _explained(moved: Ratio | None, unit: str) -> tuple[float, float]:
 
 
 def require_no_worse(found: Comparison, tolerance: float) -> None:
-    """End with exit code 9 where something got worse.
+    """End with exit code 9 where something got worse, 15 where nothing is known to, but too little is known.
 
     Raises:
         CheckFailed: naming the figures.
+        NotJudged: naming what could not be compared, and why.
     """
     worse = found.worse(tolerance)
     if worse:
         raise CheckFailed(
             f"{found.new} is worse than {found.old} in {', '.join(one.name for one in worse)}",
             hint="--tolerance SHARE allows for a part of it",
+        )
+    if unjudged := found.unjudged(tolerance):
+        raise NotJudged(
+            f"{found.new} cannot be said to be no worse than {found.old}",
+            hint="edgetune bench OLD NEW --rounds 5 --output FOLDER measures both in turns, which shows most",
+            problems=unjudged,
         )
 
 

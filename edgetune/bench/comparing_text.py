@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 
-from edgetune.bench.comparing import DRIFT, RISK, WIDE, Comparison, Difference
+from edgetune.bench.comparing import DRIFT, RISK, WIDE, Comparison, Difference, by_reason
 
 
 def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
     """The comparison as plain text."""
     lines = [f"{found.old} → {found.new}", f"{'':<28}{'old':>12}{'new':>12}  new / old"]
     lines += [_line(one) for one in found.differences]
-    lines += ["", *_left_out(found.left_out)]
+    lines += ["", *(f"not compared: {names}: {reason}" for reason, names in by_reason(found.left_out))]
     lines += [f"note: {note}" for note in found.notes]
     how = "measured in turns, compared round by round" if found.paired else "measured at different times"
     lines.append(f"{how}; intervals hold together with a chance of {1 - RISK:.0%} (Student, by rounds, Bonferroni)")
@@ -45,13 +45,6 @@ def _warnings(found: Comparison, tolerance: float) -> Iterator[str]:
             f"{one.name} is known to ±{one.width:.1%} only, and {tolerance or WIDE:.1%} would matter: "
             f"{rounds}edgetune bench OLD NEW, which measures in turns"
         )
-
-
-def _left_out(reasons: Mapping[str, str]) -> Iterator[str]:
-    """Figures that are not compared, those with one reason in one line."""
-    for reason in dict.fromkeys(reasons.values()):
-        names = ", ".join(name for name, why in reasons.items() if why == reason)
-        yield f"not compared: {names}: {reason}"
 
 
 def _verdict(one: Difference) -> str:

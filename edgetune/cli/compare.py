@@ -23,7 +23,8 @@ def compare(old: Path, new: Path, tolerance: float, as_json: bool) -> None:
 
     Says which figures differ beyond what rounds differ by themselves, which way and by how much. Unlike runs (another
     processor, other threads, prompts or definitions) are refused, and reports whose figures do not follow from the
-    samples in them. Exit code 9 if anything got worse.
+    samples in them. Exit code 9 if anything got worse; 15 if nothing is known to, but nothing could be compared, or not
+    what users feel most (ttft, decode, latency), or not as finely as --tolerance asks.
     """
     from edgetune.bench.comparing import compare as compared
     from edgetune.bench.comparing import require_no_worse

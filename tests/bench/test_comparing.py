@@ -7,11 +7,11 @@ import pytest
 from benchreports import NAMES, report, sampled
 from clockwork import loop, request
 
-from edgetune.bench.comparing import DRIFT, compare
+from edgetune.bench.comparing import DRIFT, compare, require_no_worse
 from edgetune.bench.comparing_text import comparison_json, comparison_text
-from edgetune.bench.schema import Environment
+from edgetune.bench.schema import Environment, Figure
 from edgetune.cli import main
-from edgetune.errors import EdgetuneError
+from edgetune.errors import CheckFailed, EdgetuneError, NotJudged
 from edgetune.realtime.figures import figure_of, measured_of
 
 
@@ -220,6 +220,51 @@ def test_the_command_ends_with_nine_when_something_got_worse(tmp_path, capsys):
     differences = {one["name"]: one["verdict"] for one in json.loads(capsys.readouterr().out)["differences"]}
     assert differences["decode"] == "worse"
     assert main([words[0], *words[:0:-1]]) == 0, "the other way round it got better"
+
+
+def test_a_comparison_of_nothing_does_not_pass(tmp_path, capsys):
+    for name in ("old", "new"):
+        sampled([100.0, 100.1]).write(tmp_path / f"{name}.json")
+    assert main(["compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]) == 15
+    captured = capsys.readouterr()
+    assert "not compared: ttft, itl, decode, prefill, e2e: the old run has 2 rounds; 3 are needed" in captured.out
+    assert "a cannot be said to be no worse than a" in captured.err
+    assert "the old run has 2 rounds; 3 are needed" in captured.err
+    assert "itl_mean" not in captured.err, "no comparison is made by it"
+
+
+def test_two_runs_without_a_figure_in_common_do_not_pass():
+    with pytest.raises(NotJudged) as caught:
+        require_no_worse(compare(report({}), report({})), 0.0)
+    assert caught.value.problems == ("figures: the two runs have none in common",)
+
+
+def test_an_artifact_that_lost_what_users_feel_does_not_pass():
+    """One that stops at once has no tokens to be slow with."""
+    old = report({"ttft": [50, 51, 49], "decode": [100, 101, 99], "peak_rss": [300, 300, 300]})
+    new = report({"ttft": [50, 51, 49], "peak_rss": [300, 300, 300]})
+    silent = Figure(
+        name="decode", unit="tokens/s", definition="decode", better="higher", median=None, samples=0,
+        reasons={"median": "no answer was long enough"},
+    )  # fmt: skip
+    for one in (new, new.model_copy(update={"figures": (*new.figures, silent)})):
+        with pytest.raises(NotJudged) as caught:
+            require_no_worse(compare(old, one), 0.0)
+        assert [problem.partition(":")[0] for problem in caught.value.problems] == ["decode"]
+        require_no_worse(compare(one, old), 0.0)  # what is new was not lost
+    slower = report({"ttft": [80, 81, 79], "peak_rss": [300, 300, 300]})
+    with pytest.raises(CheckFailed, match="worse than a in ttft"):
+        require_no_worse(compare(old, slower), 0.0)
+
+
+def test_a_tolerance_that_is_finer_than_a_figure_is_known_does_not_pass():
+    wild = {"decode": [80, 100, 125], "ttft": [50, 51, 49]}
+    found = compare(report(wild), report(wild))
+    require_no_worse(found, 0.0)  # a warning
+    with pytest.raises(NotJudged) as caught:
+        require_no_worse(found, 0.1)
+    assert caught.value.problems[0].startswith("decode: known to ±")
+    require_no_worse(compare(report(wild), report(wild | {"decode": [800, 1000, 1250]})), 0.1)  # it got better at least
 
 
 def test_what_is_not_told_apart_says_what_could_hide():
