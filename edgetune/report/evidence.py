@@ -5,7 +5,7 @@ Evidence about other files than those that are there now is left out, and told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,36 @@ class Shipped:
     def bench(self) -> Benchmark | None:
         """The newest benchmark."""
         return self.benches[-1] if self.benches else None
+
+    def newest_with(self, name: str) -> Benchmark | None:
+        """The newest benchmark that has a figure: a later one may have left out what was asked for before."""
+        return next((bench for bench in reversed(self.benches) if bench.find(name)), None)
+
+    @property
+    def swept(self) -> dict[str, Benchmark]:
+        """What was varied → the newest benchmark that varied it."""
+        return {axis: bench for bench in self.benches for axis in bench.swept}
+
+    @property
+    def looked_into(self) -> Benchmark | None:
+        """The newest benchmark that read the memory."""
+        return next((bench for bench in reversed(self.benches) if bench.report.memory), None)
+
+    @property
+    def budget_mb(self) -> float | None:
+        """The memory budget that it was held to last."""
+        return next((budget for bench in reversed(self.benches) if (budget := bench.budget_mb) is not None), None)
+
+    def older(self, parts: Mapping[str, Benchmark]) -> list[str]:
+        """Of each benchmark that is not the newest, a sentence on what is shown of it."""
+        found: dict[str, list[str]] = {}
+        for name, bench in parts.items():
+            if bench is not self.bench:
+                found.setdefault(bench.report.created, []).append(name)
+        return [
+            f"{self.label}: {', '.join(names)} from its benchmark of {created}, as the newest has none."
+            for created, names in sorted(found.items())
+        ]
 
     @property
     def held(self) -> dict[str, Benchmark]:

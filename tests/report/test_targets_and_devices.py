@@ -95,6 +95,35 @@ def test_the_budget_of_a_target_is_drawn(evidence):
         assert "above it: f16" in memory.lead
 
 
+def test_a_later_benchmark_does_not_hide_what_only_an_earlier_one_has(evidence):
+    """Curves, sustained decoding, memory and budget come from the newest benchmark that has them, and it is said."""
+
+    def again(benches):
+        first = swept(benches[0]).report
+        steady = first.figures[0].model_copy(update={"name": "decode_sustained", "median": 101.0})
+        settings = first.settings.model_copy(update={"memory_budget_mb": 500.0})
+        first = first.model_copy(update={"figures": (*first.figures, steady), "settings": settings})
+        later = swept(benches[0]).report
+        figures = tuple(figure for figure in later.figures if not (figure.place and figure.place[0] != "depth"))
+        later = later.model_copy(update={"created": "2026-02-02T00:00:00+00:00", "memory": (), "figures": figures})
+        return Benchmark(first), Benchmark(later)
+
+    report = report_of(changed(evidence, q8_0=again))
+    sweeps, latency, memory = (section(report, name) for name in ("sweeps", "latency", "memory"))
+    assert [chart.id for chart in sweeps.charts] == [
+        "sweep-depth-decode", "sweep-depth-prefill", "sweep-decode-threads-decode", "sweep-prefill-threads-prefill",
+    ]  # fmt: skip
+    when = "from its benchmark of 2026-01-01T10:50:00+00:00, as the newest has none."
+    assert f"q8_0: decode_threads, prefill_threads, kv_type {when}" in sweeps.notes
+    assert {row[0].text: row[-1].value for row in latency.tables[0].rows}["decode_sustained"] == 101.0
+    assert f"q8_0: decode_sustained {when}" in latency.notes
+    assert "q8_0" in memory.charts[0].categories
+    assert [mark.x for mark in memory.charts[0].marks] == [500.0]
+    assert f"q8_0: memory {when}" in memory.notes
+    machines = next(table for table in section(report, "environment").tables if table.id == "machines")
+    assert [row[-1].text[:10] for row in machines.rows if "q8_0" in row[0].text] == ["2026-01-01", "2026-02-02"]
+
+
 def test_memory_is_the_median_of_the_processes(evidence):
     def looked_at(*peaks):
         def change(benches):

@@ -14,7 +14,7 @@ def environment_section(evidence: Evidence) -> Section:
     """Base, data, versions, hashes, and the machines of the benchmarks."""
     tables = [_made_of(evidence), _versions(evidence)]
     tables += [_artifacts(evidence)] if evidence.shipped else []
-    machines = [one.bench.report for one in evidence.shipped if one.bench]
+    machines = [bench.report for one in evidence.shipped for bench in one.benches]
     tables += [_machines(machines)] if machines else []
     return Section(
         id="environment",

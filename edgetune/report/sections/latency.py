@@ -28,10 +28,16 @@ def latency_section(evidence: Evidence) -> Section | None:
     measured = [one for one in evidence.shipped if one.bench]
     if not measured:
         return None
-    names = dict.fromkeys(figure.name for one in measured if one.bench for figure in one.bench.figures)
+    names = dict.fromkeys(name for one in measured for name in _sources(one))
     charts = (_distribution(name, measured, evidence) for name in _DISTRIBUTIONS)
-    definitions = {f.name: f.definition for one in measured if one.bench for f in one.bench.figures}
-    notes = [f"{one.label}: {warning}." for one in measured if one.bench for warning in one.bench.report.warnings]
+    definitions = {
+        name: figure.definition
+        for one in measured
+        for name, bench in _sources(one).items()
+        if (figure := bench.find(name))
+    }
+    notes = [note for one in measured for note in one.older(_sources(one))]
+    notes += [f"{one.label}: {warning}." for one in measured if one.bench for warning in one.bench.report.warnings]
     return Section(
         id="latency",
         title="Latency and speed",
@@ -41,6 +47,16 @@ def latency_section(evidence: Evidence) -> Section | None:
         notes=("Figures are medians over requests or starts; [ ] are 95 % intervals of the median.", *notes),
         definitions=tuple(Definition(word=word, text=text) for word, text in definitions.items()),
     )
+
+
+def _sources(one: Shipped) -> dict[str, Benchmark]:
+    """Figure → the newest benchmark that has it, those of the newest first."""
+    return {
+        figure.name: source
+        for bench in reversed(one.benches)
+        for figure in bench.figures
+        if (source := one.newest_with(figure.name))
+    }
 
 
 def _lead(measured: list[Shipped]) -> str:
@@ -112,7 +128,7 @@ def _figures(measured: list[Shipped], names: list[str]) -> Table:
     """A row a figure, a column an artifact."""
     rows = []
     for name in names:
-        found = [find_figure(one.bench, name) for one in measured]
+        found = [find_figure(one.newest_with(name), name) for one in measured]
         unit = next((figure.unit for figure in found if figure), "")
         cells = (figure_cell(figure, "not one of its figures") for figure in found)
         rows.append((text_cell(name), text_cell(unit), *cells))

@@ -22,11 +22,11 @@ _HELD, _INSIDE = ("anonymous", "file_backed"), ("weights", "kv", "compute")
 
 def memory_section(evidence: Evidence) -> Section | None:
     """Bars of what the memory is, and the peak."""
-    measured = [one for one in evidence.shipped if one.bench and one.bench.report.memory]
+    measured = [one for one in evidence.shipped if one.looked_into]
     if not measured:
         return None
     known = [name for name in _PARTS if any(_part(one, name) is not None for one in measured)]
-    budget = min((one.bench.budget_mb for one in measured if one.bench and one.bench.budget_mb), default=None)
+    budget = min((one.budget_mb for one in measured if one.budget_mb), default=None)
     charts = [_chart("memory-parts", "Memory when the answer had ended, and its peak", _HELD, measured, known, budget)]
     if set(_INSIDE) <= set(known):
         charts.append(_chart("memory-inside", "What the runtime holds", _INSIDE, measured, known, budget))
@@ -35,6 +35,7 @@ def memory_section(evidence: Evidence) -> Section | None:
         title="Memory",
         lead=_lead(measured, budget),
         charts=tuple(charts),
+        notes=tuple(note for one in measured if one.looked_into for note in one.older({"memory": one.looked_into})),
         definitions=tuple(Definition(word=_PARTS[name][0], text=_PARTS[name][1]) for name in known),
     )
 
@@ -52,7 +53,7 @@ def _lead(measured: list[Shipped], budget: float | None) -> str:
 
 def _part(one: Shipped, name: str) -> float | None:
     """Megabytes of one part."""
-    found = one.bench.memory(name) if one.bench else None
+    found = one.looked_into.memory(name) if one.looked_into else None
     return None if found is None else found / 1e6
 
 

@@ -22,7 +22,7 @@ _CURVES = {
 
 def sweeps_section(evidence: Evidence) -> Section | None:
     """A curve for each of :data:`_CURVES` that was measured, and all other variations."""
-    varied = [one for one in evidence.shipped if one.bench and one.bench.swept]
+    varied = [one for one in evidence.shipped if one.swept]
     if not varied:
         return None
     charts = [chart for key in _CURVES if (chart := _curve(*key, varied, evidence))]
@@ -30,9 +30,8 @@ def sweeps_section(evidence: Evidence) -> Section | None:
     definitions = {
         figure.name.partition("@")[0]: figure.definition
         for one in varied
-        if one.bench
-        for metrics in one.bench.swept.values()
-        for found in metrics.values()
+        for axis in one.swept
+        for found in _metrics(one, axis).values()
         for _, figure in found[:1]
     }
     return Section(
@@ -41,7 +40,10 @@ def sweeps_section(evidence: Evidence) -> Section | None:
         lead=_lead(varied),
         charts=tuple(charts),
         tables=(others,) if others else (),
-        notes=("Bands and [ ] are 95 % intervals of the median.",),
+        notes=(
+            "Bands and [ ] are 95 % intervals of the median.",
+            *(note for one in varied for note in one.older(one.swept)),
+        ),
         definitions=tuple(Definition(word=word, text=text) for word, text in definitions.items()),
     )
 
@@ -52,11 +54,10 @@ def _lead(varied: list[Shipped]) -> str:
     left: list[float] = []
     deepest = ""
     for one in varied:
-        swept = one.bench.swept if one.bench else {}
-        threads = _known(swept.get("decode_threads", {}).get("decode", []))
+        threads = _known(_metrics(one, "decode_threads").get("decode", []))
         if len(threads) > 1:
             fastest.setdefault(max(threads, key=lambda pair: pair[1])[0], []).append(one.label)
-        depths = _known(swept.get("depth", {}).get("decode", []))
+        depths = _known(_metrics(one, "depth").get("decode", []))
         if len(depths) > 1:
             left.append(depths[-1][1] / depths[0][1])
             deepest = f"after {depths[-1][0]} tokens"
@@ -65,6 +66,12 @@ def _lead(varied: list[Shipped]) -> str:
         spread = " to ".join(dict.fromkeys(percent(end(left)) for end in (min, max)))
         sentences.append(f"Of the speed at the smallest depth, {spread} is left {deepest}.")
     return " ".join(sentences) or "One setting was varied at a time; all others were as in the benchmark."
+
+
+def _metrics(one: Shipped, axis: str) -> dict[str, list[tuple[str, Figure]]]:
+    """Metric → (value, figure) of what was varied, of the newest benchmark that did; empty where none did."""
+    bench = one.swept.get(axis)
+    return bench.swept[axis] if bench else {}
 
 
 def _known(found: list[tuple[str, Figure]]) -> list[tuple[str, float]]:
@@ -76,7 +83,7 @@ def _curve(axis: str, metric: str, varied: list[Shipped], evidence: Evidence) ->
     rows: list[tuple[Cell, ...]] = []
     unit = ""
     for one in varied:
-        found = one.bench.swept.get(axis, {}).get(metric, []) if one.bench else []
+        found = _metrics(one, axis).get(metric, [])
         points = [(float(value), figure) for value, figure in found if _is_number(value) and figure.median is not None]
         points.sort(key=lambda point: point[0])
         if not points:
@@ -120,9 +127,8 @@ def _others(varied: list[Shipped]) -> Table | None:
     rows = [
         (text_cell(one.label), text_cell(axis), text_cell(value), text_cell(metric), text_cell(figure.unit), cell)
         for one in varied
-        if one.bench
-        for axis, metrics in one.bench.swept.items()
-        for metric, found in metrics.items()
+        for axis in one.swept
+        for metric, found in _metrics(one, axis).items()
         if (axis, metric) not in _CURVES
         for value, figure in found
         for cell in [figure_cell(figure)]
