@@ -5,6 +5,7 @@ Of what classifies a frame is one input: an image, or, where texts come at a fix
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -48,10 +49,12 @@ def frame_loop(work: Callable[[int], object], rate: float, count: int, clock: Cl
     """
     began = clock.now()
     moments = steady(rate, count)
+    due = [began + moment for moment in moments]
     frames: list[Frame] = []
     while len(frames) < count:
-        clock.wait_until(began + moments[len(frames)])
-        newest = max(index for index in range(len(frames), count) if began + moments[index] <= clock.now())
+        clock.wait_until(due[len(frames)])
+        # The one waited for is there; a search, as what is done here counts as waiting of the frame.
+        newest = bisect_right(due, clock.now(), lo=len(frames) + 1) - 1
         frames += [Frame(scheduled_s=moments[index], started_s=None, finished_s=None)
                    for index in range(len(frames), newest)]  # fmt: skip
         started = clock.now() - began

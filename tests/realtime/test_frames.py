@@ -39,3 +39,16 @@ def test_one_stall_costs_the_frames_behind_it_and_no_more():
     seen, loop = run(lambda index: 0.32 if index == 1 else 0.01)
     assert seen == [0, 1, 4, 5, 6, 7]
     assert sum(measured_of_frames(loop)["deadline_miss"].values) == 3  # the stalled one and two dropped
+
+
+def test_choosing_a_frame_takes_no_longer_of_many():
+    """The choice lies between a frame's schedule and its end: asking the clock of each frame to come would be in it."""
+
+    class Dear(FakeClock):
+        def now(self):
+            self.pass_by(0.001)
+            return super().now()
+
+    clock = Dear()
+    loop = frame_loop(lambda _: clock.pass_by(0.01), 10.0, 500, clock)
+    assert max(measured_of_frames(loop)["frame"].values) < 20
