@@ -95,7 +95,9 @@ def _leave(transport: Transport, folder: str) -> None:
 
 def _remove(transport: Transport, folder: str) -> None:
     assert _NAME.fullmatch(folder.rsplit("/", 1)[-1])
-    transport.run(f"kill $(cat {folder}/{_PID}) 2>/dev/null; rm -rf {folder}")
+    # The runner works in the folder. After a restart of the device its number may be that of a stranger.
+    ours = f'[ "$(readlink /proc/$pid/cwd)" = "$(cd {folder} && pwd -P)" ]'
+    transport.run(f"{{ pid=$(cat {folder}/{_PID}) && {ours} && kill $pid; }} 2>/dev/null; rm -rf {folder}")
 
 
 def _host() -> str:

@@ -18,6 +18,7 @@ from edgetune.devices.llama_bench import Load
 from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.report import DeviceReport
 from edgetune.devices.room import _host, sweep
+from edgetune.devices.transport import LocalTransport
 from edgetune.errors import ArtifactError, DeviceError
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -193,6 +194,24 @@ def test_only_leftovers_of_ended_processes_of_ours_are_swept(phone):
         (phone.tmp / name).mkdir()
     assert [Path(path).name for path in sweep(AdbTransport())] == names[:1]
     assert phone.leftovers() == sorted([*names[1:], "edgetune-keep", "mine"])
+
+
+def test_only_what_runs_in_a_leftover_is_ended(tmp_path):
+    """The number of a runner that ended long ago may be that of another process now."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "linked").symlink_to(tmp_path / "real", target_is_directory=True)
+    leftover = tmp_path / "real" / f"edgetune-{_host()}-{ended.pid}"
+    for where, ends in ((tmp_path, False), (leftover, True)):
+        leftover.mkdir(parents=True)
+        with subprocess.Popen(["sleep", "60"], cwd=where) as process:
+            (leftover / "pid").write_text(f"{process.pid}\n")
+            sweep(LocalTransport(tmp_path / "linked"))
+            assert not leftover.exists()
+            if not ends:
+                assert process.poll() is None
+                process.terminate()
+            assert process.wait(10) == -signal.SIGTERM
 
 
 def test_ctrl_c_ends_the_runner_and_cleans_up(phone, tiny, tmp_path):
