@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgetune import console, training
 from edgetune.artifact import Artifact
+from edgetune.bench.environment import is_still
 from edgetune.bench.objective import Verdict
 from edgetune.bench.plan import Plan
 from edgetune.bench.schema import BenchReport
@@ -143,7 +144,7 @@ def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineR
 
 
 def _bench(run: Run, artifact: Artifact, settings: BenchSettings, wanted: Wanted) -> BenchReport:
-    """Measure an artifact, or take what was measured of the very same file and held to the same objectives."""
+    """Measure an artifact, or take what was measured here of the very same file and held to the same objectives."""
     stored = run.folder / "bench" / f"{artifact.name}.json"
     known = BenchReport.read(stored)
     subject = artifact_subject(artifact)
@@ -162,11 +163,12 @@ def _plan(settings: BenchSettings, wanted: Wanted) -> Plan:
 
 
 def _is_of(report: BenchReport, subject: Measured, plan: Plan) -> bool:
-    """Whether a report is of the very same file, measured as the plan says."""
+    """Whether a report is of the very same file, measured as the plan says, here and with the same software."""
     had = report.settings
     asked = (subject.subject.sha256, plan.prompts, plan.threads or default_threads())
     same_context = plan.contexts in ((), (had.context,))
-    return (report.subject.sha256, had.prompts_wanted, had.threads) == asked and same_context
+    same_place = is_still(report.environment, subject.runtime)
+    return (report.subject.sha256, had.prompts_wanted, had.threads) == asked and same_context and same_place
 
 
 def _shipped(shipped: Shipped, base: Evaluation) -> list[str]:

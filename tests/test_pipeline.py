@@ -111,6 +111,25 @@ def test_a_changed_artifact_is_measured_anew(whole, monkeypatch):
     assert measured == [([changed], 2)]
 
 
+@pytest.mark.parametrize("change", ["cpu", "edgetune", "llama-cpp-python", "torch"])
+def test_another_machine_or_runtime_is_measured_anew(whole, monkeypatch, change):
+    """What does not run the model does not matter: torch, of a GGUF file."""
+    _, result = whole
+    shipped = result.shipped[0]
+    had = shipped.bench.environment
+    changed = {"cpu": "another"} if change == "cpu" else {"versions": had.versions | {change: "0"}}
+    old = shipped.bench.model_copy(update={"environment": had.model_copy(update=changed)})
+    stored = result.run.folder / "bench" / f"{shipped.artifact.name}.json"
+    measured = []
+    monkeypatch.setattr(pipeline, "bench_subjects", lambda *_: measured.append(change) or [shipped.bench])
+    try:
+        old.write(stored)
+        pipeline._bench(result.run, shipped.artifact, result.run.recipe.bench, find_wanted(None, None))
+    finally:
+        shipped.bench.write(stored)
+    assert measured == ([] if change == "torch" else [change])
+
+
 def test_a_target_with_other_threads_is_measured_anew(whole, monkeypatch, tmp_path):
     _, result = whole
     (tmp_path / "mine.yaml").write_text("{name: mine, description: x, kind: host, threads: 2}")

@@ -25,6 +25,13 @@ PACKAGES = (
     "numpy",
     "jinja2",
 )
+#: What of them runs a model, by runtime.
+_RUNNING = {
+    "llama.cpp": ("llama-cpp-python",),
+    "onnxruntime": ("onnxruntime",),
+    "onnxruntime-genai": ("onnxruntime-genai", "onnxruntime"),
+    "torch": ("torch", "transformers"),
+}
 #: Where the processor's name is, by architecture: x86 in cpuinfo, boards in the device tree.
 _CPU_KEYS = ("model name", "Model", "Hardware", "cpu model")
 _DEVICE_TREE = Path("/proc/device-tree/model")
@@ -53,6 +60,15 @@ def environment(features: str) -> Environment:
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         versions={name: found for name in PACKAGES if (found := _version(name))},
     )
+
+
+def is_still(stored: Environment, runtime: str) -> bool:
+    """Whether this is the processor that a report is of, with the same edgetune and the same packages of a runtime.
+
+    What a runtime of somebody else needs is not known: of that only the processor and edgetune are compared.
+    """
+    packages = ("edgetune", *_RUNNING.get(runtime, ()))
+    return stored.cpu == _cpu_name() and all(stored.versions.get(name) == _version(name) for name in packages)
 
 
 def in_company(machine: Environment, company: Company, yardstick: Yardstick) -> Environment:
