@@ -59,6 +59,11 @@ class Target(BaseModel):
             raise ValueError("an objective on ttft_bound needs prompt_tokens: the length of the prompt it is about")
         if self.scenario == "frames" and self.rate is None:
             raise ValueError("the scenario frames needs a rate, in frames a second")
+        if self.scenario == "open loop" and self.rate is None:
+            raise ValueError(
+                "the scenario 'open loop' needs a rate, in requests a second: without the scenario, single requests are "
+                "judged, and the highest rate is looked for"
+            )
         if self.scenario == "single stream" and self.rate is not None:
             raise ValueError("a rate needs the scenario 'open loop' or 'frames'")
         return self

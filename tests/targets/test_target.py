@@ -102,6 +102,7 @@ def test_an_unknown_name_brings_the_nearest():
         ({"kind": "mobile"}, "a mobile target needs transport"),
         ({"device": "poco-f5"}, "device and transport are for kind mobile"),
         ({"scenario": "frames"}, "needs a rate"),
+        ({"scenario": "open loop"}, "the scenario 'open loop' needs a rate, in requests a second"),
         ({"rate": 3}, "a rate needs the scenario"),
         ({"rate": float("nan")}, "rate: Input should be"),
     ],
