@@ -9,7 +9,7 @@ from pathlib import Path
 from edgetune import __version__, console
 from edgetune.artifact import Artifact
 from edgetune.bench.statistics import NOISY, median
-from edgetune.devices import llama_bench
+from edgetune.devices import heat, llama_bench
 from edgetune.devices.device import Device
 from edgetune.devices.footprint import Footprint, read_footprint
 from edgetune.devices.identity import doubts
@@ -147,10 +147,7 @@ def _push(transport: Transport, files: Sequence[Path], folder: str) -> None:
 
 def _warnings(found: Measured) -> Iterator[str]:
     before, after = found.before, found.after
-    if before.thermal_status not in (None, "none"):
-        yield f"the device was already warm when it began (thermal status {before.thermal_status})"
-    if after.thermal_status not in (None, "none", before.thermal_status):
-        yield f"throttled: thermal status {after.thermal_status} at the end"
+    yield from heat.warnings(before.thermal_status, after.thermal_status)
     if after.battery_percent is not None and after.battery_percent < _LOW_BATTERY:
         yield f"battery at {after.battery_percent} %: many phones save power then"
     yield from _slow_tests(found.tests)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from edgetune.devices.device import Device
 from edgetune.devices.footprint import Footprint
+from edgetune.devices.heat import in_words
 from edgetune.devices.memory_fit import Fit
 from edgetune.devices.report import Constrained, DeviceReport, DeviceState, Measured, Projected
 
@@ -49,7 +50,7 @@ def _measured(found: Measured) -> Iterator[str]:
 
 
 def _state(state: DeviceState) -> str:
-    parts = [f"thermal status {state.thermal_status or 'unknown'}"]
+    parts = [f"thermal status {in_words(state.thermal_status)}"]
     if state.temperatures_c:
         zone = max(state.temperatures_c, key=lambda name: state.temperatures_c[name])
         parts.append(f"warmest zone {state.temperatures_c[zone]:.0f} °C ({zone})")
