@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.resources import files
 from time import monotonic
 from typing import Any
@@ -161,8 +163,8 @@ class _Job:
                 self.found.cold.append(LoadSample.model_validate({"round": number, **report}))
 
     def read_memory(self, number: int) -> None:
-        """Memory, in a process whose speed nobody looks at."""
-        for _, report in self._measured("memory"):
+        """Memory, in a process whose speed nobody looks at, with the input that takes most of it."""
+        for _, report in self._measured("memory", inputs=[self._largest]):
             self.found.memory.append(MemorySample.model_validate({"round": number, **report}))
 
     def vary(self, number: int) -> None:
@@ -208,6 +210,16 @@ class _Job:
             session=session,
             turns=self.turns,
         )
+
+    @cached_property
+    def _largest(self) -> str:
+        """Of texts the longest, of images the one with most pixels: they are held before they are resized."""
+        if self.subject.task != "image-classification":
+            return max(self.asked.values, key=len)
+        from edgetune.images.opening import open_image
+
+        sizes = {value: math.prod(open_image(value).size) for value in self.asked.values}
+        return max(sizes, key=lambda value: sizes[value])
 
     @property
     def _batch(self) -> int:

@@ -60,8 +60,8 @@ def axis(classifier: LoadedClassifier, job: Job, _ready: float) -> None:
 
 
 def memory(classifier: LoadedClassifier, job: Job, _ready: float) -> None:
-    """Classify the longest input and report what the process holds and held at most."""
-    _timed(classifier, [max(job["inputs"], key=len)])
+    """Classify the one input that is given and report what the process holds and held at most."""
+    _timed(classifier, job["inputs"])
     reasons = dict.fromkeys(("weights", "kv", "compute"), "the runtime does not say")
     tell("memory", **resident(), python_only=job["python_only"], reasons=reasons)
 

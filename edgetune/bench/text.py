@@ -50,8 +50,9 @@ def _head(report: BenchReport) -> str:
 
 
 def _asked(settings: Settings) -> str:
-    if not settings.new_tokens:  # a classifier writes none
-        return f"{_count(settings.prompts, 'text')} ({settings.prompt_source})"
+    if settings.classifies:
+        kind = "image" if settings.input == "image" else "text"
+        return f"{_count(settings.prompts, kind)} ({settings.prompt_source})"
     prompts = _count(settings.prompts, "prompt")
     return f"{prompts} ({settings.prompt_source}), answers up to {settings.new_tokens} tokens"
 

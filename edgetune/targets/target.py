@@ -61,8 +61,8 @@ class Target(BaseModel):
             raise ValueError("the scenario frames needs a rate, in frames a second")
         if self.scenario == "open loop" and self.rate is None:
             raise ValueError(
-                "the scenario 'open loop' needs a rate, in requests a second: without both, one request after another is "
-                "judged, and the highest rate is looked for"
+                "the scenario 'open loop' needs a rate, in requests a second: without both, one request after another "
+                "is judged, and the highest rate is looked for"
             )
         if self.scenario == "single stream" and self.rate is not None:
             raise ValueError("a rate needs the scenario 'open loop' or 'frames'")

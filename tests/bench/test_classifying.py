@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from countingclassifier import write_classifier
+from PIL import Image
 
 from edgetune.artifact import open_artifact
 from edgetune.bench import classifying
 from edgetune.bench.comparing import compare
+from edgetune.bench.plan import Plan
 from edgetune.bench.reading import read_report
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_artifact
+from edgetune.bench.subjects import artifact_subject
 from edgetune.bench.text import to_text
 from edgetune.cli import main
 from edgetune.errors import EdgetuneError
@@ -128,3 +132,23 @@ def test_a_runtime_that_keeps_its_graph_to_itself_has_no_raw_figure():
     assert found["batch_rate"].median == pytest.approx(80)
     assert found["latency_raw"].reasons["median"] == found["batch_rate_raw"].reasons["median"] == NO_GRAPH
     assert found["load_cold"].reasons["median"] == "no cold starts were asked for"
+
+
+def test_images_are_called_images_and_the_largest_is_looked_at_for_memory(report, folder, tmp_path, monkeypatch):
+    small, large = tmp_path / f"{'long' * 20}.png", tmp_path / "x.png"
+    Image.new("RGB", (4, 4)).save(small)
+    Image.new("RGB", (64, 64)).save(large)
+    of_images = report.settings.model_copy(update={"input": "image"})
+    assert "4 images (" in to_text(report.model_copy(update={"settings": of_images}))
+    assert "4 texts (" in to_text(report)
+
+    given = []
+    monkeypatch.setattr(classifying, "measure", lambda job, _: given.append(list(job["inputs"])) or [])
+    subject = artifact_subject(open_artifact(folder))
+    for task, values, most in (
+        ("image-classification", (str(small), str(large)), str(large)),
+        ("classification", ("a", "longer"), "longer"),
+    ):
+        asked = classifying.Inputs(values, values, "x")
+        classifying._Job(replace(subject, task=task), Plan(), asked, None).read_memory(0)
+        assert given.pop() == [most]
