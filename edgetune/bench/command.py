@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,13 @@ from edgetune.bench.comparing_text import comparison_text
 from edgetune.bench.plan import DEPTHS, Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.text import to_text
-from edgetune.errors import CheckFailed, EdgetuneError
+from edgetune.errors import CheckFailed, EdgetuneError, ResourceError
 from edgetune.runtimes.protocol import KvCache
 
 
 @dataclass(frozen=True)
 class Words:
-    """The command line: what to measure, what it is held to, and the fields of a :class:`~edgetune.bench.plan.Plan`."""
+    """The command line: what is measured, held to what, stored where, and the fields of a plan."""
 
     subjects: Sequence[Path]
     names: Sequence[str] = ()
@@ -41,6 +42,7 @@ class Words:
     target: str | None = None
     slo: Path | None = None
     rate: float | None = None
+    output: Path | None = None
 
     def plan(self) -> Plan:
         """How to measure.
@@ -60,6 +62,29 @@ class Words:
         known = {name: value for name, value in vars(self).items() if name in Plan.__dataclass_fields__}
         known |= {"threads": next(iter(self.threads), None), "thread_counts": self.threads}
         return Plan(**{**known, "depths": DEPTHS if self.depths is None else self.depths})
+
+
+def require_storable(output: Path | None, count: int) -> None:
+    """Fail before anything is measured where so many reports cannot be stored there.
+
+    Raises:
+        ResourceError: one report into a folder, several into a file, or a place where this user may not write.
+    """
+    if output is None:
+        return
+    if count == 1 and output.is_dir():
+        raise ResourceError(
+            f"{output} is a folder, and one report is stored as a file", hint=f"--output {output / 'NAME.json'}"
+        )
+    folder = (output / "NAME.json" if count > 1 else output).absolute().parent
+    place = next(one for one in (folder, *folder.parents) if one.exists())
+    if not place.is_dir():
+        raise ResourceError(
+            f"{place} is a file, and {'reports' if count > 1 else 'a report'} cannot be stored in it",
+            hint="give a folder with --output" if count > 1 else "give a file in a folder with --output",
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ResourceError(f"no permission to write in {place}", hint="give another place with --output")
 
 
 def store(reports: Sequence[BenchReport], output: Path) -> None:

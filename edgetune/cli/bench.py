@@ -80,7 +80,7 @@ def bench(
     from edgetune.bench.command import Words, printed, require_budget, store
     from edgetune.realtime.command import bench_held, require_all_met
 
-    reports = bench_held(Words(subjects, **options), seconds)
+    reports = bench_held(Words(subjects, output=output, **options), seconds)
     if output:
         store(reports, output)
     console.data(printed(reports, as_json=as_json))

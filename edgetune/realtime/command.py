@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgetune.bench.command import Words
+from edgetune.bench.command import Words, require_storable
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import choose_subjects
@@ -22,10 +22,11 @@ def bench_held(words: Words, seconds: float) -> list[BenchReport]:
         seconds: of requests or frames against a clock, for each subject.
 
     Raises:
-        EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`; TargetError: wrong objectives, said
-            before anything is measured.
+        EdgetuneError: see :func:`~edgetune.bench.single_stream.bench_subjects`; TargetError: wrong objectives, and
+            ResourceError: reports cannot be stored where they shall be, both said before anything is measured.
     """
     chosen = choose_subjects(words.subjects, words.names, base=words.base, runtime=words.runtime, torch=words.torch)
+    require_storable(words.output, len(chosen))
     classifies = any(subject.classifies for subject in chosen)
     wanted = find_wanted(words.target, words.slo, words.rate, classifies=classifies)
     plan = wanted.filled_in(words.plan())
