@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgetune.artifact import Artifact
@@ -15,7 +16,7 @@ FOLDER = "devices"
 
 
 def keep(report: DeviceReport, artifact: Artifact) -> Path | None:
-    """Store a report in the run that the artifact was exported into, in place of the last of its kind and device.
+    """Store a report in the run that the artifact was exported into, in place of the last that asked the same.
 
     Returns:
         Where, or None: the artifact does not lie in a run.
@@ -30,11 +31,22 @@ def keep(report: DeviceReport, artifact: Artifact) -> Path | None:
 
 
 def _name(report: DeviceReport, artifact: str) -> str:
-    """One for each artifact, kind and device: short words for people, and a hash that tells devices apart.
+    """One for each artifact, kind, device and question: short words for people, and a hash that tells them apart.
 
     The hash takes in the serial number or host, which itself stays out of the name.
     """
-    where = report.measured.where if report.measured else ""
-    whole = sha256_text("\n".join([artifact, report.how, where, *(device.name for device in report.devices)]))
+    parts = [artifact, report.how, report.target or "", *(device.name for device in report.devices), *_question(report)]
+    whole = sha256_text("\n".join(parts))
     words = re.sub(r"[^a-z0-9_.-]+", "-", f"{artifact} {report.how}".lower())
     return f"{words[:80]}-{whole[:12]}"
+
+
+def _question(report: DeviceReport) -> Iterator[str]:
+    """What was asked of a device, by kind: another depth, memory or context has another answer."""
+    if measured := report.measured:
+        yield f"{measured.where} {measured.threads}"
+        yield from map(str, sorted((test.prompt_tokens, test.new_tokens, test.depth) for test in measured.tests))
+    if constrained := report.constrained:
+        limits = constrained.limits
+        yield f"{limits.memory_bytes} {len(limits.cores)} {constrained.context}"
+    yield from map(str, sorted({one.depth for one in report.projected}))

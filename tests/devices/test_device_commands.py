@@ -13,7 +13,7 @@ from edgetune.devices.device import find_device, shipped_devices
 from edgetune.devices.keeping import keep
 from edgetune.devices.measuring import Plan, measure
 from edgetune.devices.projecting import project_all
-from edgetune.devices.report import DeviceReport
+from edgetune.devices.report import Constrained, DeviceReport, Limits
 from edgetune.devices.transport import LocalTransport
 
 
@@ -78,6 +78,29 @@ def test_each_device_has_a_file_of_its_own(exported, runner):
     names = [keep(report, artifact).name for report in reports]
     assert len(set(names)) == 4
     assert not [name for name in names if "R5CT" in name.upper()]
+
+
+def test_another_question_does_not_replace_an_answer(exported, runner):
+    _, artifact = exported
+    device = find_device("raspberry-pi-5")
+    reports = [project_all(artifact, [device], depths) for depths in ([0], [4096], [0, 4096])]
+    here = measure(artifact, LocalTransport(), Plan(runner, threads=1), device)
+    deep = here.measured.tests[0].model_copy(update={"depth": 2048})
+    reports += [here, here.model_copy(update={"target": "raspberry-pi-5"})]
+    reports += [
+        here.model_copy(update={"measured": here.measured.model_copy(update=change)})
+        for change in ({"tests": (deep,)}, {"threads": 4})
+    ]
+    limits = Limits(cores=(0,), memory_bytes=10**9, memory_by="rlimit", not_limited=())
+    within = Constrained(
+        limits=limits, verdict="fits", reason="x", context=512, tests=(), peak_rss=1, anonymous=1, read_bytes=1
+    )
+    less = limits.model_copy(update={"memory_bytes": 5 * 10**8})
+    reports += [
+        here.model_copy(update={"how": "constrained host", "measured": None, "constrained": one})
+        for one in (within, within.model_copy(update={"context": 8192}), within.model_copy(update={"limits": less}))
+    ]
+    assert len({keep(report, artifact).name for report in reports}) == len(reports)
 
 
 def test_fit_answers_for_each_device(capsys, tiny):

@@ -239,7 +239,23 @@ def test_this_host_is_no_device(with_devices):
 
     found = of_devices(with_devices.folder, local)
     assert {row[1].text for row in found.tables[0].rows} == {"this host"}
+    assert found.tables[0].id == "devices-measured-here"
+    assert found.lead == "By kind of evidence, never mixed: measured here, constrained, projected."
     assert "alice" not in found.model_dump_json()
+
+
+def test_this_host_and_a_device_are_in_no_column_together(with_devices):
+    evidence = read_evidence(with_devices.folder)
+    (one,) = [shipped for shipped in evidence.shipped if shipped.devices]
+    (board,) = [report for report in one.devices if report.measured]
+    here = board.model_copy(update={"how": "measured on this host"})
+    both = dataclasses.replace(one, devices=(board, here))
+    found = section(report_of(dataclasses.replace(evidence, shipped=(both,))), "devices")
+    assert {table.id: [row[1].text for row in table.rows] for table in found.tables} == {
+        "devices-measured": ["Raspberry Pi 5 (8 GB)"],
+        "devices-measured-here": ["this host"],
+    }
+    assert {one.word for one in found.definitions} == {"measured", "measured here", "decode_tps"}
 
 
 def test_a_figure_keeps_the_definition_of_its_kind(with_devices):

@@ -10,7 +10,8 @@ from edgetune.report.evidence import Evidence
 from edgetune.report.record import Cell, Chart, Column, Definition, Section, Series, Table
 
 _KINDS = {
-    "measured": "the artifact ran where the row says: on the device itself, or on this host through the same runner",
+    "measured": "the artifact ran on the device itself",
+    "measured here": "the artifact ran on this host, through the same runner as on a device",
     "constrained": "the artifact ran on this host within the cores and memory of the device; its speed is the host's",
     "projected": "nothing ran there: bytes a token over the bandwidth that devices of the class reach, as an interval",
 }
@@ -21,9 +22,13 @@ def devices_section(evidence: Evidence) -> Section | None:
     reports = [(one.label, report) for one in evidence.shipped for report in one.devices]
     if not reports:
         return None
-    tables = (_measured(reports), _constrained(reports))
+    tables = (
+        _measured(reports, "measured on a device", "devices-measured"),
+        _measured(reports, "measured on this host", "devices-measured-here"),
+        _constrained(reports),
+    )
     chart = _projected(reports, evidence)
-    there = {"measured": tables[0], "constrained": tables[1], "projected": chart}
+    there = dict(zip(_KINDS, (*tables, chart), strict=True))
     kinds = [name for name, found in there.items() if found]
     # Constrained runs have figures of the same names and other definitions; their table shows none of them.
     definitions = {f.name: f.definition for _, report in reports if report.measured for f in report.figures}
@@ -54,7 +59,7 @@ def _notes(report: DeviceReport) -> list[str]:
     ]
 
 
-def _measured(reports: list[tuple[str, DeviceReport]]) -> Table | None:
+def _measured(reports: list[tuple[str, DeviceReport]], how: str, id: str) -> Table | None:
     rows = [
         (
             text_cell(label),
@@ -66,13 +71,13 @@ def _measured(reports: list[tuple[str, DeviceReport]]) -> Table | None:
             text_cell(f"{report.measured.runner}, {report.measured.threads} threads, over {report.measured.over}"),
         )
         for label, report in reports
-        if report.measured
+        if report.measured and report.how == how
         for figure in report.figures
     ]
     names = ("artifact", "where", "figure", "median ± MAD", "unit", "samples", "how")
     columns = tuple(Column(name=name) for name in names)
-    caption = "Measured with the runner"
-    return Table(id="devices-measured", caption=caption, columns=columns, rows=tuple(rows)) if rows else None
+    caption = f"{how.capitalize()} with the runner"
+    return Table(id=id, caption=caption, columns=columns, rows=tuple(rows)) if rows else None
 
 
 def _spread(median: float | None, mad: float) -> str | None:
