@@ -39,6 +39,7 @@ _PART = "a part of others, a difference of two, or of a single process or start"
 _AGAINST_A_CLOCK = "measured against a clock in one process: there are no rounds to compare"
 #: Reasons of figures that no comparison is made by.
 _NEVER = (_PART, _AGAINST_A_CLOCK)
+_OUT_OF_STEP = "rounds are not compared one by one: some have no answers in one run only"
 _NONE = "the two runs have none in common"
 
 
@@ -151,12 +152,13 @@ def compare(old: BenchReport, new: BenchReport) -> Comparison:
     """
     _require_alike(old, new)
     paired = old.settings.session is not None and old.settings.session == new.settings.session
+    in_step = paired and _answered(old) == _answered(new)
     pairs, left_out = _comparable(old, new)
     confidence = 1 - RISK / max(1, len(pairs))  # Bonferroni: together they are wrong that seldom
     moved = None if paired else movement(old, new)
     found = []
     for before, after in pairs:
-        turns = paired and len(before.rounds) == len(after.rounds)
+        turns = in_step and len(before.rounds) == len(after.rounds)
         size = ratio(before.rounds, after.rounds, paired=turns, confidence=confidence, drift=DRIFT)
         assert before.median is not None
         assert after.median is not None
@@ -164,8 +166,19 @@ def compare(old: BenchReport, new: BenchReport) -> Comparison:
         verdict = _verdict(size, machine, after.better)
         found.append(Difference(after.name, after.unit, before.median, after.median, size, machine, verdict))
     lost = tuple(name for name in left_out if name in FELT and (had := old.find(name)) and had.median is not None)
-    notes = tuple(_notes(old, new))
+    notes = (*([_OUT_OF_STEP] if paired and not in_step else []), *_notes(old, new))
     return Comparison(old.subject.name, new.subject.name, paired, moved, tuple(found), left_out, lost, notes)
+
+
+def _answered(report: BenchReport) -> dict[int, int]:
+    """Round → tokens of its longest answer, 2 standing for more: a round without any is in no figure of answers.
+
+    Figures keep their rounds in order and without numbers, so that rounds pair up only where the same ones are there.
+    """
+    longest: dict[int, int] = {}
+    for request in report.requests:
+        longest[request.round] = max(longest.get(request.round, 0), min(2, len(request.token_s)))
+    return longest
 
 
 def movement(old: BenchReport, new: BenchReport) -> Ratio | None:

@@ -10,6 +10,8 @@ from clockwork import loop, request
 from edgetune.bench.comparing import DRIFT, compare, require_no_worse
 from edgetune.bench.comparing_text import comparison_json, comparison_text
 from edgetune.bench.schema import Environment, Figure
+from edgetune.bench.statistics import ratio
+from edgetune.bench.summary import Samples, figures
 from edgetune.cli import main
 from edgetune.errors import CheckFailed, EdgetuneError, NotJudged
 from edgetune.realtime.figures import figure_of, measured_of
@@ -152,6 +154,32 @@ def test_one_percent_is_claimed_only_of_runs_measured_in_turns():
     assert apart.differences[0].verdict == "same"
     assert turns.paired
     assert turns.differences[0].verdict == "better"
+
+
+def test_rounds_of_different_moments_are_not_paired():
+    """A round without answers leaves its place to the next one: the third of one run would meet the other's fourth."""
+    speeds = [100.0, 104.0, 98.0, 101.0, 97.0, 103.0]
+
+    def without(place):
+        whole = sampled(speeds).model_copy(update={"settings": report({}, session="s").settings})
+        requests = tuple(
+            one.model_copy(update={"token_s": ()}) if one.round == place else one for one in whole.requests
+        )
+        return whole.model_copy(
+            update={"requests": requests, "figures": figures(Samples(requests=list(requests)), whole.settings)}
+        )
+
+    same = compare(without(2), without(2))
+    assert {one.ratio.low for one in same.differences} == {1.0}, "the very same rounds"
+    assert not any("one by one" in note for note in same.notes)
+    other = compare(without(1), without(4))
+    assert [len(one.rounds) for one in (without(1).figure("decode"), without(4).figure("decode"))] == [5, 5]
+    decode = next(one for one in other.differences if one.name == "decode")
+    assert decode.ratio == ratio(
+        without(1).figure("decode").rounds, without(4).figure("decode").rounds,
+        paired=False, confidence=1 - 0.05 / len(other.differences), drift=DRIFT,
+    )  # fmt: skip
+    assert "rounds are not compared one by one: some have no answers in one run only" in other.notes
 
 
 def test_what_cannot_be_compared_is_named():
