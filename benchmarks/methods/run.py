@@ -19,6 +19,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]  # benchmarks are scripts, not a pa
 import publishing  # noqa: E402
 from spanish import WORDS, sentences  # noqa: E402
 
+from edgetune.bench.figuring import interval_note  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.methods.choosing import choose  # noqa: E402
 from edgetune.methods.comparing import compare_methods, default_folder  # noqa: E402
@@ -90,8 +91,8 @@ def english(found: MethodsComparison) -> str:
         _table(found, "", {}),
         f"**{choice.headline}.** {' '.join(choice.reasons)}",
         (
-            f"The recipe `{found.name}`, {found.budget.text}, {len(found.seeds)} seeds; means; [ ] are 95 % intervals: "
-            "of scores Student's over the seeds, of the benchmark over its rounds." + _exported(found, " Exported as")
+            f"The recipe `{found.name}`, {found.budget.text}, {len(found.seeds)} seeds; means; [ ] of scores is "
+            "Student's 95 % interval over the seeds." + _measured(found) + _exported(found, " Exported as")
         ),
         _capacity(found, {}),
         " ".join([*left_out, *_limits(found), *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),
@@ -124,6 +125,11 @@ def _capacity(found: MethodsComparison, words: Mapping[str, str]) -> str:
     plural = words.get("rows", "rows")
     heads = [words.get(column.name, column.name).replace("rows", plural) for column in table.columns]
     return publishing.table(heads, rows)
+
+
+def _measured(found: MethodsComparison) -> str:
+    figures = [figure for device in found.devices for figure in device.figures]
+    return f" [ ] of the benchmark is {interval_note(figures)}." if figures else ""
 
 
 def _exported(found: MethodsComparison, words: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise
 from typing import Any
 
 from edgetune.bench.definitions import Definition
 from edgetune.bench.schema import Figure
-from edgetune.bench.statistics import FEWEST_ROUNDS, mad, median, percentile, rounds_interval
+from edgetune.bench.statistics import FEWEST_ROUNDS, RISK, coverage, mad, median, percentile, rounds_interval
 
 PERCENTILES = (90, 95, 99)
 _SCALE = {"s": 1.0, "ms": 1e3, "MB": 1e-6, "%": 100.0}
@@ -62,4 +62,18 @@ def figure(name: str, known: Definition, samples: Values, absent: str | None = N
         rounds=tuple(median(some) for some in rounds),
         percentiles={key: found.value for key, found in wanted.items()},
         reasons=reasons,
+    )
+
+
+def interval_note(figures: Iterable[Figure]) -> str:
+    """What the intervals of these figures are: of few rounds one of 95 % cannot be had, however it is made."""
+    counts = {len(one.rounds) for one in figures if one.interval and one.rounds}
+    enough = [count for count in counts if coverage(count) >= 1 - RISK]
+    parts = [f"{coverage(count):.0%} of {count} rounds" for count in sorted(counts.difference(enough))]
+    if not parts:
+        return "the 95 % interval of the median: a bootstrap that draws whole rounds again"
+    parts += [f"95% of {min(enough)} rounds or more"] if enough else []
+    return (
+        "an interval of the median: a bootstrap that draws whole rounds again, and so stays within their range; it "
+        f"holds the median with a chance of at most {', '.join(parts)}"
     )

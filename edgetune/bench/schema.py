@@ -139,7 +139,8 @@ class Figure(Part):
     median: float | None
     mad: float | None = None
     interval: tuple[float, float] | None = None
-    """95 % interval of the median: whole rounds are drawn again."""
+    """Interval of the median: whole rounds are drawn again, 2.5th to 97.5th percentile. From 6 rounds on of 95 %; of
+    fewer it holds the median with a chance of at most 1 - 2 · ½ⁿ: 75 % of 3 rounds, 94 % of 5."""
     samples: int
     rounds: tuple[float, ...] = ()
     """Median of each round, which is what runs are compared by."""

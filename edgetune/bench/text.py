@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgetune.bench.budget import beyond_budget
+from edgetune.bench.figuring import interval_note
 from edgetune.bench.schema import BenchReport, Figure, Settings
 from edgetune.bench.statistics import floor, median
 from edgetune.bench.verdicts_text import verdict_lines
@@ -153,7 +154,7 @@ def _count(number: int, noun: str, nouns: str = "") -> str:
 def _intervals(figures: Sequence[Figure]) -> str:
     """What the brackets are, or why there are none."""
     if any(figure.interval for figure in figures):
-        return "[ ] is the 95 % interval of the median: a bootstrap that draws whole rounds again"
+        return f"[ ] is {interval_note(figures)}"
     reasons = dict.fromkeys(reason for figure in figures if (reason := figure.reasons.get("interval")))
     return f"no intervals: {next(iter(reasons), 'none was stored')}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgetune.bench.figuring import interval_note
 from edgetune.methods.charts import charts
 from edgetune.methods.record import Device, MethodsComparison
 from edgetune.methods.summing import Spread, Summary, summaries, task_at
@@ -94,7 +95,7 @@ def _table_section(comparison: MethodsComparison) -> Section:
     return Section(
         id="methods",
         title="Methods",
-        lead=f"Means over seeds; [ ] are 95 % intervals. {_base(comparison)}",
+        lead=f"Means over seeds; [ ] are 95 % intervals, of the benchmark over its rounds. {_base(comparison)}",
         charts=charts(comparison),
         tables=(Table(id="methods", caption=caption, columns=columns, rows=rows),),
         notes=tuple(f"{note}." for note in _notes(comparison)),
@@ -119,6 +120,8 @@ def _notes(comparison: MethodsComparison) -> list[str]:
         "intervals of one method are Student's over its seeds: another training, on the same held-out rows",
         "exported models are merged: an adapter costs nothing where it runs, and saves nothing either",
     ]
+    if figures := [figure for device in comparison.devices for figure in device.figures]:
+        notes.append(f"[ ] of the benchmark is {interval_note(figures)}")
     notes += [f"forgetting: {comparison.general_reason}"] if comparison.general_reason else []
     notes += [f"exported models: {comparison.device_reason}"] if comparison.device_reason else []
     if reason := next((one.energy_reason for one in comparison.trainings if one.energy_reason), None):

@@ -34,7 +34,7 @@ def overview(evidence: Evidence, quality: Quality, recommendation: Recommendatio
     ]
     candidates = {one.name: one for one in recommendation.candidates}
     rows = tuple(_row(one, quality, candidates[one.label], [name for name, _ in figures]) for one in evidence.shipped)
-    caption = "Artifacts; medians, with 95 % intervals in [ ]"
+    caption = "Artifacts; medians, with intervals in [ ]: of scores 95 %, of speed and memory over their few rounds"
     return Table(id="overview", caption=caption, columns=tuple(columns), rows=rows)
 
 

@@ -24,7 +24,7 @@ class Cell(Stored):
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    """95 % interval."""
+    """Interval: of 95 %, but of a benchmark's figure what its rounds allow."""
     reason: str | None = None
     """Why there is no value."""
     tone: Tone = ""
@@ -63,7 +63,7 @@ class Series(Stored):
     y: tuple[float, ...] = ()
     low: tuple[float | None, ...] = ()
     high: tuple[float | None, ...] = ()
-    """95 % interval of each x of a category, or of each y."""
+    """Interval of each x of a category, or of each y: as of a cell."""
     hollow: bool = False
     markers: bool = False
 

@@ -1,7 +1,10 @@
 """What a report says to people."""
 
-from benchreports import report
+import numpy as np
+from benchreports import NAMES, report
 
+from edgetune.bench.figuring import interval_note
+from edgetune.bench.statistics import coverage, rounds_interval
 from edgetune.bench.text import to_text
 
 
@@ -15,7 +18,30 @@ def test_intervals_are_printed_beside_every_median():
     text = to_text(with_intervals(plain, (88.123, 121.9)))
     assert "100 ± 1 tokens/s       [88.1, 122]  decode" in text
     assert "60 ± 1 [88.1, 122]" in text
-    assert "95 % interval of the median" in text
+    assert "stays within their range; it holds the median with a chance of at most 75% of 3 rounds" in text
+    assert "95 % interval" not in text, "which three rounds do not give"
+
+
+def test_what_an_interval_is_worth_is_said_by_its_rounds():
+    def note(*counts):
+        plain = report({name: [1.0] * count for name, count in zip(NAMES, counts, strict=False)})
+        return interval_note(with_intervals(plain, (1.0, 1.0)).figures)
+
+    assert note(6, 9) == "the 95 % interval of the median: a bootstrap that draws whole rounds again"
+    assert note(3, 5).endswith("with a chance of at most 75% of 3 rounds, 94% of 5 rounds")
+    assert note(3, 7, 8).endswith("with a chance of at most 75% of 3 rounds, 95% of 7 rounds or more")
+
+
+def test_intervals_of_few_rounds_hold_the_median_as_seldom_as_is_said():
+    """By simulation: rounds that differ, tokens of one alike."""
+    random = np.random.default_rng(0)
+    for count in (3, 5):
+        held = []
+        for _ in range(150):
+            rounds = random.normal(0, 1, (count, 1)) + random.normal(0, 0.01, (count, 5))
+            low, high = rounds_interval(rounds.tolist())
+            held.append(low <= 0 <= high)
+        assert coverage(count) - 0.08 < np.mean(held) < coverage(count) + 0.03
 
 
 def test_without_intervals_it_says_why():

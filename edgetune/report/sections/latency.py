@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from edgetune.bench.figuring import interval_note
 from edgetune.bench.schema import RequestSample
 from edgetune.report.benchmark import Benchmark, find_figure
 from edgetune.report.cells import figure_cell, number_cell, percentile_cell, short, text_cell
@@ -36,7 +37,9 @@ def latency_section(evidence: Evidence) -> Section | None:
         for name, bench in _sources(one).items()
         if (figure := bench.find(name))
     }
-    notes = [note for one in measured for note in one.older(_sources(one))]
+    shown = [figure for one in measured for name in names if (figure := find_figure(one.newest_with(name), name))]
+    notes = [f"Figures are medians over requests or starts; [ ] is {interval_note(shown)}."]
+    notes += [note for one in measured for note in one.older(_sources(one))]
     notes += [f"{one.label}: {warning}." for one in measured if one.bench for warning in one.bench.report.warnings]
     return Section(
         id="latency",
@@ -44,7 +47,7 @@ def latency_section(evidence: Evidence) -> Section | None:
         lead=_lead(measured),
         charts=tuple(chart for chart in charts if chart),
         tables=(_figures(measured, list(names)), _conditions(measured)),
-        notes=("Figures are medians over requests or starts; [ ] are 95 % intervals of the median.", *notes),
+        notes=tuple(notes),
         definitions=tuple(Definition(word=word, text=text) for word, text in definitions.items()),
     )
 

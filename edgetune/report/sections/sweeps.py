@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgetune.bench.figuring import interval_note
 from edgetune.bench.schema import Figure
 from edgetune.report.cells import figure_cell, percent, text_cell
 from edgetune.report.colours import colour_of
@@ -34,6 +35,9 @@ def sweeps_section(evidence: Evidence) -> Section | None:
         for found in _metrics(one, axis).values()
         for _, figure in found[:1]
     }
+    shown = [
+        figure for one in varied for axis in one.swept for found in _metrics(one, axis).values() for _, figure in found
+    ]
     return Section(
         id="sweeps",
         title="Depth, threads and other settings",
@@ -41,7 +45,7 @@ def sweeps_section(evidence: Evidence) -> Section | None:
         charts=tuple(charts),
         tables=(others,) if others else (),
         notes=(
-            "Bands and [ ] are 95 % intervals of the median.",
+            f"A band, and what stands in [ ], is {interval_note(shown)}.",
             *(note for one in varied for note in one.older(one.swept)),
         ),
         definitions=tuple(Definition(word=word, text=text) for word, text in definitions.items()),
