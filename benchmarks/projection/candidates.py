@@ -61,7 +61,7 @@ def by_group(
 
 
 def power(rows: Rows) -> Predict:
-    """Log efficiency falls with the logarithm of the bandwidth; another constant where cores of several kinds work."""
+    """Log efficiency falls with the logarithm of the bandwidth; another constant where small cores work too."""
     counts = {soc: sum(row.soc == soc for row in rows) for soc in {row.soc for row in rows}}
     weights = np.array([counts[row.soc] ** -0.5 for row in rows])
     design = np.array([_design(row) for row in rows])
@@ -107,6 +107,24 @@ def errors(candidate: Candidate, rows: Rows) -> list[float]:
 
 def mean_absolute(values: Sequence[float]) -> float:
     return float(np.mean(np.abs(values)))
+
+
+def relabelled(rows: Rows) -> dict[str, float]:
+    """Mean error of the chosen model with other labels of how cores are used: what the labels are worth."""
+    labels: dict[str, Callable[[Measurement], bool]] = {
+        "without labels": lambda _row: False,
+        "with small cores wherever the source does not say how many threads ran": (
+            lambda row: row.mixed_cores or row.threads is None
+        ),
+        "with the two kinds of big cores of the Snapdragon 7+ Gen 2 told apart": (
+            lambda row: row.mixed_cores or row.soc == "Snapdragon 7+ Gen 2"
+        ),
+    }
+    chosen = CANDIDATES[CHOSEN][0]
+    return {
+        name: mean_absolute(errors(chosen, [row.model_copy(update={"mixed_cores": label(row)}) for row in rows]))
+        for name, label in labels.items()
+    }
 
 
 def nested(rows: Rows) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE), str(HERE.parent)]  # benchmarks are scripts, not a package
 
-from candidates import CANDIDATES, CHOSEN, errors, mean_absolute, nested  # noqa: E402
+from candidates import CANDIDATES, CHOSEN, errors, mean_absolute, nested, relabelled  # noqa: E402
 from publishing import REPOSITORY, exit_with, now, put_into_readme, table  # noqa: E402
 
 from edgetune import console, files  # noqa: E402
@@ -47,6 +47,7 @@ def main() -> None:
         "coverage": coverage(left_out),
         "checks": [_row(one) for one in checks],
         "tried": {name: mean_absolute(errors(one, rows)) for name, (one, _) in CANDIDATES.items()},
+        "relabelled": relabelled(rows),
         "nested": nested(rows),
     }
     files.write_json(RESULTS, _without_date(result))
@@ -93,6 +94,9 @@ def to_markdown(result: dict[str, Any]) -> str:
                 for name, error in result["tried"].items()
             ],
         ),
+        "What the labels of how cores are used are worth: the error would be "
+        + ", ".join(f"{error:.1%} {name}" for name, error in result["relabelled"].items())
+        + ".",
         "Efficiencies: "
         + ", ".join(
             f"{value:.2f} with {group} ({result['socs'][group]} SoCs)" for group, value in result["efficiency"].items()

@@ -27,7 +27,9 @@ class Measurement(BaseModel):
     threads: Annotated[int | None, BeforeValidator(lambda text: text or None)]
     """None where the source does not say."""
     mixed_cores: bool
-    """Whether the threads ran on cores of several kinds: then every step waits for the slowest."""
+    """Whether threads ran on the slowest kind of core beside others, so that every step waits for it: there are more
+    threads than big cores. Big is all but the slowest kind, also where these are of several kinds themselves; Zen 5c
+    counts as Zen 5. Where the source does not say how many threads ran: no, an assumption that fits their speeds."""
     bandwidth_gb_s: _Positive
     model: str
     quant: str

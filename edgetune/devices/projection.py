@@ -30,7 +30,8 @@ RATE_WITHOUT_DOTPROD = 2.33e9
 SPREADS = 2.0
 #: Interval of a class that has one measurement, as a factor: an assumption, and labelled so.
 ASSUMED_FACTOR = 1.5
-ONE_KIND, MIXED = "one kind of core", "cores of several kinds"
+#: Big cores are all but the slowest kind; where there is one kind, all.
+BIG, MIXED = "big cores alone", "big and small cores"
 _ACCELERATORS = ("npu-hexagon", "gpu-apple")
 _WITHOUT_DOTPROD = "a72-no-dotprod"
 
@@ -57,7 +58,7 @@ class Work:
         """Whose efficiency counts: accelerators have their own, processors that of how their cores are used."""
         if self.device_class in _ACCELERATORS:
             return self.device_class
-        return MIXED if self.mixed_cores else ONE_KIND
+        return MIXED if self.mixed_cores else BIG
 
     def arithmetic_s(self, rate: float = RATE_WITHOUT_DOTPROD) -> float:
         """Seconds of arithmetic that reading does not hide."""

@@ -10,7 +10,7 @@ import pytest
 
 from edgetune.devices.device import Device, find_device, shipped_devices
 from edgetune.devices.measurements import measurements, used_for
-from edgetune.devices.projection import MIXED, ONE_KIND, T0_S, fit, project, work_of
+from edgetune.devices.projection import BIG, MIXED, T0_S, fit, project, spans_kinds, work_of
 from edgetune.devices.validation import coverage, leave_one_soc_out, mean_error
 from edgetune.errors import EdgetuneError
 
@@ -54,7 +54,7 @@ def test_exact_measurements_are_found_again():
         for row in used_for("fit")
     )
     found = fit(exact)
-    assert math.exp(found.log_efficiency[ONE_KIND]) == pytest.approx(0.6)
+    assert math.exp(found.log_efficiency[BIG]) == pytest.approx(0.6)
     assert math.exp(found.log_efficiency[MIXED]) == pytest.approx(0.3)
     assert found.half_width == pytest.approx(0, abs=1e-9)
 
@@ -67,7 +67,7 @@ def _seconds(row, efficiency):
 def test_an_interval_with_its_class():
     found = project(find_device("raspberry-pi-5"), 1e9, 1e9)
     assert found.low < found.middle < found.high
-    assert (found.device_class, found.group) == ("a76-dotprod", ONE_KIND)
+    assert (found.device_class, found.group) == ("a76-dotprod", BIG)
     assert found.low < 11 < found.high, "about 10 to 12 GB/s were measured there"
     assert found.notes == ()
 
@@ -93,7 +93,7 @@ def test_cores_without_dot_products_also_compute():
 def test_threads_across_kinds_of_cores_use_less():
     assert project(find_device("orion-o6"), 1e9, 1e9).group == MIXED
     assert project(find_device("radxa-dragon-q6a"), 1e9, 1e9).group == MIXED
-    assert project(find_device("galaxy-s22"), 1e9, 1e9).group == ONE_KIND
+    assert project(find_device("galaxy-s22"), 1e9, 1e9).group == BIG
 
 
 def test_one_measurement_is_an_assumption_and_says_so():
@@ -129,3 +129,14 @@ def test_a_device_of_ones_own(tmp_path):
 def test_an_unknown_device_gets_a_guess():
     with pytest.raises(EdgetuneError, match="did you mean 'galaxy-s24'"):
         find_device("galaxy-24")
+
+
+def test_the_labels_of_cores_follow_their_rule():
+    """Whoever adds a row finds here what the label means."""
+    labels = {row.soc: row.mixed_cores for row in measurements()}
+    assert {soc for soc, mixed in labels.items() if mixed} == {"QCS6490", "SC8280XP", "CIX P1 CP8180"}
+    assert not any(row.mixed_cores for row in measurements() if row.threads is None)
+    assert not labels["Snapdragon 7+ Gen 2"], "four threads on a Cortex-X2 and three A710, all of them big"
+    board = find_device("raspberry-pi-5")
+    phone = board.model_copy(update={"cores": 8, "big_cores": (4, 5, 6, 7), "threads": 4})
+    assert [spans_kinds(one) for one in (board, phone, phone.model_copy(update={"threads": 5}))] == [False, False, True]

@@ -134,7 +134,7 @@ def write_device_reports(run: Run, label: str, speed: float = 20.0) -> None:
     projected = tuple(
         Projected(
             device=device.name, depth=depth, low=low * speed, middle=middle * speed, high=high * speed,
-            device_class=device.device_class, group="one kind of core", efficiency=0.6, bytes_per_token=1.4e8, notes=(),
+            device_class=device.device_class, group="big cores alone", efficiency=0.6, bytes_per_token=1.4e8, notes=(),
         )
         for device, low, middle, high in ((board, 2.1, 2.9, 3.9), (phone, 2.4, 3.4, 4.8))
         for depth in (0, 4096)
