@@ -50,7 +50,7 @@ class RateSearch(_Part):
     """The highest rate of random requests at which every objective is met, as far as it was looked for."""
 
     highest_met: float | None
-    """Requests a second, measured; None: no rate that was measured meets them."""
+    """Requests a second, measured; None: no rate that was measured meets them, or none was measured."""
     lowest_missed: float | None
     """Requests a second, measured; None: none missed."""
     predicted: float | None
@@ -109,3 +109,9 @@ class RealtimeSection(_Part):
         """The loop that objectives are judged by: at the rate asked for, else one request at a time."""
         asked = [loop for loop in self.loops if loop.scenario == "open loop"]
         return asked[0] if asked and self.search is None else self.loops[0]
+
+    @property
+    def no_rate(self) -> str:
+        """Why there is no highest rate, where there is none."""
+        tried = any(loop.scenario == "open loop" for loop in self.loops)
+        return "no rate that was measured meets the objectives" if tried else "no rate was measured"

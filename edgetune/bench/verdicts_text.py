@@ -22,15 +22,14 @@ def verdict_lines(report: BenchReport) -> list[str]:
         kept = f"answers up to {section.new_tokens} tokens, nothing kept from one to the next"
         lines.append(f"  {loop.scenario}, {asked}, {kept}")
         if section.search is not None:
-            lines += [f"  {line}" for line in search_lines(section.search)]
+            lines += [f"  {line}" for line in search_lines(section.search, section.no_rate)]
     return lines
 
 
-def search_lines(search: RateSearch) -> list[str]:
-    """The highest rate as far as it is known."""
-    if search.highest_met is None:
-        found = "no rate that was measured meets the objectives"
-    else:
+def search_lines(search: RateSearch, no_rate: str) -> list[str]:
+    """The highest rate as far as it is known; where it is not, why there is none."""
+    found = no_rate
+    if search.highest_met is not None:
         found = f"highest rate that meets them: {search.highest_met:.3g} requests/s (seeded Poisson arrivals, measured)"
     missed = "" if search.lowest_missed is None else f"; lowest that misses: {search.lowest_missed:.3g}"
     return [found + missed, f"search ended: {search.ended}"]

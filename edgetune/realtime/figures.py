@@ -98,7 +98,7 @@ def measured_of_section(section: RealtimeSection, objectives: Sequence[Objective
     if section.search is not None:
         met = section.search.highest_met
         values = [] if met is None else [met]
-        found["highest_rate"] = _measured("highest_rate", values, "search", "no rate that was measured meets them all")
+        found["highest_rate"] = _measured("highest_rate", values, "search", section.no_rate)
     return found
 
 

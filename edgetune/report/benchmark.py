@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from edgetune.bench.objective import Verdict
-from edgetune.bench.realtime_section import RateSearch
 from edgetune.bench.schema import BenchReport, Figure
 from edgetune.bench.statistics import median
 from edgetune.report.cells import short
@@ -67,11 +66,6 @@ class Benchmark:
     def verdicts(self) -> tuple[Verdict, ...]:
         """How the target's objectives came out."""
         return self.report.verdicts
-
-    @property
-    def search(self) -> RateSearch | None:
-        """The search for the highest rate that meets the objectives, where there was one."""
-        return self.report.realtime.search if self.report.realtime else None
 
     @property
     def conditions(self) -> dict[str, str]:

@@ -3,6 +3,7 @@ from clockwork import loop, request
 
 from edgetune.bench.objective import Objective
 from edgetune.bench.realtime_section import RateSearch, RealtimeSection
+from edgetune.bench.verdicts_text import search_lines
 from edgetune.realtime.figures import DEFINITIONS, figure_of, is_good, measured_of, measured_of_section
 
 FIRST = Objective(metric="first_clause", statistic="p95", at_most=300, unit="ms")
@@ -87,4 +88,15 @@ def test_the_rate_that_was_asked_for_is_judged_else_one_at_a_time():
     search = RateSearch(highest_met=None, lowest_missed=1.0, predicted=1.0, ended="x")
     section = RealtimeSection(**parts, search=search)
     assert section.judged is closed
-    assert measured_of_section(section, [])["highest_rate"].reasons["median"].startswith("no rate")
+    missed = "no rate that was measured meets the objectives"
+    assert measured_of_section(section, [])["highest_rate"].reasons["median"] == missed
+    assert search_lines(search, section.no_rate)[0] == f"{missed}; lowest that misses: 1"
+
+
+def test_a_search_that_measured_no_rate_does_not_say_that_rates_missed():
+    search = RateSearch(highest_met=None, lowest_missed=None, predicted=0.05, ended="no time left")
+    section = RealtimeSection(
+        clause_definition="x", prompts=1, prompt_source="x", new_tokens=1, loops=(loop(request(0.1)),), search=search
+    )
+    assert measured_of_section(section, [])["highest_rate"].reasons["median"] == "no rate was measured"
+    assert search_lines(search, section.no_rate) == ["no rate was measured", "search ended: no time left"]

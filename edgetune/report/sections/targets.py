@@ -28,7 +28,11 @@ def targets_section(evidence: Evidence) -> Section | None:
         columns=tuple(Column(name=name) for name in columns),
         rows=tuple(_row(label, bench, one) for label, bench in held for one in bench.verdicts),
     )
-    searches = [(label, bench, bench.search) for label, bench in held if bench.search]
+    searches = [
+        (label, str(bench.target), section.search, section.no_rate)
+        for label, bench in held
+        if (section := bench.report.realtime) and section.search
+    ]
     metrics = {one.objective.metric for _, bench in held for one in bench.verdicts}
     definitions = {f.name: f.definition for _, bench in held for f in bench.figures if f.name in metrics}
     definitions |= _SEARCH if searches else {}
@@ -68,15 +72,15 @@ def _row(label: str, bench: Benchmark, one: Verdict) -> tuple[Cell, ...]:
     )
 
 
-def _searches(searches: list[tuple[str, Benchmark, RateSearch]]) -> Table:
+def _searches(searches: list[tuple[str, str, RateSearch, str]]) -> Table:
     rows = []
-    for label, bench, found in searches:
+    for label, target, found, no_rate in searches:
         met, missed = found.highest_met, found.lowest_missed
         rows.append(
             (
                 text_cell(label),
-                text_cell(str(bench.target)),
-                absent("no rate that was measured") if met is None else Cell(text=short(met), value=met),
+                text_cell(target),
+                absent(no_rate) if met is None else Cell(text=short(met), value=met),
                 absent("none was found") if missed is None else Cell(text=short(missed), value=missed),
                 text_cell(found.ended),
             )
