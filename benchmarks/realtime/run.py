@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ import publishing  # noqa: E402
 
 from edgetune import console  # noqa: E402
 from edgetune.bench.schema import BenchReport  # noqa: E402
-from edgetune.bench.verdicts_text import verdict_lines  # noqa: E402
+from edgetune.bench.verdicts_text import search_lines, verdict_lines  # noqa: E402
 from edgetune.errors import CheckFailed, EdgetuneError, NotJudged  # noqa: E402
 
+GUIDE = publishing.REPOSITORY / "docs" / "guide" / "targets.md"
 EXPORT = "q8_0"
 TARGETS = ("voice-assistant", "interactive")
 #: The strictest percentile needs 299 requests in every loop of a search: more than the default seconds hold.
@@ -50,6 +51,7 @@ def main() -> None:
         console.data(page(result))
         return
     publishing.publish_tables(HERE, publishing.write_results(HERE / "results", result, machine["cpu"]), page)
+    publishing.put_into_readme(GUIDE, in_short(result))
 
 
 def _held(run: Path, target: str, options: Sequence[str]) -> BenchReport:
@@ -69,6 +71,34 @@ def page(result: dict[str, Any]) -> str:
     reports = [BenchReport.model_validate(report) for report in result["reports"].values()]
     lines = [line for report in reports for line in [*verdict_lines(report), *map(_warning, report.warnings)]]
     return "\n".join(["```text", *lines[1:], "```", "", f"Machine: {publishing.machine_line(result['machine'])}."])
+
+
+def in_short(result: dict[str, Any]) -> str:
+    """A paragraph for each target, for the guide."""
+    reports = (BenchReport.model_validate(report) for report in result["reports"].values())
+    return "\n".join(f"- {' '.join(_sentences(report))}" for report in reports)
+
+
+def _sentences(report: BenchReport) -> Iterator[str]:
+    """Verdicts, rates, and how busy the machine was while its requests were answered."""
+    section = report.realtime
+    assert section is not None, "its targets need requests against a clock"
+    verdicts = "; ".join(" ".join(verdict.text.split()) for verdict in report.verdicts)
+    yield f"`{report.target}`: {verdicts}."
+    if (search := section.search) is not None:
+        rate, *ended = search_lines(search, section.no_rate)
+        yield f"Of random requests: {rate}; {'; '.join(ended)}."
+        if search.highest_met is None and search.predicted is not None:
+            planned = section.judged.planned
+            minutes = planned / search.predicted / 60
+            yield (
+                f"Simulated from these answers the highest is {search.predicted:.3g} a second, as one that waits for "
+                f"another is late; {planned} requests at that rate take {minutes:.0f} minutes."
+            )
+    busy = {"the host of this virtual machine": section.steal_share, "other programs": section.others_share}
+    shares = [f"{who} took {share:.1%}" for who, share in busy.items() if share is not None]
+    if shares:
+        yield f"While its requests were answered, of the processors {' and '.join(shares)}."
 
 
 def _warning(text: str) -> str:

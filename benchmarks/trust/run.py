@@ -170,9 +170,15 @@ def _can_be_slow() -> Iterator[None]:
         os.environ["PYTHONPATH"] = path
 
 
+_COLUMNS = (
+    "Speeds are medians over turns, each tool's by itself. `apart` is the median of what the tools were apart within "
+    "each turn, so that it need not be the ratio of the two."
+)
+
+
 def page(result: dict[str, Any]) -> str:
     """The tables as Markdown."""
-    parts = []
+    parts = [_COLUMNS]
     for tool in TOOLS.values():
         turns = [one for one in result["beside"] if one["tool"] == tool]
         parts += _tool_part(tool, turns) if turns else [f"Beside {tool}: not measured."]

@@ -51,7 +51,7 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "e2e": Definition(
         "ms",
-        "last output token visible - request scheduled; template, tokenisation, sampling and text included",
+        "last output token visible - request scheduled; template, tokenisation, greedy choice and text included",
         tail=True,
     ),
     "e2e_raw": Definition("ms", f"time to compute the same prompt and the same tokens {_LOOP}", compared=False),

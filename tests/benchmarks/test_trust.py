@@ -67,6 +67,7 @@ def test_how_restless_the_machine_was(page):
 def test_what_is_within_five_percent_and_what_was_not_measured(page):
     text = page(beside=[turn(104.0, 100.0), turn(104.0, 100.0), turn(300.0, 100.0)])
     assert "| decode@depth=0 | 104.0 | 100.0 | +4.0% | yes |" in text
+    assert "`apart` is the median of what the tools were apart within each turn" in text
     assert "Beside llama-bench: not measured." in text
     assert "3 turns; others used up to 25% of the CPUs meanwhile" in text
     assert "| +6.0% | **no** |" in page(beside=[turn(106.0, 100.0)])
