@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgetune.runtimes.cgroups import group_folders
 from edgetune.runtimes.threads import allowed_cpus, cgroup_quota, default_threads
 
 #: Instruction sets that decide how fast small models run: the kernel's word → the usual one.
@@ -137,10 +138,8 @@ def _kilobytes(value: str | None) -> int | None:
 
 def _memory_limit(proc: Path, cgroup: Path) -> int | None:
     """The smallest memory limit on the way from this process's cgroup to the root; versions 2 and 1."""
-    own = next((line[4:] for line in _read(proc / "self/cgroup").splitlines() if line.startswith("0::/")), "")
-    folder = cgroup / own
-    files = [part / "memory.max" for part in (folder, *folder.parents) if part.is_relative_to(cgroup)]
-    return _smallest(_read(file) for file in [*files, cgroup / "memory/memory.limit_in_bytes"])
+    names = ("memory.max", "memory.limit_in_bytes")
+    return _smallest(_read(folder / name) for folder in group_folders("memory", proc, cgroup) for name in names)
 
 
 def _smallest(limits: Iterable[str]) -> int | None:

@@ -64,6 +64,15 @@ def test_version_1_limit(fake, written, limit):
     assert this_machine(*fake).memory_limit == limit
 
 
+def test_the_limit_of_this_process_s_own_group_of_version_1(fake):
+    proc, cgroup = fake
+    (proc / "self/cgroup").write_text("9:cpu:/elsewhere\n4:memory:/pod/container\n")
+    for folder, limit in (("pod/container", 9223372036854771712), ("pod", 7000), ("elsewhere", 10), ("", 8000)):
+        (cgroup / "memory" / folder).mkdir(parents=True, exist_ok=True)
+        (cgroup / "memory" / folder / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    assert this_machine(*fake).memory_limit == 7000
+
+
 def test_a_system_without_these_files(tmp_path):
     machine = this_machine(tmp_path / "no-proc", tmp_path / "no-cgroup")
     assert machine.memory_total is None

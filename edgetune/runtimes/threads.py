@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from edgetune.errors import EdgetuneError
+from edgetune.runtimes.cgroups import group_folders
 
 #: llama.cpp's GGML_MAX_N_THREADS; it ends the process where more are asked for.
 MOST_THREADS = 512
@@ -57,21 +58,20 @@ def _core(cpu: int, sys_root: Path) -> str:
 
 
 def _quota(sys_root: Path, proc_root: Path) -> float | None:
-    """Smallest quota on the way from this process's cgroup (version 2) to the root, in CPUs."""
-    root = sys_root / "fs/cgroup"
+    """Smallest quota on the way from this process's cgroup to the root, in CPUs; versions 2 and 1."""
+    folders = list(group_folders("cpu", proc_root, sys_root / "fs/cgroup"))
+    written = [_text(folder / "cpu.max").split() for folder in folders]
+    written += [
+        [_text(folder / "cpu.cfs_quota_us").strip(), _text(folder / "cpu.cfs_period_us").strip()] for folder in folders
+    ]
+    # Without a limit version 2 has "max", version 1 has -1.
+    quotas = [int(pair[0]) / int(pair[1]) for pair in written if len(pair) == 2 and all(map(str.isdecimal, pair))]
+    return min(quotas, default=None)
+
+
+def _text(file: Path) -> str:
+    """The text of a file of the kernel's, or nothing where it is not there."""
     try:
-        lines = (proc_root / "self/cgroup").read_text(encoding="utf-8").splitlines()
+        return file.read_text(encoding="ascii", errors="replace")
     except OSError:
-        return None
-    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::")), "")
-    folder = root / own
-    quotas = [_cpu_max(part / "cpu.max") for part in (folder, *folder.parents) if part.is_relative_to(root)]
-    return min((quota for quota in quotas if quota is not None), default=None)
-
-
-def _cpu_max(file: Path) -> float | None:
-    try:
-        quota, period = file.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else int(quota) / int(period)
+        return ""

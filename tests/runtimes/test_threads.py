@@ -43,6 +43,27 @@ def test_the_smallest_quota_on_the_way_up_counts(machine, own, parent, expected)
     assert count(machine) == expected
 
 
+@pytest.mark.parametrize(
+    ("own", "parent", "expected"), [("-1", "-1", 4), ("250000", "-1", 2), ("-1", "150000", 1), ("300000", "200000", 2)]
+)
+def test_quotas_of_version_1(machine, own, parent, expected):
+    (machine / "proc/self/cgroup").write_text("5:cpu,cpuacct:/user.slice/job\n4:memory:/other\n1:name=systemd:/x\n")
+    for folder, quota in (("cpu/user.slice/job", own), ("cpu/user.slice", parent), ("memory/other", "100000")):
+        group = machine / "sys/fs/cgroup" / folder
+        group.mkdir(parents=True, exist_ok=True)
+        (group / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (group / "cpu.cfs_period_us").write_text("100000\n")
+    assert count(machine) == expected
+
+
+def test_a_container_that_sees_its_group_as_the_root(machine):
+    (machine / "proc/self/cgroup").write_text("5:cpu,cpuacct:/docker/0123\n")
+    (machine / "sys/fs/cgroup/cpu").mkdir()
+    (machine / "sys/fs/cgroup/cpu/cpu.cfs_quota_us").write_text("150000\n")
+    (machine / "sys/fs/cgroup/cpu/cpu.cfs_period_us").write_text("100000\n")
+    assert count(machine) == 1
+
+
 def test_an_unreadable_machine_still_gets_threads(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     assert default_threads(tmp_path, tmp_path) == 3
