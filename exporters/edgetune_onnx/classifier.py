@@ -32,6 +32,7 @@ from edgetune.models import count_parameters, load_config, load_tokenizer, tenso
 from edgetune.models.classifier import KINDS, padding
 from edgetune_onnx import classifier_graph, ort_format, tokenizer_files
 from edgetune_onnx.classifier_graph import GRAPH
+from edgetune_onnx.graph import SINGLE_FILE_BYTES
 from edgetune_onnx.tokenizer_files import tokenizer_problems, write_tokenizer
 from edgetune_onnx.tracing import CALIBRATION_ROWS
 
@@ -72,6 +73,11 @@ def plan(model: TunedModel, precision: str) -> ExportPlan:
     if model.task == "text-classification" and not (model.tokenizer_folder / "tokenizer.json").is_file():
         raise ExportError("the tokenizer has no tokenizer.json, which the runtime reads", hint="use another base")
     parameters = count_parameters(model.base_folder)
+    if 4 * parameters > SINGLE_FILE_BYTES:  # every precision begins with one file in float32
+        raise ExportError(
+            f"a classifier of {parameters / 1e6:.0f} million weights does not fit into one float32 ONNX file of 2 GB",
+            hint="train a smaller base",
+        )
     notes = (f"ranges of activations are measured on {CALIBRATION_ROWS} training rows",) if "static" in name else ()
     return ExportPlan(
         precision=name,

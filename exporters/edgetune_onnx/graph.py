@@ -11,7 +11,8 @@ from edgetune.errors import ExportError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-#: Protobuf reads no message of 2 GiB; larger weights go into a file of their own.
+#: Protobuf reads and writes no message of 2 GiB; larger weights go into a file of their own. What is left of the 2 GiB
+#: is for nodes.
 SINGLE_FILE_BYTES = 2_000_000_000
 #: Layers whose matrices the builder may write as one, in this order.
 PACKED = ("q_proj", "k_proj", "v_proj")
@@ -102,14 +103,15 @@ def stamp(model: ModelProto, facts: Mapping[str, str]) -> None:
 
 
 def save(model: ModelProto, path: Path, limit: int = SINGLE_FILE_BYTES) -> list[str]:
-    """Write a graph as one file, or with its weights beside it where they are larger than ``limit`` bytes.
+    """Write a graph as one file, or with its weights beside it where they are larger than ``limit`` bytes together.
 
     Returns:
         Names of the files written, the graph's first.
     """
     import onnx
 
-    if model.ByteSize() <= limit:
+    # Not the size of the whole message: protobuf finds out by writing it, which fails where it is too large.
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= limit:
         onnx.save(model, path)
         return [path.name]
     # The name under which transformers.js looks for it.

@@ -9,10 +9,11 @@ import onnx
 import pytest
 import torch
 import transformers
-from edgetune_onnx import classifier_graph
+from edgetune_onnx import OnnxExporter, classifier, classifier_graph
 from safetensors.torch import load_file, save_file
 from tinyclassifier import write_base
 
+from edgetune.errors import ExportError
 from edgetune.exporters import TunedModel
 from edgetune.runtimes.torch_classifier import load_classifier
 
@@ -85,3 +86,9 @@ def test_it_is_traced_once_for_all_precisions_and_anew_when_it_changed(tmp_path,
     classifier_graph.write(model, "fp32", tmp_path / "other", {})
     assert len(traced) == 2
     assert onnx.load(tmp_path / "other").graph != one.graph
+
+
+def test_what_one_file_cannot_hold_is_refused_before_it_is_traced(tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier, "count_parameters", lambda _: 560_000_000)
+    with pytest.raises(ExportError, match="560 million weights does not fit into one float32 ONNX file of 2 GB"):
+        OnnxExporter().plan(tiny("DistilBert", tmp_path / "base"), "int8")

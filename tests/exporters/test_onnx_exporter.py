@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from edgetune_onnx import OnnxExporter, building, exporter, graph
+from google.protobuf.message import EncodeError
 
 from edgetune.artifact import open_artifact
 from edgetune.errors import ExportError, MissingExtra
@@ -89,6 +90,35 @@ def test_large_weights_go_into_a_file_of_their_own(tmp_path, tuned, monkeypatch)
     found = [open_runtime(artifact, threads=1).logits(tokens) for artifact in (small, large)]
     assert np.array_equal(*found)
     assert OnnxExporter().metadata_problems(tuned, large) == []
+
+
+class Unwritable:
+    """A graph as protobuf treats one of over 2 GiB: it cannot be written, and not even asked for its size."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def ByteSize(self):
+        raise EncodeError("Failed to serialize proto")
+
+    def SerializeToString(self):
+        written = self._model.SerializeToString()
+        if len(written) > 1000:
+            raise EncodeError("Failed to serialize proto")
+        return written
+
+
+def test_a_graph_that_protobuf_cannot_write_whole_is_written_in_two(tmp_path):
+    weights = np.arange(1000, dtype=np.float32)
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([], "large", [], [], [onnx.numpy_helper.from_array(weights, "weights")])
+    )
+    assert graph.save(Unwritable(model), tmp_path / "model.onnx", limit=1000) == ["model.onnx", "model.onnx_data"]
+    (found,) = onnx.load(tmp_path / "model.onnx").graph.initializer
+    assert np.array_equal(onnx.numpy_helper.to_array(found), weights)
 
 
 def test_logging_is_left_alone(tmp_path, tuned, capfd):
