@@ -81,3 +81,12 @@ class ReadsBack(Protocol):
     def metadata_problems(self, model: TunedModel, artifact: Artifact) -> list[str]:
         """What the artifact's metadata and manifest say that is not so for the model, in words."""
         ...
+
+
+@runtime_checkable
+class MayForget(Protocol):
+    """An exporter whose artifacts cannot be judged wholly where something that they were made with is gone."""
+
+    def forgotten(self, model: TunedModel, artifact: Artifact) -> str | None:
+        """What of the metadata nobody can tell any more, and why; None: nothing. The rest has been judged."""
+        ...

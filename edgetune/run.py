@@ -14,7 +14,7 @@
       metrics.jsonl      one line an event
       evaluations/       base.json, tuned.json, one for each artifact; general-*.json of the same
       exports/           one artifact folder each
-      importance/        how strongly inputs are used, for quantisers: gguf.gguf
+      importance/        how strongly inputs are used, for quantisers: gguf-3fa9c2d1b07e.gguf
       merge.json         which base the adapter was merged into by `edgetune merge`, and why
       merged/            the merged model, a Hugging Face folder
       report/            report.html and what it shows: charts/ as PNG, report.json

@@ -29,6 +29,8 @@ TOKENS = 10_000
 _LONGEST = 2048
 #: After the format, in the name of a file.
 _NAMES: dict[Collected, str] = {"squares": "", "curvature": "-curved", "products": "-products"}
+#: Kept beside others of its kind, since what was rounded by it is verified by it. Products are large, and nothing is.
+_STAYING: tuple[Collected, ...] = ("squares", "curvature")
 #: Before the name of a text that nobody chose.
 _PYTHON = "Python's documentation (pydoc_data)"
 
@@ -68,6 +70,8 @@ def general_text(file: Path | None) -> Text:
 def importance_of(run: Run, format: str, text_file: Path | None = None, collected: Collected = "squares") -> Path:
     """The run's importance file for a format; collected unless it is there, of the same weights, rows and text.
 
+    One of other weights, rows or text stays beside it where artifacts are verified by it.
+
     Args:
         run: trained.
         format: of an exporter that uses it.
@@ -81,9 +85,11 @@ def importance_of(run: Run, format: str, text_file: Path | None = None, collecte
     """
     run.require_generating("an imatrix")
     exporter = _user(format)
-    file = run.importance_file(f"{format}{_NAMES[collected]}{exporter.importance_suffix}")
     text = general_text(text_file)
-    seal, basis = file.with_suffix(".json"), _basis(run, text)
+    basis = _basis(run, text)
+    part = f"-{basis[:12]}" if collected in _STAYING else ""
+    file = run.importance_file(f"{format}{_NAMES[collected]}{part}{exporter.importance_suffix}")
+    seal = file.with_suffix(".json")
     if file.is_file() and _sealed(seal) == {"basis": basis, "sha256": files.sha256_file(file)}:
         console.note(f"importance of inputs: {file}, as collected before")
         return file

@@ -73,8 +73,18 @@ def _unlisted(artifact: Artifact) -> list[str]:
     return sorted(name for name in names - listed if name.endswith(_READ_BY_NAME) and not name.startswith("."))
 
 
-def check_metadata(problems: Sequence[str], good: str = "says what would be written now") -> Check:
-    """From what is said that is not so to a verdict."""
+def check_metadata(
+    problems: Sequence[str], good: str = "says what would be written now", forgotten: str | None = None
+) -> Check:
+    """From what is said that is not so to a verdict.
+
+    Args:
+        problems: each in words.
+        good: what is said where there are none.
+        forgotten: what could not be told, and why; then there is a verdict only if the rest is wrong.
+    """
+    if forgotten and not problems:
+        return Check(name="metadata", passed=None, text=f"not judged: {forgotten}")
     return Check(
         name="metadata",
         passed=not problems,

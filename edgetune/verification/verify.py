@@ -39,7 +39,7 @@ from edgetune.evaluation.subjects import (
 from edgetune.exporters import TunedModel, find_exporter
 from edgetune.importance.keeping import kept_importance
 from edgetune.models.gguf_file import read_gguf
-from edgetune.readback import ReadsBack
+from edgetune.readback import MayForget, ReadsBack
 from edgetune.recipe import VerifySettings
 from edgetune.run import Run
 from edgetune.verification.checks import check_endings, check_task
@@ -65,7 +65,7 @@ from edgetune.verification.weights import compare_tensors
 __all__ = ["QUICK", "TrainedSide", "Verifier", "require_rows", "verify_portable"]
 
 #: Goes up when verification judges otherwise: what was judged before is then looked at again.
-CHECKS = 5
+CHECKS = 6
 #: Rows of a quick verification: for prompts and distributions, and for answers.
 QUICK = Depth(rows=16, answers=24)
 
@@ -215,7 +215,7 @@ class Verifier:
         reader, trained = exporter, self.trained
         model = replace(self.model, importance=kept_importance(self.run, manifest.importance_sha256))
         return [
-            *phase(("metadata",), lambda: [check_metadata(reader.metadata_problems(model, artifact))]),
+            *phase(("metadata",), lambda: [_metadata(reader, model, artifact)]),
             *phase(("weights",), lambda: [self._weights(reader, model, artifact, trained.weights)]),
         ]
 
@@ -246,6 +246,11 @@ class Verifier:
             return evaluate_run(self.run, artifact, limit=self.depth.answers)
         settings = Settings.of(self.recipe, self.depth.answers)
         return measure(artifact_opening(artifact), self.run.heldout_file, settings)
+
+
+def _metadata(reader: ReadsBack, model: TunedModel, artifact: Artifact) -> Check:
+    forgotten = reader.forgotten(model, artifact) if isinstance(reader, MayForget) else None
+    return check_metadata(reader.metadata_problems(model, artifact), forgotten=forgotten)
 
 
 def _coarsest(artifact: Artifact, manifest: ArtifactManifest) -> str:

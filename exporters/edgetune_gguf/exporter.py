@@ -18,7 +18,7 @@ from edgetune.models.gguf_file import GgufFile
 from edgetune.readback import TensorPair
 from edgetune_gguf import adapter, adapter_reading, reading_back
 from edgetune_gguf.architectures import export_notes
-from edgetune_gguf.imatrix import read_imatrix, write_imatrix
+from edgetune_gguf.imatrix import CHUNKS_KEY, DATASET_KEY, ENTRIES_KEY, Imatrix, read_imatrix, write_imatrix
 from edgetune_gguf.mixed import wanted_bytes
 from edgetune_gguf.mixture import PRECISIONS, Choice, require_precision
 from edgetune_gguf.preparing import (
@@ -132,30 +132,48 @@ class GgufExporter:
             return [*adapter_reading.metadata_problems(model, artifact), *(f"base: {problem}" for problem in found)]
         file = reading_back.open_file(artifact)
         assert artifact.manifest is not None, "verified artifacts have one"
-        if artifact.manifest.importance_sha256 and model.importance is None:
-            return ["the imatrix it was quantised with is not in the run any more, so its types cannot be told"]
         prepared = _as_asked(model, artifact, file)
         writer, check = build_metadata(prepared)
         main = artifact.main_file
         expected = build_manifest(prepared, main, check.stop_ids, files.sha256_file(main))
         return [
-            *reading_back.metadata_problems(file, writer),
+            *reading_back.metadata_problems(
+                file, writer, (DATASET_KEY, ENTRIES_KEY, CHUNKS_KEY) if _is_gone(model, artifact.manifest) else ()
+            ),
             *reading_back.type_problems(file, {n: c.type for n, c in prepared.choices.items()}),
             *manifest_problems(artifact.manifest, expected),
         ]
 
+    def forgotten(self, model: TunedModel, artifact: Artifact) -> str | None:
+        """The types, where the imatrix that they were chosen with is gone."""
+        if artifact.manifest is None or not _is_gone(model, artifact.manifest):
+            return None
+        return "the imatrix it was quantised with is not in the run any more, so its types cannot be told"
+
+
+def _is_gone(model: TunedModel, manifest: ArtifactManifest) -> bool:
+    return manifest.importance_sha256 is not None and model.importance is None
+
 
 def _as_asked(model: TunedModel, artifact: Artifact, file: GgufFile) -> Prepared:
-    """What would be written now. Another quantiser weighs types otherwise: then a mixture's types are those it has."""
+    """What would be written now, with the types it has where nobody can tell them.
+
+    That is where its imatrix is gone, and where a mixture was made by another quantiser, which weighs types otherwise.
+    """
     manifest = artifact.manifest
     assert manifest is not None, "verified artifacts have one"
-    prepared = prepare(model, manifest.precision)
-    if wanted_bytes(manifest.precision) is None or manifest.quantiser == identity():
+    gone = manifest.importance_sha256 if _is_gone(model, manifest) else None
+    prepared = prepare(model, "f16" if gone else manifest.precision)  # f16: no types to choose
+    if gone is None and (wanted_bytes(manifest.precision) is None or manifest.quantiser == identity()):
         return prepared
-    return replace(
-        prepared,
-        choices={name: Choice(file.tensors[name].type_name) for name in prepared.choices if name in file.tensors},
-    )
+    kept = {
+        name: Choice(file.tensors[name].type_name, manifest.fallbacks.get(name))
+        for name in prepared.choices
+        if name in file.tensors
+    }
+    if gone is None:
+        return replace(prepared, choices=kept)
+    return replace(prepared, precision=require_precision(manifest.precision), choices=kept, imatrix=Imatrix.gone(gone))
 
 
 def _rounding(model: TunedModel, manifest: ArtifactManifest | None) -> Rounding:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 #: Edgetune's own, which llama.cpp's tools skip: the curvature of a weight, (1, 1).
 _CURVATURE = ".curvature"
+#: In a model's file: what its imatrix was called, and what was in it; the keys of llama-quantize.
+FILE_KEY = "quantize.imatrix.file"
+DATASET_KEY, ENTRIES_KEY, CHUNKS_KEY = (
+    f"quantize.imatrix.{key}" for key in ("dataset", "entries_count", "chunks_count")
+)
 #: Of "imatrix.chunk_size"; llama.cpp's tools count tokens in chunks of their context.
 CHUNK = 512
 
@@ -50,6 +55,11 @@ class Imatrix:
     name: str
     sha256: str
     curvature: Mapping[str, float]
+
+    @classmethod
+    def gone(cls, sha256: str) -> Imatrix:
+        """One of which nothing but the hash is known."""
+        return cls({}, 0, (), "", sha256, {})
 
     def require_fit(self, shapes: Mapping[str, Sequence[int]]) -> None:
         """Check that it is of a model with these tensors.
@@ -146,8 +156,8 @@ def write_imatrix(path: Path, found: Importance, names: Mapping[str, str]) -> No
 
 
 def add_imatrix(writer: GGUFWriter, imatrix: Imatrix) -> None:
-    """Say in a model's file which importance matrix it was quantised with; the keys of llama-quantize."""
-    writer.add_string("quantize.imatrix.file", imatrix.name)
-    writer.add_string("quantize.imatrix.dataset", ", ".join(imatrix.datasets))
-    writer.add_uint32("quantize.imatrix.entries_count", len(imatrix.means))
-    writer.add_uint32("quantize.imatrix.chunks_count", imatrix.chunks)
+    """Say in a model's file which importance matrix it was quantised with."""
+    writer.add_string(FILE_KEY, imatrix.name)
+    writer.add_string(DATASET_KEY, ", ".join(imatrix.datasets))
+    writer.add_uint32(ENTRIES_KEY, len(imatrix.means))
+    writer.add_uint32(CHUNKS_KEY, imatrix.chunks)

@@ -13,6 +13,7 @@ from edgetune.differences import setting_problems
 from edgetune.errors import ArtifactError, ModelError
 from edgetune.models.gguf_file import GgufFile, read_gguf
 from edgetune.readback import TensorPair, Trained, Values
+from edgetune_gguf.imatrix import FILE_KEY
 from edgetune_gguf.mixture import UNWEIGHTED
 from edgetune_gguf.quantiser import rounded_values
 from edgetune_gguf.tensors import FileTensor
@@ -72,11 +73,18 @@ def tensor_pairs(
         yield replace(pair, searched=searched, rounded=rounding.of(name, pair.type))
 
 
-def metadata_problems(file: GgufFile, writer: GGUFWriter) -> list[str]:
-    """Keys of the file that are missing, or do not have the value that the exporter would write now."""
+def metadata_problems(file: GgufFile, writer: GGUFWriter, forgotten: Sequence[str] = ()) -> list[str]:
+    """Keys of the file that are missing, or do not have the value that the exporter would write now.
+
+    Args:
+        file: the artifact's.
+        writer: of what would be written now.
+        forgotten: keys whose value nobody knows any more.
+    """
     expected = {key: value.value for key, value in writer.kv_data[0].items()}
-    # Who wrote it, and what its run's folder is called today, is no fault of the file.
-    expected |= {key: file.metadata[key] for key in ("edgetune.version", "edgetune.run") if key in file.metadata}
+    # Who wrote it, and what its run's folder and its imatrix are called today, is no fault of the file.
+    named = ("edgetune.version", "edgetune.run", FILE_KEY, *forgotten)
+    expected |= {key: file.metadata[key] for key in named if key in file.metadata}
     problems = setting_problems(file.metadata, expected)
     return problems + [f"{key} is not among what is written" for key in file.metadata if key not in expected]
 

@@ -96,8 +96,27 @@ def test_the_matrix_changes_the_weights(made, tiny, tmp_path):
     assert keys["quantize.imatrix.entries_count"] == 16 * 7
     assert keys["quantize.imatrix.chunks_count"] == 2
     assert GgufExporter().metadata_problems(model, minding) == []
-    (problem,) = GgufExporter().metadata_problems(replace(model, importance=None), minding)
-    assert "not in the run any more" in problem
+    assert GgufExporter().forgotten(model, minding) is None
+
+
+@pytest.mark.parametrize("precision", ["q4_k_m", "q4_0"])
+@pytest.mark.parametrize("name", MODELS)
+def test_without_the_matrix_the_rest_is_judged(made, tmp_path, name, precision):
+    model, _, _ = made(name)
+    artifact = GgufExporter().export(model, precision, tmp_path / "out")
+    forgetful = replace(model, importance=None)
+    assert GgufExporter().metadata_problems(forgetful, artifact) == []
+    assert "types cannot be told" in GgufExporter().forgotten(forgetful, artifact)
+    other = replace(forgetful, system="Be rude")
+    assert any("edgetune.system" in problem for problem in GgufExporter().metadata_problems(other, artifact))
+
+
+def test_what_the_matrix_is_called_is_no_fault_of_the_file(made, tmp_path):
+    model, _, _ = made("narrow")
+    artifact = GgufExporter().export(model, "q4_0", tmp_path / "out")
+    renamed = tmp_path / "renamed.gguf"
+    renamed.write_bytes(model.importance.read_bytes())
+    assert GgufExporter().metadata_problems(replace(model, importance=renamed), artifact) == []
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16", "f16", "q8_0"])

@@ -39,7 +39,7 @@ def test_it_is_collected_again_when_something_changed(run, tmp_path, change):
     text = tmp_path / "text.txt"
     text.write_text("Once upon a time. " * 200)
     file = importance_of(run, "gguf", text)
-    before = file.read_bytes()
+    before, digest = file.read_bytes(), files.sha256_file(file)
     if change == "weights":
         weights = run.adapter_folder / "adapter_model.safetensors"
         save_file({name: 3 * tensor for name, tensor in load_file(weights).items()}, weights)
@@ -49,8 +49,24 @@ def test_it_is_collected_again_when_something_changed(run, tmp_path, change):
         text.write_text("Another story begins here. " * 200)
     else:
         file.write_bytes(before[:-8] + bytes(8))
-    importance_of(run, "gguf", text)
-    assert (file.read_bytes() == before) == (change == "file")
+    again = importance_of(run, "gguf", text)
+    assert (again.read_bytes() == before) == (change == "file")
+    assert kept_importance(run, digest) == file, "what was rounded by it is verified by it"
+
+
+def test_one_collected_later_is_no_alarm(run, tmp_path):
+    """It is kept beside the older one, and what was rounded by that one stays verified and up to date."""
+    text = tmp_path / "text.txt"
+    text.write_text("Once upon a time. " * 200)
+    (older,) = merged(weighted(find_source(str(run.folder)), "gguf", "auto"), "q4_0")
+    artifact = older.write()
+    (later,) = merged(weighted(find_source(str(run.folder)), "gguf", "auto", text), "q5_0")
+    later.write()
+    checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
+    assert checks["metadata"].passed, checks["metadata"].problems
+    written = artifact.main_file.stat().st_mtime_ns
+    merged(weighted(find_source(str(run.folder)), "gguf", "auto"), "q4_0")[0].write()
+    assert artifact.main_file.stat().st_mtime_ns == written
 
 
 def test_the_rows_and_the_text_have_the_same_share(run, monkeypatch):
@@ -102,10 +118,10 @@ def test_an_artifact_that_minds_it_is_verified(run):
     files_before = artifact.main_file.stat().st_mtime_ns
     part.write()
     assert artifact.main_file.stat().st_mtime_ns == files_before, "up to date"
-    run.importance_file("gguf.gguf").unlink()
+    source.model.importance.unlink()
     checks = {check.name: check for check in Verifier(run, quick=True).verify(artifact).checks}
-    assert not checks["metadata"].passed
-    assert "not in the run any more" in checks["metadata"].problems[0]
+    assert checks["metadata"].passed is None, "nothing is known against it"
+    assert "not in the run any more" in checks["metadata"].text
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
