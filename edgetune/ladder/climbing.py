@@ -168,9 +168,9 @@ def _judge(candidate: _Candidate, artifact: Artifact, verifiers: tuple[Verifier,
         found = verifier.verify(artifact, again=False)
         if not found.passed:
             return _rung(candidate, "not verified", failure(found).partition(": ")[2] or "failed", artifact, found)
-    undecided = next((check for check in found.checks if check.name == "distributions" and check.passed is None), None)
-    if undecided:
-        return _rung(candidate, "not verified", f"distributions {undecided.text}", artifact, found)
+    undecided = next((check for check in found.checks if check.name != "task" and check.undecided), None)
+    if undecided:  # the task is held to a limit of its own
+        return _rung(candidate, "not verified", f"{undecided.name} {undecided.text}", artifact, found)
     left = _figure(found, "task", "retention")
     if left is None and limits.min_retention > 0:
         why = next((check.text for check in found.checks if check.name == "task"), "there are no answers to judge")

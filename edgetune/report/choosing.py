@@ -13,7 +13,7 @@ from edgetune.report.evidence import Evidence, Shipped
 from edgetune.report.quality import BASE, Gain, Quality
 from edgetune.report.record import Candidate, Decision, KeyFigure, Recommendation
 from edgetune.targets.finding import target_names
-from edgetune.verification.text import summary_line, unjudged
+from edgetune.verification.text import summary_line
 
 
 def rule(min_retention: float) -> tuple[str, ...]:
@@ -101,8 +101,8 @@ def _judge(
         judged.command = f"edgetune verify {path}"
     elif not shipped.verification.passed:
         judged.fails.append(summary_line(shipped.verification))
-    elif "distributions" in unjudged(shipped.verification):
-        judged.unknown.append("verified, but its distributions could not be judged")
+    elif names := [one.name for one in shipped.verification.checks if one.name != "task" and one.undecided]:
+        judged.unknown.append(f"verified, but its {' and '.join(names)} could not be judged")
     gain = quality.gain(shipped)
     if gain.nothing_gained:
         judged.fails.append("training gained nothing that is sure over the untuned base")

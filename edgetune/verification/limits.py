@@ -65,13 +65,14 @@ class Held:
     passed: bool | None
 
 
-def hold(errors: Sequence[Ratio], groups: Groups, allowed: float) -> Held:
+def hold(errors: Sequence[Ratio], groups: Groups, allowed: float, far: float | None = None) -> Held:
     """Hold a mean error to the most that is allowed (docs/decisions/0017-limits-and-few-rows.md).
 
     Args:
         errors: (sum, count) of each row.
         groups: of the rows; empty: each stands for itself.
         allowed: the limit.
+        far: what is too much however few rows show it; default: :data:`FAR` times what is allowed.
 
     >>> [hold([(error, 1.0)] * 4 + [(0.0, 1.0)] * 12, (), 0.01).passed for error in (0.03, 0.06, 0.1)]
     [True, None, False]
@@ -81,7 +82,7 @@ def hold(errors: Sequence[Ratio], groups: Groups, allowed: float) -> Held:
         return Held(value, low, high, passed=True)
     draws = count_groups(groups) or (1 if set(groups) - {None} else len(errors))  # one group of all rows is one draw
     sure = draws >= FEWEST and low > allowed
-    undecided = value <= FAR * allowed and not sure  # false of what is no number
+    undecided = value <= (FAR * allowed if far is None else far) and not sure  # false of what is no number
     return Held(value, low, high, passed=None if undecided else False)
 
 

@@ -34,6 +34,11 @@ class Check(Stored):
     unforeseen: bool = False
     """It failed in a way that no reader foresaw, which may be a bug of edgetune's."""
 
+    @property
+    def undecided(self) -> bool:
+        """Whether a limit was missed, but too few rows were looked at to be sure of it."""
+        return self.passed is None and bool(self.limits)
+
 
 class Depth(Stored):
     """How much is compared."""

@@ -25,12 +25,13 @@ def run(make_run):
 class Verdicts:
     """Stands for the verifier: ``left`` of the task by precision, None where the verification fails.
 
-    Of those ``undecided`` the rows cannot tell whether the distributions are the trained model's.
+    Of those ``undecided`` the rows cannot tell whether what ``check`` looks at is the trained model's.
     """
 
-    def __init__(self, left, undecided=()):
+    def __init__(self, left, undecided=(), check="distributions"):
         self.left = left
         self.undecided = undecided
+        self.check = check
         self.asked = []
 
     def __call__(self, run, *, quick=False, depth=None):
@@ -51,10 +52,11 @@ class Verdicts:
             reference="",
             checks=(
                 Check(
-                    name="distributions",
+                    name=self.check,
                     passed=None if precision in self.undecided else left is not None,
                     text="not judged: 3 rows" if precision in self.undecided else "",
                     figures={"kl_mean": 0.01},
+                    limits={"kl_mean": 0.005},
                 ),
                 Check(name="task", passed=left is not None, text="", figures=figures),
             ),
@@ -96,12 +98,13 @@ def test_what_is_not_the_trained_model_is_not_asked_twice(run, monkeypatch):
     assert verdicts.asked == ["q4_0", "q8_0", "q8_0"]
 
 
-def test_what_could_not_be_told_apart_does_not_ship(run, monkeypatch):
-    verdicts = Verdicts({"q4_0": 1.0, "q8_0": 1.0, "f16": 1.0}, undecided=("q4_0",))
+@pytest.mark.parametrize("check", ["distributions", "endings"])
+def test_what_could_not_be_told_apart_does_not_ship(run, monkeypatch, check):
+    verdicts = Verdicts({"q4_0": 1.0, "q8_0": 1.0, "f16": 1.0}, undecided=("q4_0",), check=check)
     monkeypatch.setattr(climbing, "Verifier", verdicts)
     ladder = climb(find_source(str(run.folder)), "gguf", PRECISIONS, Limits())
     assert [rung.verdict for rung in ladder.rungs] == ["not verified", "ships", "not tried"]
-    assert ladder.rungs[0].why == "distributions not judged: 3 rows"
+    assert ladder.rungs[0].why == f"{check} not judged: 3 rows"
 
 
 @pytest.mark.parametrize("fault", [OutOfMemory("too many products", hint=""), DataError("no answers", hint="")])

@@ -59,6 +59,19 @@ def test_a_verification_of_other_files_does_not_count(tmp_path):
     assert any("verify.json is left out" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize(("limits", "decision"), [({"length": 0.9}, "not yet"), ({}, "ship")])
+def test_what_too_few_rows_could_not_decide_is_not_recommended(tmp_path, limits, decision):
+    """Plain text has no answers, and so no limit: that stands in nobody's way."""
+    run = write_report_run(tmp_path / "run", (FOUR[1],), rows=120)
+    stored = run.exports_folder / "q8_0" / FILE
+    record = json.loads(stored.read_text())
+    record["checks"].append({"name": "endings", "passed": None, "text": "not judged", "limits": limits})
+    stored.write_text(json.dumps(record))
+    found = build(run.folder).recommendation
+    assert found.decision == decision
+    assert ("its endings could not be judged" in found.candidates[0].why) is (decision != "ship")
+
+
 def test_nothing_passes(tmp_path):
     found = recommend(tmp_path / "run", Made("q4_k_m", 105, 0.9, verified=False), Made("q2_k", 80, 0.4, verified=False))
     assert (found.decision, found.artifact) == ("do not ship", None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from comparisons import evaluation as classified_rows
 
 from edgetune.data.conversation import Conversation
 from edgetune.evaluation.figures import scores_of
+from edgetune.evaluation.intervals import wilson
 from edgetune.evaluation.metrics import chosen
 from edgetune.evaluation.questions import Question, Scored
-from edgetune.evaluation.record import Answer, Basis, Evaluation
+from edgetune.evaluation.record import Answer, Basis, Evaluation, Score
 from edgetune.evaluation.retention import retention
 from edgetune.recipe import VerifySettings
 from edgetune.verification.checks import (
@@ -17,8 +19,10 @@ from edgetune.verification.checks import (
     check_distributions,
     check_endings,
     check_task,
+    endings_of,
     hold_distributions,
 )
+from edgetune.verification.classification import LIMITS, check_accuracy
 from edgetune.verification.divergence import Distributions
 from edgetune.verification.limits import EIGHT, limits_for
 from edgetune.verification.record import Depth
@@ -111,6 +115,67 @@ def test_endings(changes, cause):
     found = check_endings(evaluation(50), evaluation(50, **changes))
     assert found.passed is (cause is None)
     assert cause is None or cause in found.cause
+
+
+def answered(finishes, tokens, groups=None):
+    return [
+        Answer(row=n, correct=True, finish=finish, tokens=count, ratios={}, group=groups[n] if groups else None)
+        for n, (finish, count) in enumerate(zip(finishes, tokens, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("running", "cut", "passed"),
+    [
+        (0, 0, True),
+        (1, 0, None),  # of a sound file of few bits: 4 %
+        (3, 0, None),
+        (8, 0, False),
+        (0, 2, True),  # 0.93 of the length
+        (0, 4, None),
+        (0, 12, False),
+        (3, 12, False),
+    ],
+)
+def test_endings_of_few_answers_are_judged_as_far_as_they_tell(running, cut, passed):
+    tuned = answered(["stop"] * 24, [10] * 24)
+    theirs = answered(["length"] * running + ["stop"] * (24 - running), [10] * (24 - cut) + [1] * cut)
+    found = endings_of(tuned, theirs)
+    assert found.passed is passed
+    assert found.undecided is (passed is None)
+    assert ("24 answers cannot tell whether" in found.text) is (passed is None)
+    assert bool(found.cause) is (passed is False)
+
+
+def test_endings_of_alike_answers_tell_no_more_than_one():
+    tuned, finishes = answered(["stop"] * 24, [10] * 24), ["length" if n % 6 < 2 else "stop" for n in range(24)]
+    assert endings_of(tuned, answered(finishes, [10] * 24)).passed is False
+    assert endings_of(tuned, answered(finishes, [10] * 24, [str(n % 6) for n in range(24)])).passed is None
+
+
+@pytest.mark.parametrize(("rows", "passed"), [(1, None), (2, None), (3, False), (4, False)])
+def test_most_of_very_few_answers_are_enough(rows, passed):
+    finishes = ["length"] * rows + ["stop"] * (4 - rows)
+    assert endings_of(answered(["stop"] * 4, [10] * 4), answered(finishes, [10] * 4)).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "passed"),
+    [(10, 10, True), (10, 9, None), (10, 5, None), (10, 4, False), (100, 93, False), (100, 96, True)],
+)
+def test_accuracy_is_judged_as_far_as_the_rows_tell(own, theirs, passed):
+    """Each one more than the artifact is right about is a row lost; of ten rows five are p = 0.06."""
+    rows = 10 if own == 10 else 100
+    found = check_accuracy(classified(own, rows), classified(theirs, rows), LIMITS["int8"])
+    assert found.passed is passed
+    assert found.undecided is (passed is None)
+    assert (f"{rows} rows cannot tell" in found.text) is (passed is None)
+    assert bool(found.cause) is (passed is False)
+
+
+def classified(right, rows):
+    scores = (Score("accuracy", right / rows, *wilson(right, rows), rows, "share"),)
+    return classified_rows(right, rows).model_copy(update={"scores": scores})
 
 
 def distributions(kl, differing=(), groups=(), limits=EIGHT):
