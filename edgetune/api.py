@@ -249,7 +249,7 @@ def verify(artifact: Artifact | str | Path, run: Run | str | Path | None = None,
     path = artifact.path if isinstance(artifact, Artifact) else Path(artifact)
     if is_run(path):
         raise ArtifactError(f"{path} is a run, not an artifact", hint="give one of the folders in its exports/")
-    (found,) = verify_path(path, Wanted(run_folder=folder, quick=quick))
+    (found,) = verify_path(path, Wanted(run_folder=folder, quick=quick)).found
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgetune import console
-from edgetune.errors import CheckFailed
+from edgetune.errors import ArtifactError, CheckFailed
 
 if TYPE_CHECKING:
     from edgetune.verification.record import Verification
@@ -33,21 +33,27 @@ def verify(path: Path, as_json: bool, **options: Path | str | bool | None) -> No
     The trained model in torch is the reference. File, metadata, weights, prompts, next-token
     distributions, endings and the task metric are compared; the result is stored in the artifact as
     verify.json. An ARTIFACT outside its run is compared with what --portable left in it.
-    Exit code 9 if anything fails.
+    Exit code 9 if anything fails, 8 if an export of RUN cannot be looked at; the others are.
     """
-    from edgetune.verification.subjects import Wanted, verify_path
+    from edgetune.verification.subjects import Wanted, require_read, verify_path
     from edgetune.verification.text import to_text
 
-    found = verify_path(path, Wanted(**options))  # type: ignore[arg-type]  # click has checked each type
+    verified = verify_path(path, Wanted(**options))  # type: ignore[arg-type]  # click has checked each type
+    found = verified.found
     if as_json:
         console.data("[" + ",".join(one.model_dump_json() for one in found) + "]")
     else:
         console.data("\n\n".join(to_text(one) for one in found))
-    require_verified([one for one in found if not one.passed])
+    require_verified(verified.failed, verified.refused)
+    require_read(verified.refused)
 
 
-def require_verified(failed: Sequence[Verification]) -> None:
+def require_verified(failed: Sequence[Verification], refused: Sequence[ArtifactError] = ()) -> None:
     """End with exit code 9 where an artifact is not the trained model.
+
+    Args:
+        failed: those that are not.
+        refused: why others could not be looked at, to be said with it.
 
     Raises:
         CheckFailed: naming the artifacts and the checks that failed.
@@ -56,4 +62,5 @@ def require_verified(failed: Sequence[Verification]) -> None:
         from edgetune.verification.text import failure
 
         hint = "`edgetune verify` on it shows the findings and the likely causes"
-        raise CheckFailed("; ".join(failure(one) for one in failed), hint=hint)
+        problems = [line for error in refused for line in (error.message, *error.problems)]
+        raise CheckFailed("; ".join(failure(one) for one in failed), hint=hint, problems=problems)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from edgetune import console
-from edgetune.artifact import Artifact, is_artifact, open_artifact, read_artifact
+from edgetune.artifact import MANIFEST, Artifact, is_artifact, open_artifact, read_artifact
 from edgetune.errors import ArtifactError, MissingExtra
 from edgetune.evaluation.report import run_of
 from edgetune.run import Run, is_run, open_run
@@ -18,6 +19,8 @@ from edgetune.verification.portable import PORTABLE
 from edgetune.verification.record import Verification
 from edgetune.verification.text import to_text
 from edgetune.verification.verify import verify_portable
+
+_Subject, _Result = TypeVar("_Subject"), TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,87 @@ class Wanted:
     portable: bool = False
 
 
-def verify_path(path: Path, wanted: Wanted) -> list[Verification]:
-    """Verify an artifact, or the exports of a run.
+@dataclass(frozen=True)
+class Verified:
+    """What came of ``edgetune verify``.
+
+    Attributes:
+        found: of the artifacts that could be looked at, at least one.
+        refused: why others of the run could not: a damaged manifest, an adapter without its base.
+    """
+
+    found: tuple[Verification, ...]
+    refused: tuple[ArtifactError, ...] = ()
+
+    @property
+    def failed(self) -> list[Verification]:
+        """Those that are not the trained model."""
+        return [one for one in self.found if not one.passed]
+
+
+def verify_path(path: Path, wanted: Wanted) -> Verified:
+    """Verify an artifact, or the exports of a run: what stops one of them does not stop the others.
 
     Raises:
-        ArtifactError: nothing there, no export, or nobody knows which run an artifact came from.
+        ArtifactError: nothing there, no export, or none that can be looked at: nobody knows which run it came from.
         EdgetuneError: see :class:`edgetune.verification.verify.Verifier`.
     """
     base = open_artifact(wanted.base) if wanted.base else None
-    found = _artifacts(path, wanted.name)
-    if base and (whole := [artifact for artifact in found if not artifact.is_adapter]):
+    opened, refused = _artifacts(path, wanted.name)
+    if base and (whole := [artifact for artifact in opened if not artifact.is_adapter]):
         raise ArtifactError(f"{whole[0].path} is no adapter, so it runs on no base", hint="leave --base out")
-    artifacts = [on_base(artifact, base) for artifact in found]
+    artifacts, alone = _each(opened, lambda artifact: on_base(artifact, base))
+    require_read(refused := [*refused, *alone], of=artifacts)
+    found, unknown = _each(artifacts, _judge(path, wanted, artifacts))
+    require_read(refused := [*refused, *unknown], of=found)
+    return Verified(tuple(found), tuple(refused))
+
+
+def require_read(refused: Sequence[ArtifactError], of: Sequence[object] = ()) -> None:
+    """Check that artifacts could be looked at.
+
+    Args:
+        refused: why some could not.
+        of: those that could; where there are any the rest can wait.
+
+    Raises:
+        ArtifactError: naming them.
+    """
+    if of or not refused:
+        return
+    if len(refused) == 1:
+        raise refused[0]
+    hint = next((error.hint for error in refused if error.hint), None)
+    named = [line for error in refused for line in (error.message, *error.problems)]
+    raise ArtifactError(f"{len(refused)} exports could not be verified", hint=hint, problems=named)
+
+
+def _judge(path: Path, wanted: Wanted, artifacts: Sequence[Artifact]) -> Callable[[Artifact], Verification]:
+    """What verifies an artifact: the run that it came from, else what travels with it."""
     run = _run(path, wanted.run_folder)
     if run is None:
-        return [verify_portable(artifact) for artifact in artifacts]
+        return verify_portable
     try:
         verifier = verifier_of(run, quick=wanted.quick)
     except MissingExtra as error:
         if wanted.portable or not all((artifact.path / PORTABLE).is_file() for artifact in artifacts):
             raise
         console.note(f"{error.message}: comparing with {PORTABLE}, which travels with the artifact")
-        return [verify_portable(artifact) for artifact in artifacts]
-    return [verifier.verify(artifact, portable=wanted.portable) for artifact in artifacts]
+        return verify_portable
+    return lambda artifact: verifier.verify(artifact, portable=wanted.portable)
+
+
+def _each(
+    subjects: Iterable[_Subject], work: Callable[[_Subject], _Result]
+) -> tuple[list[_Result], list[ArtifactError]]:
+    """What comes of each, and why nothing comes of the others."""
+    done, refused = [], []
+    for subject in subjects:
+        try:
+            done.append(work(subject))
+        except ArtifactError as error:
+            refused.append(error)
+    return done, refused
 
 
 def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification]:
@@ -88,8 +149,8 @@ def verify_exports(run: Run, artifacts: Sequence[Artifact]) -> list[Verification
     return [one for one in found if not one.passed]
 
 
-def _artifacts(path: Path, name: str | None) -> list[Artifact]:
-    """Those meant, whatever the state of their files: that is for the verification to say."""
+def _artifacts(path: Path, name: str | None) -> tuple[list[Artifact], list[ArtifactError]]:
+    """Those meant, whatever the state of their files: that is for the verification to say. And why some are unknown."""
     if not is_run(path):
         found = read_artifact(path)
         if found.is_base:
@@ -97,14 +158,19 @@ def _artifacts(path: Path, name: str | None) -> list[Artifact]:
                 f"{path} is an untuned base, and no trained model to compare it with",
                 hint="verify the adapter that runs on it: edgetune verify ADAPTER --base BASE",
             )
-        return [found]
-    run = Run(path)
+        return [found], []
+    run, refused = Run(path), []
     if name is not None:  # whatever the others are like
         every = [one for one in run_exports(run) if name in (one.path.name, one.name)]
     else:
-        every = [read_artifact(path) for path in sorted(run.exports_folder.glob("*")) if is_artifact(path)]
+        folders = [
+            one for one in sorted(run.exports_folder.glob("*")) if (one / MANIFEST).is_file() or is_artifact(one)
+        ]
+        every, refused = _each(folders, read_artifact)
     every = [one for one in every if not one.is_base]
-    return every or [require_artifact(path, name)]  # which says what there is, and how to export one
+    if not every and not refused:
+        every = [require_artifact(path, name)]  # which says what there is, and how to export one
+    return every, refused
 
 
 def _run(path: Path, given: Path | None) -> Run | None:

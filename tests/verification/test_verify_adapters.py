@@ -159,7 +159,7 @@ def test_without_a_base_an_adapter_cannot_be_verified_and_says_so(make_run, tmp_
     assert "--with-base" in caught.value.hint
     base, _ = separate(run, "q8_0")
     moved = shutil.move(base.path, tmp_path / "elsewhere")
-    (found,) = verify_path(run.exports_folder / "adapter-f16", Verify(base=moved, quick=True))
+    (found,) = verify_path(run.exports_folder / "adapter-f16", Verify(base=moved, quick=True)).found
     assert found.passed
     with pytest.raises(ArtifactError, match="is an untuned base"):
         verify_path(moved, Verify())
