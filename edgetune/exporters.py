@@ -102,6 +102,7 @@ class ExportPlan:
         peak_memory_bytes: predicted, for the weights being worked on.
         notes: what else the user should know, such as a shorter context.
         weighted: the importance of inputs has a part in it.
+        unsure_bytes: how far ``size_bytes`` may be off.
         tensors_sha256: over the name and type of every tensor, where these decide all values; None: something else
             has a part in them.
     """
@@ -113,6 +114,7 @@ class ExportPlan:
     peak_memory_bytes: int
     notes: tuple[str, ...] = ()
     weighted: bool = False
+    unsure_bytes: int = 0
     tensors_sha256: str | None = None
 
     @property

@@ -178,13 +178,12 @@ def _refuse_with_auto(adapter: str, with_base: str | None, flags: Mapping[str, A
 def _ship_smallest(
     source: Source, format: str, quant: Sequence[str], output: Path | None, flags: Mapping[str, Any]
 ) -> None:
-    from edgetune.exporters import find_exporter
     from edgetune.exporting import Wanted
-    from edgetune.ladder.climbing import climb, limits_of, require_shipped
+    from edgetune.ladder.climbing import climb, limits_of, plannable, require_shipped
     from edgetune.ladder.text import to_text
 
     if flags["only_plan"]:
-        _write(source, Wanted(format, tuple(quant or find_exporter(format).precisions)), output, flags)
+        _write(source, Wanted(format, tuple(plannable(source, format, quant))), output, flags)
         return
     source = replace(source, output=output or source.output)
     ladder = climb(source, format, quant, limits_of(source, {name: flags[name] for name in _OF_AUTO}))

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from edgetune import __version__, console
 from edgetune.artifact import Artifact
@@ -35,6 +36,10 @@ _SPEED = Plan(prompts=10, rounds=3, starts=0, memory_rounds=0, depths=())
 class _Candidate:
     part: Part
     plan: ExportPlan
+
+    def is_too_large(self, limits: Limits) -> bool:
+        """Whether it surely is: where the prediction may be off by as much, only the file will tell."""
+        return limits.max_bytes is not None and self.plan.size_bytes - self.plan.unsure_bytes > limits.max_bytes
 
 
 def limits_of(source: Source, given: Mapping[str, float | None]) -> Limits:
@@ -101,9 +106,8 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
             hint="choose a precision: --quant q8_0",
         )
     run.require_generating("--auto")
-    candidates = _candidates(source, format, precisions)
+    candidates, rungs = _candidates(source, format, precisions)
     verifiers = (Verifier(run, quick=True), Verifier(run, depth=_depth(run, limits)))
-    rungs: list[Rung] = []
     chosen: Artifact | None = None
     failed: dict[str, str] = {}
     for candidate in candidates:
@@ -112,8 +116,8 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
             rungs.append(_rung(candidate, "not tried", "a smaller one ships"))
         elif any(rung.verdict == "task not judged" for rung in rungs):
             rungs.append(_rung(candidate, "not tried", "the task cannot be judged, whatever the precision"))
-        elif limits.max_bytes is not None and candidate.plan.size_bytes > limits.max_bytes:
-            rungs.append(_rung(candidate, "too large", f"above the limit of {limits.max_bytes / 1e6:.1f} MB"))
+        elif candidate.is_too_large(limits):
+            rungs.append(_too_large(candidate, limits))
         elif tensors in failed:
             rungs.append(_rung(candidate, "not tried", f"the same tensors as {failed[tensors]}"))
         else:
@@ -135,11 +139,43 @@ def climb(source: Source, format: str, precisions: Sequence[str], limits: Limits
     return ladder
 
 
-def _candidates(source: Source, format: str, precisions: Sequence[str]) -> list[_Candidate]:
-    """From the smallest up; of those alike in size the exporter's better one first."""
+def plannable(source: Source, format: str, precisions: Sequence[str]) -> list[str]:
+    """The precisions that can be written, from the smallest up; why others cannot is told.
+
+    Raises:
+        ExportError: there is no such precision, or none can be written.
+    """
+    candidates, refused = _candidates(source, format, precisions)
+    for rung in refused:
+        console.note(rung_line(rung))
+    return [candidate.plan.precision for candidate in candidates]
+
+
+def _candidates(source: Source, format: str, precisions: Sequence[str]) -> tuple[list[_Candidate], list[Rung]]:
+    """From the smallest up, of those alike in size the exporter's better one first; and those that cannot be written.
+
+    Raises:
+        ExportError: there is no such precision, or none can be written.
+    """
     exporter = find_exporter(format)
-    parts = source.merged(format, precisions or exporter.precisions, source.output)
-    return sorted((_Candidate(part, part.plan()) for part in parts), key=lambda one: one.plan.size_bytes)
+    found: dict[Path, _Candidate] = {}
+    refused: list[Rung] = []
+    errors: list[ExportError] = []
+    for precision in dict.fromkeys(map(exporter.precision, precisions or exporter.precisions)):
+        try:
+            for part in source.merged(format, (precision,), source.output):
+                found[part.folder] = _Candidate(part, part.plan())
+        except ExportError as error:
+            errors.append(error)
+            refused.append(Rung(name=precision, size_bytes=None, verdict="not written", why=error.message))
+    if not found:
+        raise errors[0]
+    return sorted(found.values(), key=lambda one: one.plan.size_bytes), refused
+
+
+def _too_large(candidate: _Candidate, limits: Limits, artifact: Artifact | None = None) -> Rung:
+    assert limits.max_bytes is not None, "it was asked for"
+    return _rung(candidate, "too large", f"above the limit of {limits.max_bytes / 1e6:.1f} MB", artifact)
 
 
 def _depth(run: Run, limits: Limits) -> Depth:
@@ -153,8 +189,10 @@ def _try(candidate: _Candidate, verifiers: tuple[Verifier, Verifier], limits: Li
     try:
         try:
             artifact = candidate.part.write()
-        except (DataError, OutOfMemory) as error:  # of what this precision alone needs: others may do without
+        except (DataError, ExportError, OutOfMemory) as error:  # of what this precision alone needs
             return _rung(candidate, "not written", error.message), None
+        if limits.max_bytes is not None and artifact.size_bytes > limits.max_bytes:
+            return _too_large(candidate, limits, artifact), None
         rung = _judge(candidate, artifact, verifiers, limits)
         ships = rung.verdict == "ships"
     finally:  # Ctrl-C and failures too: what was never judged must not lie there as an export

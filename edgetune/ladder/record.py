@@ -8,8 +8,8 @@ from edgetune.stored import Stored
 
 #: The file in a run.
 FILE = "ladder.json"
-#: ships: chosen; the others say why not; not written: what its rounding needs could not be collected; not tried: a
-#: smaller one shipped, or one of the same tensors did not.
+#: ships: chosen; the others say why not; not written: it cannot be of this model, or what its rounding needs could not
+#: be collected; not tried: a smaller one shipped, or one of the same tensors did not.
 Verdict = Literal[
     "ships", "too large", "not written", "not verified", "too little left", "task not judged", "too slow", "not tried"
 ]
@@ -33,8 +33,8 @@ class Rung(Stored):
 
     name: str
     """``q4_k_m-imatrix``, as its folder is called."""
-    size_bytes: int
-    """Predicted, or of the files where they were written."""
+    size_bytes: int | None
+    """Predicted, or of the files where they were written; None: it cannot be written at all."""
     written: bool = False
     verdict: Verdict
     why: str

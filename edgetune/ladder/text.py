@@ -15,7 +15,7 @@ def to_text(ladder: Ladder) -> str:
 
 def rung_line(rung: Rung) -> str:
     """Name, size, verdict and figures of one."""
-    size = f"{'' if rung.written else '~'}{rung.size_bytes / 1e6:.1f} MB"
+    size = "-" if rung.size_bytes is None else f"{'' if rung.written else '~'}{rung.size_bytes / 1e6:.1f} MB"
     figures = []
     if rung.kl is not None:
         figures.append(f"KL {rung.kl:.2g}")

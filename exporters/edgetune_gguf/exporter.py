@@ -185,14 +185,16 @@ def _rounding(model: TunedModel, manifest: ArtifactManifest | None) -> Rounding:
 
 
 def _plan(prepared: Prepared) -> ExportPlan:
+    head = _head_bytes(prepared)
     return ExportPlan(
         precision=prepared.precision,
         tensor_types=prepared.tensor_types,
         fallbacks=prepared.fallbacks,
-        size_bytes=data_bytes(prepared.tensors, prepared.choices) + _head_bytes(prepared),
+        size_bytes=data_bytes(prepared.tensors, prepared.choices) + head,
         peak_memory_bytes=peak_bytes(prepared.tensors, prepared.choices),
         notes=export_notes(prepared.architecture, prepared.config),
         weighted=prepared.imatrix is not None,
+        unsure_bytes=0 if prepared.head_bytes is not None else head,
         tensors_sha256=files.sha256_text(repr(sorted((name, one.type) for name, one in prepared.choices.items()))),
     )
 

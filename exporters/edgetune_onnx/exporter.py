@@ -174,13 +174,15 @@ def build_plan(prepared: Prepared) -> ExportPlan:
     notes: tuple[str, ...] = ()
     if prepared.precision.bits and not prepared.tied:
         notes = ("the embedding stays float32: it is not the head's table, and only that is looked up in few bits",)
+    beside = sum(tokenizer) + _SMALL_FILES
     return ExportPlan(
         precision=prepared.precision.name,
         tensor_types=prepared.tensor_types,
         fallbacks={},
-        size_bytes=sum(map(prepared.stored_bytes, prepared.names)) + sum(tokenizer) + _SMALL_FILES,
+        size_bytes=sum(map(prepared.stored_bytes, prepared.names)) + beside,
         peak_memory_bytes=_COPIES[prepared.precision.kind] * prepared.float_bytes,
         notes=notes,
+        unsure_bytes=beside,
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
+from edgetune_gguf import GgufExporter
 
 from edgetune.cli import main
 from edgetune.errors import CheckFailed, DataError, ExportError, OutOfMemory
@@ -149,6 +153,49 @@ def test_too_large_is_not_even_written(run, monkeypatch):
     with pytest.raises(CheckFailed, match="no precision of gguf keeps to the limits"):
         require_shipped(ladder)
     assert to_text(ladder).endswith("nothing ships")
+
+
+@pytest.mark.parametrize("off", [-2000, 2000])
+def test_the_file_decides_where_the_prediction_cannot(run, monkeypatch, off):
+    """A prediction that is off by no more than it says makes nothing ship that is too large, and nothing fail."""
+    real = export(run, "gguf", "q4_0", run.folder.parent / "elsewhere").size_bytes
+    plan = GgufExporter.plan
+
+    def predicted(self, model, precision):
+        return replace(plan(self, model, precision), size_bytes=real + off, unsure_bytes=2001)
+
+    monkeypatch.setattr(GgufExporter, "plan", predicted)
+    monkeypatch.setattr(climbing, "Verifier", Verdicts({"q4_0": 1.0}))
+    for limit, verdict in ((real, "ships"), (real - 1, "too large")):
+        (rung,) = climb(find_source(str(run.folder)), "gguf", ("q4_0",), Limits(max_bytes=limit)).rungs
+        assert (rung.verdict, rung.size_bytes, rung.written) == (verdict, real, True)
+        assert (run.exports_folder / "q4_0").exists() is (verdict == "ships")
+        shutil.rmtree(run.exports_folder)
+
+
+def test_plans_say_how_far_they_may_be_off(run, tmp_path):
+    for kind, precision in (("gguf", "q4_0"), ("onnx", "int8")):
+        plan = find_exporter(kind).plan(find_source(str(run.folder)).model, precision)
+        real = export(run, kind, precision, tmp_path).size_bytes
+        assert abs(real - plan.size_bytes) <= plan.unsure_bytes
+
+
+def test_what_cannot_be_written_is_a_rung(run, monkeypatch, capsys):
+    """Rows of 96 are three blocks of 32, and k_quant packs two at a time."""
+    monkeypatch.setattr(climbing, "Verifier", Verdicts({"int8": 1.0}))
+    ladder = climb(find_source(str(run.folder)), "onnx", ("int4", "int8"), Limits())
+    refused, shipped = ladder.rungs
+    assert (refused.name, refused.verdict, refused.size_bytes) == ("int4", "not written", None)
+    assert "odd number of blocks" in refused.why
+    assert shipped.verdict == "ships"
+    assert "-  not written: " in to_text(ladder)
+    words = ["export", str(run.folder), "--format", "onnx", "--auto", "--plan", "--quant", "int4", "--quant", "int8"]
+    assert main(words) == 0
+    assert "int4" in capsys.readouterr().err
+    with pytest.raises(ExportError, match="odd number of blocks"):
+        climb(find_source(str(run.folder)), "onnx", ("int4",), Limits())
+    with pytest.raises(ExportError, match="int99"):
+        climb(find_source(str(run.folder)), "onnx", ("int8", "int99"), Limits())
 
 
 def test_too_slow_climbs_on(run, monkeypatch):

@@ -96,11 +96,15 @@ def _limits(ladder: Ladder) -> str:
 
 
 def _rung(rung: Rung) -> tuple[Cell, ...]:
-    size = rung.size_bytes / 1e6
+    size = None if rung.size_bytes is None else rung.size_bytes / 1e6
     low, high = rung.retention_interval or (0.0, 0.0)
     return (
         text_cell(rung.name),
-        number_cell(size, shown=None if rung.written else f"~{size:.3g}"),
+        number_cell(
+            size,
+            shown=None if rung.written or size is None else f"~{size:.3g}",
+            reason="it cannot be written",
+        ),
         text_cell(
             rung.verdict, "good" if rung.verdict == "ships" else "quiet" if rung.verdict == "not tried" else "bad"
         ),
