@@ -43,6 +43,7 @@ class TunedModel:
         quantised_from: with ``nf4``, the type the base was loaded in before it was quantised.
         importance: a file that says how strongly each input is used, in the exporter's own format; for
             :class:`UsesImportance`.
+        importance_follows: it is collected before anything is written: a plan does without as far as it can.
         task: what the model does.
         labels: of a classifier: names of its classes, in the order of its outputs.
         max_tokens: of a classifier: longest text, special tokens included.
@@ -62,6 +63,7 @@ class TunedModel:
     run: str | None = None
     quantised_from: str = "float32"
     importance: Path | None = None
+    importance_follows: bool = False
     task: TaskKind = "generation"
     labels: tuple[str, ...] = ()
     max_tokens: int = 0

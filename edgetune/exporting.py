@@ -42,12 +42,14 @@ class Source:
         output: where artifacts go unless told otherwise, a folder for each precision.
         exports: what the run's recipe wants exported.
         run: that it is, if it is one.
+        only_plan: nothing will be written, so nothing is collected and no file is kept.
     """
 
     model: TunedModel
     output: Path
     exports: tuple[ExportSettings, ...] = ()
     run: Run | None = None
+    only_plan: bool = False
 
     def parts(self, wanted: Wanted, output: Path | None = None) -> list[Part]:
         """The artifacts to write, the base of an adapter before it.
@@ -60,7 +62,7 @@ class Source:
             ExportError: there is no such precision, or nothing to keep apart.
         """
         target = output or self.output
-        if wanted.separate and self.model.importance is not None:
+        if wanted.separate and self._weighted:
             raise ExportError(
                 "an imatrix is of a whole model, and a base that adapters share is none of theirs",
                 hint="leave --imatrix out, or --adapter separate",
@@ -89,8 +91,9 @@ class Source:
         # A classifier has precisions of its own, and none of them reads an imatrix.
         needed = used_importance(format, (quant,)) if self.model.task == "generation" else None
         if needed is None:  # what nothing reads must not make another artifact of it
-            return merged_parts(replace(self.model, importance=None), format, (quant,), output)
-        if needed == "squares" or self.model.importance is not None:
+            plain = replace(self.model, importance=None, importance_follows=False)
+            return merged_parts(plain, format, (quant,), output)
+        if needed == "squares" or self._weighted:
             return merged_parts(self.model, format, (quant,), output)
         if self.run is None:
             raise ExportError(
@@ -107,7 +110,7 @@ class Source:
         found: list[Part] = []
         for settings in self._asked(format):
             quants = quants_of(settings)
-            collected = settings.imatrix and self.model.importance is None
+            collected = settings.imatrix and not self._weighted
             source = weighted(self, format, "auto", quants=quants) if collected else self
             found += source.merged(format, quants, output)
         return found
@@ -116,12 +119,16 @@ class Source:
         """The precisions of :meth:`usual_parts`."""
         return tuple(dict.fromkeys(quant for settings in self._asked(format) for quant in quants_of(settings)))
 
+    @property
+    def _weighted(self) -> bool:
+        return self.model.importance is not None or self.model.importance_follows
+
     def _asked(self, format: str) -> list[ExportSettings]:
         return [settings for settings in self.exports if settings.format == format] or [ExportSettings(format=format)]
 
 
 def weighted(source: Source, format: str, imatrix: str, text: Path | None = None, quants: Sequence[str] = ()) -> Source:
-    """The same, to be quantised with the importance of its inputs in mind.
+    """The same, to be quantised with the importance of its inputs in mind; a plan alone takes what is there.
 
     Args:
         source: what is exported.
@@ -134,7 +141,7 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
         ExportError: ``auto`` for what is not a run, or the format has no use for it.
         DataError: no text.
     """
-    from edgetune.importance.keeping import adopt, importance_of
+    from edgetune.importance.keeping import adopt, collected_before, importance_of
 
     named = quants or source.usual_quants(format)
     collected = used_importance(format, named)
@@ -149,11 +156,14 @@ def weighted(source: Source, format: str, imatrix: str, text: Path | None = None
         weighed = replace(source.model, importance=given)
         for quant in (quant for quant in named if used_importance(format, (quant,))):
             find_exporter(format).plan(weighed, quant)  # before it is copied: what cannot be used is not kept
-        file = adopt(source.run, format, given) if source.run else given
+        file = adopt(source.run, format, given) if source.run and not source.only_plan else given
     elif source.run is None:
         raise ExportError(
             "only a run has training rows to collect an imatrix from", hint="give an imatrix file: --imatrix FILE"
         )
+    elif source.only_plan:
+        before = collected_before(source.run, format, text, collected)
+        return replace(source, model=replace(source.model, importance=before, importance_follows=before is None))
     else:
         file = importance_of(source.run, format, text, collected)
     return replace(source, model=replace(source.model, importance=file))

@@ -83,7 +83,9 @@ _OF_AUTO = ("max_size", "min_decode", "min_retention", "rows")
 @click.option(
     "--cost/--no-cost", default=True, show_default=True, help="Measure what a separate adapter costs, briefly."
 )
-@click.option("--plan", "only_plan", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Say what would be written, and write nothing; collect nothing either."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(
     subject: str,
@@ -110,7 +112,9 @@ def export(
     kind = f"{format}-{backend}" if backend else format
     if flags["auto"]:
         _refuse_with_auto(adapter, with_base, flags)
-    source = _source(subject, base, kind, quant, imatrix, imatrix_text, every=flags["auto"])
+    source = _source(
+        subject, base, kind, quant, imatrix, imatrix_text, every=flags["auto"], only_plan=flags["only_plan"]
+    )
     if flags["auto"]:
         _ship_smallest(source, kind, quant, output, flags)
     elif any(flags[name] is not None for name in _OF_AUTO):
@@ -128,6 +132,7 @@ def _source(
     text: Path | None,
     *,
     every: bool,
+    only_plan: bool,
 ) -> Source:
     """What is exported; ``every``: in any of the format's precisions."""
     from edgetune.exporters import find_exporter
@@ -135,7 +140,7 @@ def _source(
 
     if text is not None and imatrix is None:
         raise click.UsageError("--imatrix-text needs --imatrix auto")
-    source = find_source(subject, base)
+    source = replace(find_source(subject, base), only_plan=only_plan)
     if imatrix is None:
         return source
     return weighted(source, format, imatrix, text, quants or (find_exporter(format).precisions if every else ()))

@@ -83,22 +83,55 @@ def importance_of(run: Run, format: str, text_file: Path | None = None, collecte
         DataError: no text, or rows that cannot be encoded.
         ModelError: the trained model cannot be loaded.
     """
-    run.require_generating("an imatrix")
-    exporter = _user(format)
-    text = general_text(text_file)
-    basis = _basis(run, text)
-    part = f"-{basis[:12]}" if collected in _STAYING else ""
-    file = run.importance_file(f"{format}{_NAMES[collected]}{part}{exporter.importance_suffix}")
-    seal = file.with_suffix(".json")
-    if file.is_file() and _sealed(seal) == {"basis": basis, "sha256": files.sha256_file(file)}:
+    place = _place(run, format, text_file, collected)
+    file = place.file
+    if place.is_filled:
         console.note(f"importance of inputs: {file}, as collected before")
         return file
-    found = _collect(run, text, collected)
+    found = _collect(run, place.text, collected)
     file.parent.mkdir(exist_ok=True)
-    exporter.write_importance(tuned_model(run), found, file)
-    files.write_text(seal, json.dumps({"basis": basis, "sha256": files.sha256_file(file)}) + "\n")
+    _user(format).write_importance(tuned_model(run), found, file)
+    files.write_text(place.seal, json.dumps({"basis": place.basis, "sha256": files.sha256_file(file)}) + "\n")
     console.note(f"importance of inputs: {file}, over {found.tokens} tokens of {' and '.join(found.texts)}")
     return file
+
+
+def collected_before(
+    run: Run, format: str, text_file: Path | None = None, collected: Collected = "squares"
+) -> Path | None:
+    """What :func:`importance_of` would give if it is there already; None: it would have to be collected.
+
+    Raises:
+        ExportError, DataError: as there.
+    """
+    place = _place(run, format, text_file, collected)
+    return place.file if place.is_filled else None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run keeps what was collected of certain weights, rows and text, and the hash over these."""
+
+    file: Path
+    basis: str
+    text: Text
+
+    @property
+    def seal(self) -> Path:
+        return self.file.with_suffix(".json")
+
+    @property
+    def is_filled(self) -> bool:
+        expected = {"basis": self.basis, "sha256": files.sha256_file(self.file)} if self.file.is_file() else None
+        return expected is not None and _sealed(self.seal) == expected
+
+
+def _place(run: Run, format: str, text_file: Path | None, collected: Collected) -> _Place:
+    run.require_generating("an imatrix")
+    suffix, text = _user(format).importance_suffix, general_text(text_file)
+    basis = _basis(run, text)
+    part = f"-{basis[:12]}" if collected in _STAYING else ""
+    return _Place(run.importance_file(f"{format}{_NAMES[collected]}{part}{suffix}"), basis, text)
 
 
 def adopt(run: Run, format: str, file: Path) -> Path:

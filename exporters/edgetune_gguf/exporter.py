@@ -62,6 +62,7 @@ class GgufExporter:
     def export(self, model: TunedModel, precision: str, folder: Path) -> Artifact:
         """Write ``NAME-PRECISION.gguf`` and its manifest into ``folder``."""
         prepared = prepare(model, precision)
+        assert not prepared.awaits_imatrix, "it has been collected"
         plan = _plan(prepared)
         files.require_disk(folder.parent, int(plan.size_bytes * 1.01), f"the {prepared.precision} file")
         require_memory(plan.peak_memory_bytes, f"exporting {model.name}")
@@ -185,6 +186,8 @@ def _rounding(model: TunedModel, manifest: ArtifactManifest | None) -> Rounding:
 
 
 def _plan(prepared: Prepared) -> ExportPlan:
+    if prepared.awaits_imatrix and (size := wanted_bytes(prepared.precision)) is not None:
+        return _plan_of_size(prepared, size)
     head = _head_bytes(prepared)
     return ExportPlan(
         precision=prepared.precision,
@@ -193,9 +196,25 @@ def _plan(prepared: Prepared) -> ExportPlan:
         size_bytes=data_bytes(prepared.tensors, prepared.choices) + head,
         peak_memory_bytes=peak_bytes(prepared.tensors, prepared.choices),
         notes=export_notes(prepared.architecture, prepared.config),
-        weighted=prepared.imatrix is not None,
+        weighted=prepared.imatrix is not None or prepared.awaits_imatrix,
         unsure_bytes=0 if prepared.head_bytes is not None else head,
         tensors_sha256=files.sha256_text(repr(sorted((name, one.type) for name, one in prepared.choices.items()))),
+    )
+
+
+def _plan_of_size(prepared: Prepared, size: int) -> ExportPlan:
+    """Of a mixture whose types are not chosen yet."""
+    note = (
+        "its types are chosen when it is written, by what is collected then; a size that is too small is refused then"
+    )
+    return ExportPlan(
+        precision=prepared.precision,
+        tensor_types={},
+        fallbacks={},
+        size_bytes=size,
+        peak_memory_bytes=peak_bytes(prepared.tensors, prepared.choices),
+        notes=(*export_notes(prepared.architecture, prepared.config), note),
+        weighted=True,
     )
 
 

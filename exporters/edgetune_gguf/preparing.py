@@ -54,6 +54,8 @@ class Prepared:
     imatrix: Imatrix | None = None
     head_bytes: int | None = None
     """Of what comes before the tensors, where it was found out."""
+    awaits_imatrix: bool = False
+    """It is only a plan: the matrix is collected before the file is written, and a mixture's types chosen then."""
 
     @property
     def stem(self) -> str:
@@ -101,12 +103,16 @@ def prepare(model: TunedModel, precision: str) -> Prepared:
     if size is not None:
         return _prepare_mixed(Prepared(model, precision, architecture, config, tensors, {}), shape, size)
     choices = choose_types(list(shapes.items()), precision, shape)
-    imatrix = None
-    if model.importance is not None and {choice.type for choice in choices.values()} - UNWEIGHTED:
-        imatrix = read_imatrix(model.importance)
-        imatrix.require_fit(shapes)
-        choices = choose_types(list(shapes.items()), precision, shape, weighted=True)
-    return Prepared(model, precision, architecture, config, tensors, choices, imatrix)
+    prepared = Prepared(model, precision, architecture, config, tensors, choices)
+    weighable = {choice.type for choice in choices.values()} - UNWEIGHTED
+    if not weighable or not (model.importance or model.importance_follows):
+        return prepared
+    choices = choose_types(list(shapes.items()), precision, shape, weighted=True)
+    if model.importance is None:
+        return replace(prepared, choices=choices, awaits_imatrix=True)
+    imatrix = read_imatrix(model.importance)
+    imatrix.require_fit(shapes)
+    return replace(prepared, choices=choices, imatrix=imatrix)
 
 
 def _prepare_mixed(prepared: Prepared, shape: Shape, size: int) -> Prepared:
@@ -116,15 +122,17 @@ def _prepare_mixed(prepared: Prepared, shape: Shape, size: int) -> Prepared:
         ExportError: there is no importance to choose by, or nothing fits.
     """
     importance = prepared.model.importance
+    shapes = {tensor.name: tensor.shape for tensor in prepared.tensors}
+    whole = choose_types(list(shapes.items()), "q4_0", shape)
+    if importance is None and prepared.model.importance_follows:
+        return replace(prepared, choices=whole, awaits_imatrix=True)
     if importance is None:
         raise ExportError(
             f"{prepared.precision} shares bits out by what was measured of the model, and nothing was",
             hint="export a run, of which it is collected; without one choose a precision such as q4_k_m",
         )
     imatrix = read_imatrix(importance)
-    shapes = {tensor.name: tensor.shape for tensor in prepared.tensors}
     imatrix.require_fit(shapes)
-    whole = choose_types(list(shapes.items()), "q4_0", shape)
     adapter = prepared.model.adapter_folder
     known = (prepared.model, adapter and _written_at(adapter), imatrix.sha256, size)
     if known not in _MIXED:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 import yaml
 from edgetune_gguf.imatrix import read_imatrix
@@ -10,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tinyruns import ROWS
 
 from edgetune import files
+from edgetune.cli import main
 from edgetune.errors import DataError, ExportError
 from edgetune.exporting import Wanted, find_source, recipe_parts, weighted
 from edgetune.importance import keeping
@@ -199,6 +203,46 @@ def test_a_recipe_can_ask_for_it(run):
     names = ["q4_0-imatrix", "q8_0"]
     assert [part.folder.name for part in recipe_parts(run)] == names
     assert [part.folder.name for part in find_source(str(run.folder)).parts(Wanted("gguf"))] == names
+
+
+@pytest.mark.parametrize("more", [[], ["--auto"]])
+@pytest.mark.parametrize(
+    "asked", [["mixed-0.09mb"], ["q4_0", "--imatrix", "auto"], ["mixed-0.09mb", "--imatrix", "auto"]]
+)
+def test_a_plan_collects_nothing(run, monkeypatch, capsys, asked, more):
+    monkeypatch.setattr(keeping, "_collect", lambda *_: pytest.fail("collected"))
+    assert main(["export", str(run.folder), "--plan", "--json", "--quant", *asked, *more]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plans"]
+    assert plan["weighted"]
+    if "mixed" in asked[0]:
+        assert plan["size_bytes"] == 90_000
+        assert "types are chosen when it is written" in plan["notes"][-1]
+    assert not run.importance_file("").exists()
+
+
+def test_a_plan_takes_what_was_collected_before(run, capsys):
+    weighted(find_source(str(run.folder)), "gguf", "auto", quants=("mixed-0.09mb",))
+    assert main(["export", str(run.folder), "--plan", "--json", "--quant", "mixed-0.09mb"]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plans"]
+    assert sum(plan["tensor_types"].values()) == 21
+    assert 80_000 < plan["size_bytes"] <= 90_000
+
+
+def test_a_plan_is_of_what_is_written(run):
+    source = replace(find_source(str(run.folder)), only_plan=True)
+    (planned,) = merged(weighted(source, "gguf", "auto"), "q4_k_m")
+    (part,) = merged(weighted(replace(source, only_plan=False), "gguf", "auto"), "q4_k_m")
+    assert planned.plan() == part.plan()
+    assert planned.folder == part.folder
+
+
+def test_a_plan_keeps_no_file_and_still_reads_it(run, make_run, tmp_path):
+    file = importance_of(run, "gguf")
+    target = make_run(1)
+    words = ["export", str(target.folder), "--plan", "--quant", "q4_0", "--imatrix"]
+    assert main([*words, str(file)]) == 0
+    assert target.importance_files == []
+    assert main([*words, "auto", "--imatrix-text", str(tmp_path / "none.txt")]) == 4
 
 
 def merged(source, precision):
