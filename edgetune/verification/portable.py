@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgetune import files
@@ -199,9 +200,18 @@ def _pack(row: ReferenceRow) -> _PortableRow:
         answer=row.question.reference,
         scored=tuple((scored.input_ids, scored.labels) for scored in row.question.scored),
         ids=tuple(tuple(map(tuple, part.ids.tolist())) for part in cut if part.ids is not None),
-        log_probs=tuple(tuple(map(tuple, np.round(part.log_probs, 4).tolist())) for part in cut),
+        log_probs=tuple(_shortest(part.log_probs) for part in cut),
         group=row.question.group,
     )
+
+
+def _shortest(log_probs: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
+    """The shortest decimals that are read as the very same numbers.
+
+    Rounded to four decimals, a token that is all but sure becomes sure, and the others lose what weight they have: the
+    KL from the very same model is then up to half of what a 32-bit file may have, and no lower bound.
+    """
+    return tuple(tuple(float(str(value)) for value in position) for position in log_probs)
 
 
 def _unpack(row: _PortableRow) -> ReferenceRow:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from faults import rewrite, swap_rows
 
 from edgetune import files
 from edgetune.artifact import open_artifact, write_manifest
 from edgetune.cli import main
+from edgetune.data.conversation import Conversation
 from edgetune.errors import ArtifactError, ResourceError
+from edgetune.evaluation.questions import Question, Scored
 from edgetune.exporting import export
 from edgetune.verification import verify
+from edgetune.verification.divergence import Distributions, divergences, log_softmax
+from edgetune.verification.limits import FULL
 from edgetune.verification.on_device import verify_portable
-from edgetune.verification.portable import PORTABLE, seal
+from edgetune.verification.portable import PORTABLE, read_portable, seal, write_portable
 from edgetune.verification.record import load
+from edgetune.verification.reference import Reference, ReferenceRow
 from edgetune.verification.verify import Verifier
 
 
@@ -92,6 +98,26 @@ def test_an_edited_or_empty_reference_is_refused(artifact):
     (artifact.path / PORTABLE).write_text("[]")
     with pytest.raises(ArtifactError, match="damaged"):
         verify_portable(artifact)
+
+
+def sure(seed, lead):
+    """Forty distributions over a hundred tokens, one of them that far ahead of the others."""
+    logits = np.random.default_rng(seed).normal(size=(40, 100)).astype(np.float32)
+    logits[:, 7] += lead
+    return log_softmax(logits)
+
+
+@pytest.mark.parametrize("lead", [0.0, 8.0, 12.0, 16.0, 30.0])
+def test_what_travels_of_a_model_that_is_sure_gives_a_lower_bound(artifact, lead):
+    own, other = sure(0, lead), sure(1, lead - 2)
+    scored = Scored((0,) * 41, (-100, *[1] * 40))
+    row = ReferenceRow(Conversation(()), Question(0, "", (0,), None, (scored,)), (Distributions(own),))
+    write_portable(Reference((row,), None, "x", 100), (), 8, FULL, artifact)
+    (found,) = read_portable(artifact).reference.rows
+    (travelled,) = found.distributions
+    assert divergences(travelled, own).kl.max() < 1e-7, "the very same model"
+    whole = divergences(Distributions(own), other).kl
+    assert (divergences(travelled, other).kl <= whole + 1e-6).all()
 
 
 def test_answers_that_do_not_end_where_the_trained_models_do(artifact):
