@@ -65,12 +65,15 @@ def check_files(artifact: Artifact) -> Check:
 
 
 def _unlisted(artifact: Artifact) -> list[str]:
-    """Files in the artifact's folder that programs may read and its manifest does not list."""
+    """Files in the artifact's folder that programs may read and its manifest does not list.
+
+    Hidden ones nobody reads, in whatever folder: macOS puts one beside every file that it copies to an exFAT card.
+    """
     if artifact.manifest is None:
         return []
-    names = {path.relative_to(artifact.path).as_posix() for path in artifact.path.rglob("*") if path.is_file()}
-    listed = {*artifact.manifest.sha256, *_OWN}
-    return sorted(name for name in names - listed if name.endswith(_READ_BY_NAME) and not name.startswith("."))
+    below = {path.relative_to(artifact.path) for path in artifact.path.rglob("*") if path.is_file()}
+    seen = {path.as_posix() for path in below if not any(part.startswith(".") for part in path.parts)}
+    return sorted(name for name in seen - {*artifact.manifest.sha256, *_OWN} if name.endswith(_READ_BY_NAME))
 
 
 def check_metadata(
