@@ -124,6 +124,8 @@ def is_adapter_folder(path: Path) -> bool:
 def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
     """A PEFT adapter that was trained elsewhere, over its base as it is.
 
+    PEFT does not store how the base was loaded, so nobody can tell whether it was rounded to four bits: that is said.
+
     Args:
         folder: of the adapter.
         base: as ``model.source`` names one; default: what the adapter's settings name.
@@ -138,6 +140,10 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         _tell_other_base(folder, base)
     require_changes(folder)
     found = resolve_base(ModelSettings(source=source), Path.cwd())
+    console.note(
+        f"note: nothing in {folder} says how its base was loaded for training, so it is put on the base as stored; "
+        "if that was rounded to four bits in training (QLoRA) part of what was learnt is lost, and no check shows it"
+    )
     own_tokenizer = (folder / "tokenizer_config.json").is_file()
     return TunedModel(
         name=file_stem(folder.resolve().name),

@@ -197,6 +197,9 @@ def test_dora_that_is_refused_leaves_no_base(run, tiny, tmp_path):
 def test_what_comes_from_no_run_is_said_to_be_unverified(run, base, tmp_path):
     result = invoke(run.adapter_folder, "--base", base, "--quant", "f16", "--output", tmp_path / "out")
     assert "nothing is verified: this comes from no run" in result.stderr
+    said = f"nothing in {run.adapter_folder} says how its base was loaded for training"
+    assert said in result.stderr
+    assert said not in invoke(run.folder, "--quant", "f16", "--no-verify").stderr, "a run knows"
 
 
 def test_a_plan_writes_nothing(run, tmp_path):
