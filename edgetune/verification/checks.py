@@ -232,11 +232,19 @@ def check_task(base: Evaluation, tuned: Evaluation, exported: Evaluation, limits
     """Share of the gain over the base that is left: of the first task metric (judged), and of the loss (shown)."""
     names = [score.name for score in exported.scores if score.name not in ("loss", "perplexity", "stopped")]
     checks = [_task(retention(base, tuned, exported, names[0]), limits)] if names else []
-    found = retention(base, tuned, exported, "loss", lower_is_better=True)
-    text = "not judged: it hardly moves while answers already break"
-    share = f"{found.value:.4f} of the gain left; " if found.value is not None else ""
-    figures = {} if found.value is None else {"retention": found.value}
-    return [*checks, Check(name="loss", passed=None, text=share + text, figures=figures)]
+    return [*checks, _loss(retention(base, tuned, exported, "loss", lower_is_better=True))]
+
+
+def _loss(found: Retention) -> Check:
+    text, figures = "not judged: it hardly moves while answers already break", {}
+    if found.rows:
+        values = f"{found.base:.4f} (base), {found.tuned:.4f} (trained), {found.exported:.4f} (artifact)"
+        text = f"{values} nats a token on {found.rows} rows; {text}"
+        figures = {"base": found.base, "trained": found.tuned, "artifact": found.exported}
+    if found.value is not None:
+        text = f"{found.value:.4f} of the gain left [{found.low:.4f}, {found.high:.4f}]: {text}"
+        figures |= {"retention": found.value, "low": found.low, "high": found.high}
+    return Check(name="loss", passed=None, text=text, figures=figures)
 
 
 def _task(found: Retention, limits: Limits) -> Check:
