@@ -92,3 +92,14 @@ def test_of_each_name_the_newest_counts(tmp_path, publishing):
     assert {name: one["figure"] for name, one in found.items()} == {"a": 3, "b": 2}
     with pytest.raises(EdgetuneError, match="no results"):
         publishing.newest_of_each(tmp_path / "none", str)
+
+
+def test_a_file_above_a_goals_size_does_not_reach_it(publishing):
+    """The page of few bits is that of its results, in which int4_gptq_last keeps enough and is larger than 105 MB."""
+    few = script("few-bits/run.py")
+    newest = json.loads(publishing.newest_results(BENCHMARKS / "few-bits/results").read_text())
+    rows = [line.split(" | ") for line in few.page(newest).splitlines() if "onnx" in line and "105 MB" in line]
+    reached = {row[2]: row[-1] for row in rows}
+    assert reached["int4_gptq_last"] == "**no**: too large |"
+    assert reached["int4_gptq"] == "yes |"
+    assert few.page(newest) in (BENCHMARKS / "few-bits/README.md").read_text()
