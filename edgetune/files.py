@@ -205,6 +205,11 @@ def sync_names(folder: Path) -> None:
         os.close(descriptor)
 
 
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text of which each ends with a newline. Nothing else ends one: rows may hold U+2028 and its like."""
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
 def write_text(target: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_path(target) as temporary:

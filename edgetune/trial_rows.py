@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from edgetune import files
-from edgetune.data.conversation import stored_lines
 from edgetune.errors import RecipeError
 from edgetune.evaluation.rows import choose_rows
 from edgetune.models import resolve_base
@@ -81,7 +80,7 @@ def same_questions(run: Run, recipe: Recipe) -> dict[str, Any]:
         run: from :func:`fixed_rows`.
         recipe: whose seed draws, once.
     """
-    lines = stored_lines(run.heldout_file)
+    lines = files.read_lines(run.heldout_file)
     chosen = choose_rows(len(lines), recipe.data.heldout_limit, recipe.train.seed)
     if len(chosen) == len(lines):
         return {}

@@ -6,11 +6,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from edgetune import console, files
+from edgetune import __version__, console, files
 from edgetune.adapters.lora import CONFIG, named_base, read_settings
+from edgetune.adapters.origin import AdapterOrigin, read_origin
 from edgetune.adapters.unchanged import require_as_trained, require_changes
 from edgetune.errors import EdgetuneError, ExportError, ModelError
-from edgetune.exporters import TunedModel
+from edgetune.exporters import TunedModel, public_name
 from edgetune.models import Base, hash_config, resolve_base
 from edgetune.models.base import gguf_path
 from edgetune.models.gguf_base import cached
@@ -53,6 +54,20 @@ def tuned_model(run: Run) -> TunedModel:
         labels=manifest.labels,
         max_tokens=manifest.max_tokens,
         calibration=run.train_file if manifest.labels else None,
+    )
+
+
+def adapter_origin(run: Run) -> AdapterOrigin:
+    """What is stored with the adapter of a run whose training ends."""
+    manifest = run.manifest
+    return AdapterOrigin(
+        edgetune=__version__,
+        base=public_name(manifest.base_source),
+        base_sha256=manifest.base_sha256,
+        trained_against=manifest.trained_against or "base",
+        quantised_modules=manifest.quantised_modules,
+        quantised_from=quantised_from(manifest),
+        system=run.recipe.task.system,
     )
 
 
@@ -122,16 +137,18 @@ def is_adapter_folder(path: Path) -> bool:
 
 
 def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
-    """A PEFT adapter that was trained elsewhere, over its base as it is.
+    """A PEFT adapter without its run, over its base as it was in training, where edgetune trained it.
 
-    PEFT does not store how the base was loaded, so nobody can tell whether it was rounded to four bits: that is said.
+    PEFT does not store how the base was loaded, so of others nobody can tell whether it was rounded to four bits: that
+    is said.
 
     Args:
         folder: of the adapter.
         base: as ``model.source`` names one; default: what the adapter's settings name.
 
     Raises:
-        ModelError: the base cannot be found or read, or the settings are damaged or name none.
+        ModelError: the base cannot be found or read, or is not the one that it was trained on; or the settings are
+            damaged or name none.
         ExportError: it is of a model that does something else than generate.
     """
     _require_generating(folder)
@@ -140,17 +157,27 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         _tell_other_base(folder, base)
     require_changes(folder)
     found = resolve_base(ModelSettings(source=source), Path.cwd())
-    console.note(
-        f"note: nothing in {folder} says how its base was loaded for training, so it is put on the base as stored; "
-        "if that was rounded to four bits in training (QLoRA) part of what was learnt is lost, and no check shows it"
-    )
+    origin = read_origin(folder)
+    if origin is None:
+        console.note(
+            f"note: nothing in {folder} says how its base was loaded for training, so it is put on the base as "
+            "stored; if that was rounded to four bits in training (QLoRA) part of what was learnt is lost, and no "
+            "check shows it"
+        )
+    elif origin.base_sha256 != found.sha256:
+        raise ModelError(
+            f"{folder} was trained on '{origin.base}', and {source} has other weights",
+            hint="name the base that it was trained on: --base SOURCE",
+        )
     own_tokenizer = (folder / "tokenizer_config.json").is_file()
     return TunedModel(
         name=file_stem(folder.resolve().name),
         base_folder=found.folder,
         adapter_folder=folder,
-        trained_against="base",
-        quantised_modules=(),
+        trained_against=origin.trained_against if origin else "base",
+        quantised_modules=origin.quantised_modules if origin else (),
+        quantised_from=origin.quantised_from if origin else "float32",
+        system=origin.system if origin else None,
         tokenizer_folder=folder if own_tokenizer else found.folder,
         base_source=source,
         base_sha256=found.sha256,

@@ -115,8 +115,3 @@ def write_rows(path: Path, conversations: Iterable[Conversation]) -> None:
         rows = [row.as_chat() for row in rows]
     lines = [json.dumps(row.to_row(), ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
     files.write_text(path, "".join(lines))
-
-
-def stored_lines(path: Path) -> list[str]:
-    """The lines that :func:`write_rows` stored. Only a newline ends one: a text may hold other separators of lines."""
-    return path.read_text(encoding="utf-8").split("\n")[:-1]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from edgetune.data.conversation import stored_lines
+from edgetune import files
 from edgetune.energy import EnergyMeter
 from edgetune.evaluation.record import Evaluation, load
 from edgetune.methods.record import Training
@@ -32,7 +32,7 @@ def collect(run: Run, method: str, share: float, settings: Mapping[str, Any]) ->
         method=method,
         seed=manifest.seed,
         share=share,
-        rows=len(stored_lines(run.train_file)),
+        rows=len(files.read_lines(run.train_file)),
         folder=run.folder.name,
         settings=dict(settings),
         steps=result["steps"],

@@ -6,6 +6,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from edgetune import console, files
+from edgetune.adapters.origin import write_origin
+from edgetune.adapters.tuned import adapter_origin
 from edgetune.run import Run
 from edgetune.training import checkpoints, metrics_file
 from edgetune.training.memory import peak_memory, trainable_parameters
@@ -34,6 +36,8 @@ def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
         for file in best.folder.iterdir():
             if file.name.startswith(checkpoints.RESULT_FILES):
                 shutil.copy2(file, temporary / file.name)
+        if is_adapter:
+            write_origin(temporary, adapter_origin(run))
     entries = metrics_file.read(run.metrics_file)
     plot_losses(entries, run.folder / "loss.png")
     run.update_manifest(

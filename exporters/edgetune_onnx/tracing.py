@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetune.data.conversation import stored_lines
+from edgetune import files
 from edgetune.exporters import TunedModel
 from edgetune.images.preprocessing import read_preprocessing
 from edgetune.runtimes.onnx_classifier import open_tokenizer
@@ -91,7 +91,7 @@ CALIBRATION_ROWS = 128
 
 def calibration_batches(model: TunedModel, rows: Path) -> Iterator[dict[str, NDArray[Any]]]:
     """Training rows, spread evenly over the file, one at a time: padding would be measured with them."""
-    lines = [json.loads(line) for line in stored_lines(rows)]
+    lines = [json.loads(line) for line in files.read_lines(rows)]
     few = min(CALIBRATION_ROWS, len(lines))
     chosen = [lines[index * len(lines) // few] for index in range(few)]
     if model.task == "image-classification":

@@ -8,6 +8,7 @@ from pathlib import Path
 from comparisons import comparison
 
 from edgetune.methods.record import Rate, Try
+from edgetune.report.cells import NOTHING
 
 ROOT = Path(__file__).parents[2]
 TRIED = (Try(rate=0.001, loss=0.5), Try(rate=0.01, loss=0.4))
@@ -43,7 +44,7 @@ def test_more_rows_have_a_table_of_their_own():
     found = found.model_copy(update={"trainings": (*found.trainings, *few)})
     counts = f"{few[0].rows} rows | {2 * few[0].rows} rows"
     assert f"| method | {counts} |" in script().english(found)
-    assert "| full | – | 0.803" in script().english(found)
+    assert f"| full | {NOTHING} | 0.803" in script().english(found)
     assert f"| método | {counts.replace('rows', 'filas')} |" in script().spanish(found)
 
 
