@@ -20,7 +20,8 @@ from edgetune.verification.record import Verification
 from edgetune.verification.text import to_text
 from edgetune.verification.verify import verify_portable
 
-_Subject, _Result = TypeVar("_Subject"), TypeVar("_Result")
+_Subject = TypeVar("_Subject")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def _artifacts(path: Path, name: str | None) -> tuple[list[Artifact], list[Artif
                 hint="verify the adapter that runs on it: edgetune verify ADAPTER --base BASE",
             )
         return [found], []
-    run, refused = Run(path), []
+    run = Run(path)
+    refused: list[ArtifactError] = []
     if name is not None:  # whatever the others are like
         every = [one for one in run_exports(run) if name in (one.path.name, one.name)]
     else:
