@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 #: Protobuf reads and writes no message of 2 GiB; larger weights go into a file of their own. What is left of the 2 GiB
 #: is for nodes.
 SINGLE_FILE_BYTES = 2_000_000_000
+#: Bytes of a weight that goes there; smaller ones stay in the graph.
+_SMALLEST_APART = 1024
 #: Layers whose matrices the builder may write as one, in this order.
 PACKED = ("q_proj", "k_proj", "v_proj")
 HEAD_NODE, TABLE_NODE = "/lm_head/MatMul", "/model/embed_tokens/Gather"
@@ -109,6 +111,7 @@ def save(model: ModelProto, path: Path, limit: int = SINGLE_FILE_BYTES) -> list[
         Names of the files written, the graph's first.
     """
     import onnx
+    from onnx.external_data_helper import set_external_data
 
     # Not the size of the whole message: protobuf finds out by writing it, which fails where it is too large.
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= limit:
@@ -116,7 +119,9 @@ def save(model: ModelProto, path: Path, limit: int = SINGLE_FILE_BYTES) -> list[
         return [path.name]
     # The name under which transformers.js looks for it.
     weights = f"{path.name}_data"
-    onnx.save(
-        model, path, save_as_external_data=True, all_tensors_to_one_file=True, location=weights, size_threshold=1024
-    )
+    # By hand: onnx.save with a location looks for a file of that name where the process happens to stand.
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) >= _SMALLEST_APART:
+            set_external_data(tensor, weights)
+    onnx.save(model, path)
     return [path.name, weights]

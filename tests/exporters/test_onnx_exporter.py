@@ -121,6 +121,17 @@ def test_a_graph_that_protobuf_cannot_write_whole_is_written_in_two(tmp_path):
     assert np.array_equal(onnx.numpy_helper.to_array(found), weights)
 
 
+def test_what_lies_where_the_process_stands_is_none_of_its_business(tmp_path, monkeypatch):
+    weights = onnx.numpy_helper.from_array(np.arange(1000, dtype=np.float32), "weights")
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "large", [], [], [weights]))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "model.onnx_data").write_bytes(b"another model's")
+    monkeypatch.chdir(tmp_path / "here")
+    assert graph.save(model, tmp_path / "model.onnx", limit=1000) == ["model.onnx", "model.onnx_data"]
+    assert (tmp_path / "model.onnx_data").stat().st_size == 4000
+    assert (tmp_path / "here" / "model.onnx_data").read_bytes() == b"another model's"
+
+
 def test_logging_is_left_alone(tmp_path, tuned, capfd):
     before = logging.getLogger().handlers[:], logging.getLogger().level
     OnnxExporter().export(tuned, "int4_rtn", tmp_path / "export")
