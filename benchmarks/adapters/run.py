@@ -1,7 +1,7 @@
-"""Two specialisations on one device: one base with two adapters beside two merged models.
+"""Two specialisations on one device: one base with two adapters beside two merged models, in both runtimes.
 
 English and Spanish smart home on SmolLM2. Usage: python benchmarks/adapters/run.py [ENGLISH-RUN]; default: the newest
-trained runs/smart-home-*. The Spanish adapter is trained for three minutes if there is none yet.
+trained runs/smart-home-*. The Spanish adapter is trained as the recipe says, if there is none yet.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from edgetune.recipes import find_recipe  # noqa: E402
 from edgetune.run import Run, open_run  # noqa: E402
 from edgetune.sources import default_folder  # noqa: E402
 
-PRECISION = "q8_0"
+#: Format → the precision of its base and of its merged models.
+PRECISIONS = {"gguf": "q8_0", "onnx": "int8"}
+RUNTIMES = {"gguf": "llama.cpp", "onnx": "onnxruntime-genai"}
+ARRANGEMENTS = {"separate": "one base, two adapters", "merged": "two merged models"}
 #: Held-out requests asked of each language, in turns, so that every one is a switch.
 REQUESTS = 30
-#: Minutes of training of the Spanish adapter: memory and speed do not hang on how good it is.
-MINUTES = 3
 TURNS = 3
 
 
@@ -41,10 +42,14 @@ def main() -> None:
     """Train what is missing, export, measure in turns, publish."""
     english = open_run(publishing.smart_home_run())
     runs = {"en": english, "es": _spanish()}
-    machine = publishing.describe_machine(("llama-cpp-python", "gguf"))
+    machine = publishing.describe_machine(("llama-cpp-python", "gguf", "onnxruntime", "onnxruntime-genai"))
     questions = {name: _questions(run) for name, run in runs.items()}
     with tempfile.TemporaryDirectory() as scratch:
-        jobs = _export(runs, Path(scratch))
+        jobs = {
+            f"{kind} {name}": job
+            for kind, precision in PRECISIONS.items()
+            for name, job in _export(runs, kind, precision, Path(scratch) / kind).items()
+        }
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in jobs}
         with console.progress("Measuring", total=TURNS * len(jobs), unit="processes") as bar:
             for _ in range(TURNS):
@@ -58,12 +63,8 @@ def main() -> None:
 
 
 def _spanish() -> Run:
-    """The recipe in Spanish, trained shortly over the same base."""
-    changes = {
-        "name": ("smart-home-es", "flag"),
-        "data.prepare.arguments": (["--language", "es"], "flag"),
-        "train.max_minutes": (MINUTES, "flag"),
-    }
+    """The recipe in Spanish, trained over the same base."""
+    changes = {"name": ("smart-home-es", "flag"), "data.prepare.arguments": (["--language", "es"], "flag")}
     resolved = resolve(find_recipe("smart-home"), changes)
     return training.train(resolved, default_folder(resolved))
 
@@ -75,13 +76,14 @@ def _questions(run: Run) -> list[list[str]]:
     return [[str(messages[-2]["content"]), str(messages[-1]["content"])] for messages in chosen]
 
 
-def _export(runs: dict[str, Run], folder: Path) -> dict[str, dict[str, Any]]:
+def _export(runs: dict[str, Run], format: str, precision: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Both arrangements: what to load, and how large it is."""
     merged, adapters, base, size = {}, {}, "", {"separate": 0, "merged": 0}
     for name, run in runs.items():
         source = find_source(str(run.folder))
-        kept = Wanted("gguf", separate=True, with_base=None if base else PRECISION)
-        for part in [*source.parts(kept, folder / name), *source.parts(Wanted("gguf", (PRECISION,)), folder / name)]:
+        kept = Wanted(format, separate=True, with_base=None if base else precision)
+        whole_models = Wanted(format, (precision,))
+        for part in [*source.parts(kept, folder / name), *source.parts(whole_models, folder / name)]:
             artifact = part.write()
             assert artifact.manifest is not None
             whole = artifact.manifest.weights == "merged"
@@ -108,32 +110,51 @@ def _measured(job: dict[str, Any]) -> dict[str, Any]:
 
 def page(result: dict[str, Any]) -> str:
     """The table as Markdown."""
-    titles = {"separate": "one base, two adapters", "merged": "two merged models"}
-    rows = [_row(titles[name], result["size_bytes"][name], samples) for name, samples in result["samples"].items()]
-    head = ["", "files, MB", "load, s", "peak RSS, MB", "PSS, MB", "switch, ms", "ttft, ms", "decode, tokens/s"]
+    rows = [_row(name, result["size_bytes"][name], samples) for name, samples in result["samples"].items()]
+    head = [
+        "runtime",
+        "",
+        "files, MB",
+        "load, s",
+        "peak RSS, MB",
+        "PSS, MB",
+        "switch, ms",
+        "ttft, ms",
+        "decode, tokens/s",
+    ]
     head += ["exact match, en", "exact match, es"]
-    apart, together = (result["samples"][name] for name in ("separate", "merged"))
-    same = statistics.mean(
-        [
-            a == b
-            for one, two in zip(apart, together, strict=True)
-            for a, b in zip(one["answers"], two["answers"], strict=True)
-        ]
-    )
     lines = [publishing.table(head, rows)]
-    lines.append(f"Medians of {len(apart)} fresh processes each, in turns. The same answer from both: {same:.1%}.")
+    count = len(next(iter(result["samples"].values())))
+    same = ", ".join(f"{RUNTIMES[kind]} {_same(result['samples'], kind):.1%}" for kind in PRECISIONS)
+    lines.append(f"Medians of {count} fresh processes each, in turns. The same answer from both arrangements: {same}.")
     return "\n\n".join([*lines, f"Machine: {publishing.machine_line(result['machine'])}."])
 
 
-def _row(title: str, size: int, samples: list[dict[str, Any]]) -> list[str]:
+def _same(samples: dict[str, list[dict[str, Any]]], kind: str) -> float:
+    """Share of the answers that both arrangements give."""
+    pairs = zip(samples[f"{kind} separate"], samples[f"{kind} merged"], strict=True)
+    return statistics.mean(a == b for one, two in pairs for a, b in zip(one["answers"], two["answers"], strict=True))
+
+
+def _row(name: str, size: int, samples: list[dict[str, Any]]) -> list[str]:
     def median(name: str, scale: float = 1.0, digits: int = 1) -> str:
         return f"{scale * statistics.median(sample[name] for sample in samples):.{digits}f}"
 
+    kind, arrangement = name.split()
     switch = median("switch_s", 1e3, 2) if samples[0]["switch_s"] is not None else "none"
     right = [f"{samples[0]['right'][name]:.2f}" for name in ("en", "es")]
     memory = [median("peak_rss", 1e-6, 0), median("pss", 1e-6, 0)]
     speed = [median("ttft_s", 1e3), median("decode")]
-    return [title, f"{size / 1e6:.0f}", median("load_s", digits=2), *memory, switch, *speed, *right]
+    return [
+        RUNTIMES[kind],
+        ARRANGEMENTS[arrangement],
+        f"{size / 1e6:.0f}",
+        median("load_s", digits=2),
+        *memory,
+        switch,
+        *speed,
+        *right,
+    ]
 
 
 if __name__ == "__main__":
