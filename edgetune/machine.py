@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgetune.runtimes.cgroups import group_folders
+from edgetune.cgroups import group_folders
 from edgetune.runtimes.threads import allowed_cpus, cgroup_quota, default_threads
 
 #: Instruction sets that decide how fast small models run: the kernel's word → the usual one.

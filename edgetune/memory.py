@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgetune.cgroups import group_folders
 from edgetune.errors import OutOfMemory
 
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
+#: Limit, and what is used of it: versions 2 and 1.
+_GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 #: torch's and others' class names, matched by name so that nothing has to be imported.
 _CLASSES = frozenset({"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"})
@@ -50,13 +49,19 @@ def memory_errors(hint: str = "close other programs, or use a larger machine") -
         raise OutOfMemory(f"not enough memory: {said}", hint=hint) from error
 
 
-def available_memory() -> int | None:
-    """Bytes that can be allocated without swapping, within the container's limit; None where nobody says.
+def available_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that can be allocated without swapping, within the container's limits; None where nobody says.
 
     Page cache counts as available: the kernel gives it back.
+
+    Args:
+        proc: as Linux mounts it.
+        groups: of control groups.
     """
-    found = [value for value in (_from_meminfo(), *(_from_cgroup(*pair) for pair in _CGROUPS)) if value is not None]
-    return min(found) if found else None
+    found = [_from_meminfo(proc)]
+    for folder in group_folders("memory", proc, groups):
+        found += [_from_group(folder, *names) for names in _GROUP_FILES]
+    return min((value for value in found if value is not None), default=None)
 
 
 def require_memory(needed: int, what: str) -> None:
@@ -73,23 +78,23 @@ def require_memory(needed: int, what: str) -> None:
         )
 
 
-def _from_meminfo() -> int | None:
-    for line in _lines("/proc/meminfo"):
+def _from_meminfo(proc: Path) -> int | None:
+    for line in _lines(proc / "meminfo"):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return None
 
 
-def _from_cgroup(limit_file: str, used_file: str) -> int | None:
-    limit, used = "".join(_lines(limit_file)), "".join(_lines(used_file))
+def _from_group(folder: Path, limit_name: str, used_name: str) -> int | None:
+    limit, used = "".join(_lines(folder / limit_name)), "".join(_lines(folder / used_name))
     if not limit.isdecimal() or not used.isdecimal():
         return None
-    cache = [line.split()[1] for line in _lines(str(Path(used_file).with_name("memory.stat"))) if "_file " in line]
+    cache = [line.split()[1] for line in _lines(folder / "memory.stat") if "_file " in line]
     return int(limit) - int(used) + sum(int(value) for value in cache if value.isdecimal())
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        return Path(path).read_text(encoding="ascii").splitlines()
+        return path.read_text(encoding="ascii").splitlines()
     except OSError:
         return []

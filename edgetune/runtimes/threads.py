@@ -6,8 +6,8 @@ import math
 import os
 from pathlib import Path
 
+from edgetune.cgroups import group_folders
 from edgetune.errors import EdgetuneError
-from edgetune.runtimes.cgroups import group_folders
 
 #: llama.cpp's GGML_MAX_N_THREADS; it ends the process where more are asked for.
 MOST_THREADS = 512

@@ -319,13 +319,3 @@ def test_a_second_export_replaces_the_first(tmp_path, tiny, base):
     GgufExporter().export(tiny.tuned(base), "q8_0", tmp_path / "export")
     GgufExporter().export(tiny.tuned(base, name="other"), "q8_0", tmp_path / "export")
     assert nothing_beside(tmp_path / "export", "manifest.json", "other-q8_0.gguf")
-
-
-def test_available_memory_is_what_the_machine_and_its_container_leave(tmp_path, monkeypatch):
-    (tmp_path / "memory.max").write_text("1000000\n")
-    (tmp_path / "memory.current").write_text("400000\n")
-    (tmp_path / "memory.stat").write_text("anon 1\nactive_file 50000\ninactive_file 100000\n")
-    monkeypatch.setattr(memory, "_CGROUPS", ((str(tmp_path / "memory.max"), str(tmp_path / "memory.current")),))
-    assert memory.available_memory() == 750000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available_memory() > 1_000_000
