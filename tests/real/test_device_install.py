@@ -17,6 +17,7 @@ from realruns import smollm2_run
 from wheels import build_wheel
 
 import edgetune
+from edgetune.bench.schema import BenchReport
 from edgetune.exporting import export
 from edgetune.verification.record import Depth
 from edgetune.verification.verify import Verifier
@@ -96,6 +97,14 @@ def test_the_command_line_works_there(device, expected):
     extras = {extra["name"]: extra for extra in diagnosis["extras"]}
     assert extras["gguf"]["missing"] == []
     assert "torch" in extras["train"]["missing"]
+
+
+def test_it_is_measured_there(device, tmp_path):
+    short = ["--rounds", 1, "--prompts", 2, "--new-tokens", 4, "--depths", 0]
+    run([device.with_name("edgetune"), "bench", weights(), *short, "--output", tmp_path / "report.json"])
+    report = BenchReport.read(tmp_path / "report.json")
+    assert {"load_warm", "ttft", "decode", "peak_rss"} <= {one.name for one in report.figures if one.median}
+    assert "torch" not in report.environment.versions
 
 
 def test_a_copied_artifact_is_verified_there(device, tmp_path):
