@@ -113,9 +113,9 @@ def test_a_copied_artifact_is_verified_there(device, tmp_path):
     Verifier(run_folder, depth=Depth(rows=4, answers=4)).verify(artifact, portable=True)
     copy = shutil.copytree(artifact.path, tmp_path / "copy")
     said = run([device.with_name("edgetune"), "verify", copy])
-    assert "real-q8_0: verified (8 bits" in said
-    assert "pass endings" in said
+    assert said.startswith("real-q8_0: verified")  # of its four answers too few end to judge endings
     assert "pass distributions" in said
+    assert "fail" not in said
 
 
 def test_training_there_is_refused_with_the_command_that_mends_it(device):
