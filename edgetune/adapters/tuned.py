@@ -152,12 +152,12 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         ExportError: it is of a model that does something else than generate.
     """
     _require_generating(folder)
-    source = base or named_base(folder)
-    if base is not None:
+    origin = read_origin(folder)
+    source = base or _named_base(folder, origin)
+    if base is not None and origin is None:
         _tell_other_base(folder, base)
     require_changes(folder)
     found = resolve_base(ModelSettings(source=source), Path.cwd())
-    origin = read_origin(folder)
     if origin is None:
         console.note(
             f"note: nothing in {folder} says how its base was loaded for training, so it is put on the base as "
@@ -183,6 +183,13 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
         base_sha256=found.sha256,
         licence=found.licence,
     )
+
+
+def _named_base(folder: Path, origin: AdapterOrigin | None) -> str:
+    """What the settings name; where that was a folder of another machine, what the recipe named."""
+    named = named_base(folder)
+    gone = Path(named).is_absolute() and not Path(named).exists()
+    return origin.base if origin is not None and gone else named
 
 
 def _require_generating(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -56,6 +57,20 @@ def tensors(file):
     import gguf
 
     return {tensor.name: tensor.data.tobytes() for tensor in gguf.GGUFReader(file).tensors}
+
+
+def test_what_its_hash_proves_is_not_warned_of(base, folder, capsys):
+    tuned_from_adapter(folder, str(shutil.copytree(base, folder.parent / "copy of the base")))
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_on_another_machine_it_is_looked_for_as_the_recipe_named_it(run, folder, tmp_path, monkeypatch):
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = str(tmp_path / "cache of another machine")
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    monkeypatch.chdir(shutil.copytree(run.manifest.base_folder, tmp_path / "base").parent)
+    assert tuned_from_adapter(folder).base_folder == tmp_path / "base"
+    assert tuned_from_adapter(folder).base_source == "base"
 
 
 def test_another_base_is_refused(base, folder, tmp_path):
