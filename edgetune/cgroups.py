@@ -3,7 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Group:
+    """The group that this process is in, in one hierarchy.
+
+    Attributes:
+        by: version.
+        top: of the hierarchy.
+        folder: of the group, at or below it.
+    """
+
+    by: Literal["cgroup v1", "cgroup v2"]
+    top: Path
+    folder: Path
+
+
+def own_groups(controller: str, membership: Path, root: Path) -> Iterator[Group]:
+    """This process's own group in each hierarchy that can limit something.
+
+    Args:
+        controller: such as ``cpu`` or ``memory``; each has a hierarchy of its own in version 1.
+        membership: ``/proc/self/cgroup``.
+        root: ``/sys/fs/cgroup``.
+    """
+    for line in _lines(membership):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            yield Group("cgroup v2", root, root / path.strip("/"))
+        elif controller in controllers.split(","):
+            yield Group("cgroup v1", root / controller, root / controller / path.strip("/"))
 
 
 def group_folders(controller: str, proc: Path, root: Path) -> Iterator[Path]:
@@ -13,19 +46,13 @@ def group_folders(controller: str, proc: Path, root: Path) -> Iterator[Path]:
     and files of a version that the system does not have are not there.
 
     Args:
-        controller: such as ``cpu`` or ``memory``; each has a hierarchy of its own in version 1.
+        controller: see :func:`own_groups`.
         proc: ``/proc``.
         root: ``/sys/fs/cgroup``.
     """
-    own = {root: "", root / controller: ""}
-    for line in _lines(proc / "self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            own[root] = path
-        elif controller in controllers.split(","):
-            own[root / controller] = path
-    for top, path in own.items():
-        folder = top / path.strip("/")
+    own = {top: top for top in (root, root / controller)}
+    own |= {group.top: group.folder for group in own_groups(controller, proc / "self/cgroup", root)}
+    for top, folder in own.items():
         yield from (part for part in (folder, *folder.parents) if part.is_relative_to(top))
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgetune.cgroups import own_groups
+
 _PROC, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -43,26 +45,16 @@ def memory_limit(size: int, proc: Path = _PROC, root: Path = _CGROUPS) -> Iterat
     The group lies below this process's own, so that limits above it still hold.
     """
     name = f"edgetune-{os.getpid()}"
-    for by, parent in _parents(proc, root):
-        group = parent / name
-        if _make(group, by, size):
+    for own in own_groups("memory", proc, root):
+        group = own.folder / name
+        if _make(group, own.by, size):
             try:
-                yield MemoryLimit(by, group, size)
+                yield MemoryLimit(own.by, group, size)
             finally:
                 with suppress(OSError):  # a process that is being ended keeps it for a moment; the kernel then has it
                     group.rmdir()
             return
     yield MemoryLimit("rlimit", None, size)
-
-
-def _parents(proc: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    """This process's own group in each hierarchy that can limit memory."""
-    for line in _read(proc).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            yield "cgroup v1", root / "memory" / path.strip("/")
-        elif not controllers:
-            yield "cgroup v2", root / path.strip("/")
 
 
 def _make(group: Path, by: str, size: int) -> bool:

@@ -209,7 +209,7 @@ def _shortest(log_probs: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
     """The shortest decimals that are read as the very same numbers.
 
     Rounded to four decimals, a token that is all but sure becomes sure, and the others lose what weight they have: the
-    KL from the very same model is then up to half of what a 32-bit file may have, and no lower bound.
+    KL from the very same model is then not nothing, and no lower bound.
     """
     return tuple(tuple(float(str(value)) for value in position) for position in log_probs)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+from benchmarkscripts import script
 
 from edgetune.general.comparing import compare
 from edgetune.general.figures import with_scores
@@ -14,21 +11,10 @@ from edgetune.general.record import Choice, GeneralBasis, GeneralEvaluation, Rea
 from edgetune.recipe import resolve
 from edgetune.recipes import find_recipe
 
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "forgetting"
-
-
-def script(name, monkeypatch):
-    """A benchmark script as a module."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    spec = importlib.util.spec_from_file_location(f"forgetting_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture
-def run_script(monkeypatch):
-    return script("run", monkeypatch)
+def run_script():
+    return script("forgetting/run.py")
 
 
 def evaluation(subject, right):
@@ -90,8 +76,8 @@ def test_the_table_shows_the_base_and_how_each_remedy_moved(run_script):
     assert "8 of piqa, 8 of siqa, 2 of text" in page
 
 
-def test_rows_for_the_harness_give_back_the_prompt(monkeypatch):
-    harness = script("harness", monkeypatch)
+def test_rows_for_the_harness_give_back_the_prompt():
+    harness = script("forgetting/harness.py")
     from edgetune.general.items import Item
 
     piqa = harness._row("piqa", Item(0, "Question: a\nAnswer:", ("x", "y"), 1))

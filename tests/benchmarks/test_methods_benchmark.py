@@ -2,56 +2,53 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import pytest
+from benchmarkscripts import script
 from comparisons import comparison
 
 from edgetune.methods.record import Rate, Try
 from edgetune.report.cells import NOTHING
 
-ROOT = Path(__file__).parents[2]
 TRIED = (Try(rate=0.001, loss=0.5), Try(rate=0.01, loss=0.4))
 
 
-def script():
-    spec = importlib.util.spec_from_file_location("benchmark_methods", ROOT / "benchmarks" / "methods" / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def methods():
+    return script("methods/run.py")
 
 
-def test_both_pages_say_what_is_taken_and_why():
+def test_both_pages_say_what_is_taken_and_why(methods):
     found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80], "head-only": [60, 61, 60]})
-    english, spanish = script().english(found), script().spanish(found)
+    english, spanish = methods.english(found), methods.spanish(found)
     assert "**Take lora:" in english
     assert "**Elección: LoRA.** Exactitud: 0.803 frente a 0.803 de Fine-Tuning completo; memoria máxima: " in spanish
     assert "| solo la cabeza |" in spanish.splitlines()[0]
     assert not any(line.startswith(("| exported", "| peak", "| accuracy")) for line in spanish.splitlines())
 
 
-def test_a_rate_at_the_edge_of_what_was_tried_is_said():
+def test_a_rate_at_the_edge_of_what_was_tried_is_said(methods):
     found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
     rates = tuple(Rate(method=name, value=0.01, why="", tried=tried) for name, tried in (("full", TRIED), ("lora", ())))
     found = found.model_copy(update={"rates": rates})
-    assert "Best at the last rate that was tried, so another may be better still: full." in script().english(found)
-    assert "otra podría ser aún mejor: Fine-Tuning completo." in script().spanish(found)
+    assert "Best at the last rate that was tried, so another may be better still: full." in script(
+        "methods/run.py"
+    ).english(found)
+    assert "otra podría ser aún mejor: Fine-Tuning completo." in methods.spanish(found)
 
 
-def test_more_rows_have_a_table_of_their_own():
+def test_more_rows_have_a_table_of_their_own(methods):
     found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
     few = [one.model_copy(update={"share": 0.5, "rows": one.rows // 2}) for one in found.of("lora")]
     found = found.model_copy(update={"trainings": (*found.trainings, *few)})
     counts = f"{few[0].rows} rows | {2 * few[0].rows} rows"
-    assert f"| method | {counts} |" in script().english(found)
-    assert f"| full | {NOTHING} | 0.803" in script().english(found)
-    assert f"| método | {counts.replace('rows', 'filas')} |" in script().spanish(found)
+    assert f"| method | {counts} |" in methods.english(found)
+    assert f"| full | {NOTHING} | 0.803" in methods.english(found)
+    assert f"| método | {counts.replace('rows', 'filas')} |" in methods.spanish(found)
 
 
-def test_what_was_stored_is_what_the_pages_show():
-    module = script()
-    stored = module.newest_of_each()
+def test_what_was_stored_is_what_the_pages_show(methods):
+    stored = methods.newest_of_each()
     assert stored
-    for page, write in (("README.md", module.english), (module.GUIDE / "comparar-metodos.md", module.spanish)):
-        text = (module.HERE / page).read_text(encoding="utf-8")
+    for page, write in (("README.md", methods.english), (methods.GUIDE / "comparar-metodos.md", methods.spanish)):
+        text = (methods.HERE / page).read_text(encoding="utf-8")
         assert all(write(one) in text for one in stored)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from benchmarkscripts import BENCHMARKS, script
 
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.metrics import Score
 from edgetune.evaluation.record import Answer, Basis, Evaluation
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-def script(name):
-    """A benchmark script as a module."""
-    spec = importlib.util.spec_from_file_location(f"benchmark_{Path(name).stem}", BENCHMARKS / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from benchmarkscripts import script
 
 from edgetune.sweep.record import Basis, Space, Sweep
-
-ROOT = Path(__file__).parents[2]
-
-
-def script():
-    spec = importlib.util.spec_from_file_location("benchmark_sweep", ROOT / "benchmarks" / "sweep" / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_page_is_what_the_command_prints_and_the_machine():
@@ -35,7 +25,7 @@ def test_the_page_is_what_the_command_prints_and_the_machine():
         versions={},
     )
     machine = {"cpu": "A CPU", "features": "AVX2", "usable_cpus": 2, "memory_bytes": 4e9, "system": "Linux"}
-    page = script().page({"sweep": sweep.model_dump(mode="json"), "machine": machine})
+    page = script("sweep/run.py").page({"sweep": sweep.model_dump(mode="json"), "machine": machine})
     assert "sentiment: 0 trials" in page
     assert "cannot be said: 0 trials are complete" in page
     assert "A CPU (AVX2)" in page
