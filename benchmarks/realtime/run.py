@@ -1,7 +1,7 @@
-"""Does what the quickstart ends in keep real-time limits, and up to which rate of requests?
+"""Do the exports of two recipes keep real-time limits, and up to which rate of requests?
 
-Usage: python benchmarks/realtime/run.py [RUN] [--quick]; default: the newest trained runs/smart-home-*. --quick asks
-little, prints what would be published, and stores nothing.
+Usage: python benchmarks/realtime/run.py [RUN] [--quick]; default: the newest trained runs/smart-home-*, beside the newest
+of digits. --quick asks little, prints what would be published, and stores nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +18,61 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
+import recipe_runs  # noqa: E402
 
 from edgetune import console  # noqa: E402
+from edgetune.bench.realtime_section import RealtimeSection  # noqa: E402
 from edgetune.bench.schema import BenchReport  # noqa: E402
-from edgetune.bench.verdicts_text import search_lines, verdict_lines  # noqa: E402
+from edgetune.bench.verdicts_text import frame_lines, search_lines, verdict_lines  # noqa: E402
 from edgetune.errors import CheckFailed, EdgetuneError, NotJudged  # noqa: E402
 
 GUIDE = publishing.REPOSITORY / "docs" / "guide" / "targets.md"
-EXPORT = "q8_0"
-TARGETS = ("voice-assistant", "interactive")
-#: The strictest percentile needs 299 requests in every loop of a search: more than the default seconds hold.
-FULL = ("--seconds", "900")
-#: Enough to see that it works; too few samples to judge a percentile by.
-QUICK = ("--rounds", "1", "--prompts", "2", "--depths", "", "--new-tokens", "8", "--seconds", "5")
+
+
+@dataclass(frozen=True)
+class Held:
+    """An export of a recipe's run and what it is held to.
+
+    Attributes:
+        target: a name, or the path of a file.
+        full: options of the measurement that is stored.
+        quick: options that show that it works, with too few samples to judge a percentile by.
+    """
+
+    recipe: str
+    export: str
+    target: str
+    full: tuple[str, ...]
+    quick: tuple[str, ...]
+
+
+#: p95 needs 59 requests in every loop of a search, and p99 299: both more than the default seconds hold.
+_REQUESTS, _MANY_REQUESTS = ("--seconds", "450"), ("--seconds", "900")
+_FEW_REQUESTS = ("--rounds", "1", "--prompts", "2", "--depths", "", "--new-tokens", "8", "--seconds", "5")
+EVERY = (
+    Held("smart-home", "q8_0", "voice-assistant", _REQUESTS, _FEW_REQUESTS),
+    Held("smart-home", "q8_0", "interactive", _MANY_REQUESTS, _FEW_REQUESTS),
+    Held("smart-home", "q8_0", str(HERE / "kiosk.yaml"), _REQUESTS, _FEW_REQUESTS),
+    Held("digits", "int8_static", "camera-30fps", (), ("--rounds", "1", "--prompts", "2", "--seconds", "1")),
+)
 #: A verdict is a result, whichever it is.
 RESULTS = (0, CheckFailed.exit_code, NotJudged.exit_code)
 
 
 def main() -> None:
-    """Hold the export to each target, publish."""
+    """Hold the exports to their targets, publish."""
     quick = "--quick" in sys.argv
     if quick:
         sys.argv.remove("--quick")
-    run = publishing.smart_home_run()
-    machine = publishing.describe_machine(("llama-cpp-python",))
-    with console.progress("Holding to targets", total=len(TARGETS), unit="targets") as bar:
+    runs = {"smart-home": publishing.smart_home_run(), "digits": recipe_runs.newest_run("digits")}
+    machine = publishing.describe_machine(("llama-cpp-python", "onnxruntime"))
+    with console.progress("Holding to targets", total=len(EVERY), unit="targets") as bar:
         reports = {}
-        for target in TARGETS:
-            reports[target] = _held(run, target, QUICK if quick else FULL).model_dump(mode="json")
+        for held in EVERY:
+            report = _measured(runs[held.recipe], held, quick)
+            reports[str(report.target)] = report.model_dump(mode="json")
             bar.advance()
-    result = {"created": publishing.now(), "machine": machine, "export": EXPORT, "reports": reports}
+    result = {"created": publishing.now(), "machine": machine, "reports": reports}
     if quick:
         console.data(page(result))
         return
@@ -54,23 +80,30 @@ def main() -> None:
     publishing.put_into_readme(GUIDE, in_short(result))
 
 
-def _held(run: Path, target: str, options: Sequence[str]) -> BenchReport:
+def _measured(run: Path, held: Held, quick: bool) -> BenchReport:
     """What ``edgetune bench`` stores; the command is the one that users type."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "edgetune", "bench", str(run), "--artifact", EXPORT, "--target", target]
-        done = subprocess.run([*command, *options, "--output", str(output)], stdout=subprocess.DEVNULL, check=False)
+        command = [sys.executable, "-m", "edgetune", "bench", str(run), "--artifact", held.export]
+        command += ["--target", held.target, *(held.quick if quick else held.full), "--output", str(output)]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         report = BenchReport.read(output)
     if done.returncode not in RESULTS or report is None:
-        raise EdgetuneError(f"edgetune bench --target {target} failed (exit code {done.returncode})")
+        raise EdgetuneError(f"edgetune bench --target {held.target} failed (exit code {done.returncode})")
     return report
 
 
 def page(result: dict[str, Any]) -> str:
     """Verdicts and rates as the command prints them, and the machine."""
     reports = [BenchReport.model_validate(report) for report in result["reports"].values()]
-    lines = [line for report in reports for line in [*verdict_lines(report), *map(_warning, report.warnings)]]
+    lines = [line for report in reports for line in _told(report)]
     return "\n".join(["```text", *lines[1:], "```", "", f"Machine: {publishing.machine_line(result['machine'])}."])
+
+
+def _told(report: BenchReport) -> Iterator[str]:
+    blank, *verdicts = verdict_lines(report)
+    yield from (blank, report.subject.name, *verdicts)
+    yield from map(_warning, report.warnings)
 
 
 def in_short(result: dict[str, Any]) -> str:
@@ -81,24 +114,34 @@ def in_short(result: dict[str, Any]) -> str:
 
 def _sentences(report: BenchReport) -> Iterator[str]:
     """Verdicts, rates, and how busy the machine was while its requests were answered."""
-    section = report.realtime
-    assert section is not None, "its targets need requests against a clock"
+    section = report.realtime or report.frames
+    assert section is not None, "its targets need requests or frames against a clock"
     verdicts = "; ".join(" ".join(verdict.text.split()) for verdict in report.verdicts)
-    yield f"`{report.target}`: {verdicts}."
-    if (search := section.search) is not None:
-        rate, *ended = search_lines(search, section.no_rate)
-        yield f"Of random requests: {rate}; {'; '.join(ended)}."
-        if search.highest_met is None and search.predicted is not None:
-            planned = section.judged.planned
-            minutes = planned / search.predicted / 60
-            yield (
-                f"Simulated from these answers the highest is {search.predicted:.3g} a second, as one that waits for "
-                f"another is late; {planned} requests at that rate take {minutes:.0f} minutes."
-            )
+    yield f"`{report.target}`, of {report.subject.name}: {verdicts}."
+    if report.frames is not None:
+        yield f"{'; '.join(frame_lines(report.frames))}."
+    if report.realtime is not None:
+        yield from _rates(report.realtime)
     busy = {"the host of this virtual machine": section.steal_share, "other programs": section.others_share}
     shares = [f"{who} took {share:.1%}" for who, share in busy.items() if share is not None]
     if shares:
-        yield f"While its requests were answered, of the processors {' and '.join(shares)}."
+        yield f"Meanwhile, of the processors {' and '.join(shares)}."
+
+
+def _rates(section: RealtimeSection) -> Iterator[str]:
+    """The highest rate, and where the simulation says it is if it was not found."""
+    search = section.search
+    if search is None:
+        return
+    rate, *ended = search_lines(search, section.no_rate)
+    yield f"Of random requests: {rate}; {'; '.join(ended)}."
+    if search.highest_met is None and search.predicted is not None:
+        planned = section.judged.planned
+        minutes = planned / search.predicted / 60
+        yield (
+            f"Simulated from these answers the highest is {search.predicted:.3g} a second, as one that waits for "
+            f"another is late; {planned} requests at that rate take {minutes:.0f} minutes."
+        )
 
 
 def _warning(text: str) -> str:

@@ -17,4 +17,5 @@ def test_pages_follow_from_what_is_stored():
     guide = module.in_short(result)
     assert guide in (BENCHMARKS.parent / "docs" / "guide" / "targets.md").read_text(encoding="utf-8")
     for report in result["reports"].values():
-        assert f"of this virtual machine took {report['realtime']['steal_share']:.1%}" in guide, "of its requests"
+        measured = report["realtime"] or report["frames"]
+        assert f"of this virtual machine took {measured['steal_share']:.1%}" in guide, "while it was asked"
