@@ -1,7 +1,7 @@
 """Do the exports of two recipes keep real-time limits, and up to which rate of requests?
 
-Usage: python benchmarks/realtime/run.py [RUN] [--quick]; default: the newest trained runs/smart-home-*, beside the newest
-of digits. --quick asks little, prints what would be published, and stores nothing.
+Usage: python benchmarks/realtime/run.py [RUN] [--quick]; default: the newest trained runs/smart-home-*, beside the
+newest of digits. --quick asks little, prints what would be published, and stores nothing.
 """
 
 from __future__ import annotations
