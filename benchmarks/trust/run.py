@@ -35,6 +35,7 @@ from edgetune.bench.comparing import compare  # noqa: E402
 from edgetune.bench.plan import Plan  # noqa: E402
 from edgetune.bench.schema import BenchReport  # noqa: E402
 from edgetune.bench.single_stream import bench_artifact, bench_subjects  # noqa: E402
+from edgetune.bench.statistics import Ratio, ratio  # noqa: E402
 from edgetune.bench.subjects import artifact_subject  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.runtimes.threads import default_threads  # noqa: E402
@@ -48,17 +49,22 @@ TOOLS = {"llama.cpp": "llama-bench", "onnxruntime-genai": "onnxruntime-genai"}
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: depths, tokens of each rate, turns beside a tool, A/A runs, prompts and rounds."""
+    """How much is measured: depths, tokens of each rate, turns beside a tool, A/A runs, prompts and rounds.
+
+    Beside a tool more tokens are timed than a benchmark's default: a rate of a fifth of a second says little of 5 %.
+    """
 
     depths: tuple[int, ...] = (0, 512)
     prefill: int = 128
     decode: int = 32
-    turns: int = 5
+    beside_prefill: int = 512
+    beside_decode: int = 128
+    turns: int = 10
     aa_runs: int = 10
     prompts: int = 10
     rounds: int = 5
     paired_prompts: int = 6
-    paired_rounds: int = 12
+    paired_rounds: int = 24
 
     def plan(self, **changes: Any) -> Plan:
         """A benchmark of this size."""
@@ -67,7 +73,17 @@ class Size:
 
 
 QUICK = Size(
-    depths=(0, 32), prefill=16, decode=4, turns=1, aa_runs=1, prompts=2, rounds=3, paired_prompts=1, paired_rounds=3
+    depths=(0, 32),
+    prefill=16,
+    decode=4,
+    beside_prefill=16,
+    beside_decode=4,
+    turns=3,
+    aa_runs=1,
+    prompts=2,
+    rounds=3,
+    paired_prompts=1,
+    paired_rounds=3,
 )
 
 
@@ -119,7 +135,9 @@ def _beside(artifact: Artifact, size: Size) -> Iterator[dict[str, Any]]:
     for turn in range(size.turns):
         if turn % 2:
             theirs = _theirs(artifact, size)
-        report = bench_artifact(artifact, size.plan(prompts=min(5, size.prompts), rounds=1, memory_rounds=0))
+        longer = {"depth_prefill": size.beside_prefill, "depth_decode": size.beside_decode}
+        plan = size.plan(prompts=min(5, size.prompts), rounds=1, memory_rounds=0, **longer)
+        report = bench_artifact(artifact, plan)
         if not turn % 2:
             theirs = _theirs(artifact, size)
         yield {
@@ -133,7 +151,7 @@ def _beside(artifact: Artifact, size: Size) -> Iterator[dict[str, Any]]:
 
 def _theirs(artifact: Artifact, size: Size) -> dict[str, float]:
     """Figure → tokens a second by the tool that people know."""
-    asked = {"threads": default_threads(), "prefill": size.prefill, "decode": size.decode}
+    asked = {"threads": default_threads(), "prefill": size.beside_prefill, "decode": size.beside_decode}
     if artifact.runtime == "llama.cpp":
         by_depth = {depth: rates(artifact.main_file, **asked, depth=depth) for depth in size.depths}
     else:
@@ -171,8 +189,9 @@ def _can_be_slow() -> Iterator[None]:
 
 
 _COLUMNS = (
-    "Speeds are medians over turns, each tool's by itself. `apart` is the median of what the tools were apart within "
-    "each turn, so that it need not be the ratio of the two."
+    "Speeds are medians over turns, each tool's by itself. `apart` is the mean of what the tools were apart within "
+    "each turn, with Student's 95 % interval over the turns, so that it need not be the ratio of the two. Where the "
+    "interval reaches across the limit, the answer is not certain."
 )
 
 
@@ -216,8 +235,9 @@ def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:
     for name in turns[0]["rates"]:
         pairs = [one["rates"][name] for one in turns]
         ours, theirs = (statistics.median(pair[who] for pair in pairs) for who in ("edgetune", "tool"))
-        apart = statistics.median(pair["edgetune"] / pair["tool"] - 1 for pair in pairs)
-        rows.append([name, f"{ours:.1f}", f"{theirs:.1f}", f"{apart:+.1%}", _kept(abs(apart) <= AGREE)])
+        apart = ratio([pair["tool"] for pair in pairs], [pair["edgetune"] for pair in pairs], paired=True)
+        interval = f"{apart.value - 1:+.1%} [{apart.low - 1:+.1%}, {apart.high - 1:+.1%}]"
+        rows.append([name, f"{ours:.1f}", f"{theirs:.1f}", interval, _agrees(apart)])
     over = statistics.median(one["overhead"] for one in turns)
     others = max(one["others_share"] or 0.0 for one in turns)
     return [
@@ -227,6 +247,13 @@ def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:
             f"{len(turns)} turns; others used up to {others:.0%} of the CPUs meanwhile."
         ),
     ]
+
+
+def _agrees(apart: Ratio) -> str:
+    """Whether two rates are as like as they have to be, and whether these turns can tell."""
+    inside = [abs(one - 1) <= AGREE for one in (apart.low, apart.value, apart.high)]
+    crossed = not all(inside) if inside[1] else any(inside) or apart.low < 1 < apart.high
+    return _kept(inside[1]) + (", not certain" if crossed else "")
 
 
 def _kept(yes: bool) -> str:

@@ -15,9 +15,10 @@ from edgetune.errors import CheckFailed, EdgetuneError, NotJudged
 #: Chance that any figure of two equal runs is said to differ, at most.
 RISK = 0.05
 #: Runs at different times move as wholes, by this share (a standard deviation): where the machine placed them.
-#: Assumed, not measured; benchmarks/trust counts the false alarms that it leads to. How far the machine itself moved is
-#: measured beside it: see :func:`movement`. Runs of one session are paired and need neither allowance.
-DRIFT = 0.006
+#: Of times and rates on a machine of its own it is assumed. On virtual machines it is what the stillest of three series
+#: of equal runs in benchmarks/trust had, and of memory a little more than any of them had. How far the machine itself
+#: moved is measured beside it: see :func:`movement`. Runs of one session are paired and need neither allowance.
+DRIFT, DRIFT_VIRTUAL, DRIFT_MEMORY = 0.006, 0.03, 0.001
 
 #: What users feel most. These are warned of where their interval reaches further than WIDE, or than the tolerance that
 #: is asked for; and without them nothing passes that had them before.
@@ -98,6 +99,7 @@ class Comparison:
         new: name of the new one.
         paired: both were measured in turns.
         moved: how fast the machine itself was, new over old; None: not known, or measured in turns.
+        drift: by how much times and rates of a whole run move between two times, a standard deviation.
         differences: in the order of the report.
         left_out: figure → why it is not compared.
         lost: of them those that users feel most and of which the old run has a value.
@@ -108,6 +110,7 @@ class Comparison:
     new: str
     paired: bool
     moved: Ratio | None
+    drift: float
     differences: tuple[Difference, ...]
     left_out: dict[str, str]
     lost: tuple[str, ...]
@@ -156,10 +159,12 @@ def compare(old: BenchReport, new: BenchReport) -> Comparison:
     pairs, left_out = _comparable(old, new)
     confidence = 1 - RISK / max(1, len(pairs))  # Bonferroni: together they are wrong that seldom
     moved = None if paired else movement(old, new)
+    drift = DRIFT_VIRTUAL if old.environment.virtual or new.environment.virtual else DRIFT
     found = []
     for before, after in pairs:
         turns = in_step and len(before.rounds) == len(after.rounds)
-        size = ratio(before.rounds, after.rounds, paired=turns, confidence=confidence, drift=DRIFT)
+        allowed = drift if _is_of_time(after.unit) else DRIFT_MEMORY
+        size = ratio(before.rounds, after.rounds, paired=turns, confidence=confidence, drift=allowed)
         assert before.median is not None
         assert after.median is not None
         machine = _explained(moved, after.unit)
@@ -167,7 +172,7 @@ def compare(old: BenchReport, new: BenchReport) -> Comparison:
         found.append(Difference(after.name, after.unit, before.median, after.median, size, machine, verdict))
     lost = tuple(name for name in left_out if name in FELT and (had := old.find(name)) and had.median is not None)
     notes = (*([_OUT_OF_STEP] if paired and not in_step else []), *_notes(old, new))
-    return Comparison(old.subject.name, new.subject.name, paired, moved, tuple(found), left_out, lost, notes)
+    return Comparison(old.subject.name, new.subject.name, paired, moved, drift, tuple(found), left_out, lost, notes)
 
 
 def _answered(report: BenchReport) -> dict[int, int]:
@@ -194,10 +199,14 @@ def movement(old: BenchReport, new: BenchReport) -> Ratio | None:
 
 def _explained(moved: Ratio | None, unit: str) -> tuple[float, float]:
     """Ratios of a figure that need no other reason than the machine: from none of its movement to all of it."""
-    if moved is None or not (unit in _TIMES or unit.endswith("/s")):
+    if moved is None or not _is_of_time(unit):
         return (1.0, 1.0)
     low, high = (1 / moved.high, 1 / moved.low) if unit in _TIMES else (moved.low, moved.high)
     return min(1.0, low), max(1.0, high)
+
+
+def _is_of_time(unit: str) -> bool:
+    return unit in _TIMES or unit.endswith("/s")
 
 
 def require_no_worse(found: Comparison, tolerance: float) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from edgetune.bench.comparing import DRIFT, RISK, WIDE, Comparison, Difference, by_reason
+from edgetune.bench.comparing import DRIFT_VIRTUAL, RISK, WIDE, Comparison, Difference, by_reason
 
 
 def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
@@ -23,9 +23,9 @@ def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
     elif not found.paired:
         lines.append("how far the machine itself moved is not known: a run kept no copies of memory beside its rounds")
     if not found.paired:
-        lines.append(
-            f"assumed, not measured: a run as a whole moves by {DRIFT:.1%} (a standard deviation) between two times"
-        )
+        known = "as equal runs on a virtual machine did" if found.drift == DRIFT_VIRTUAL else "assumed, not measured"
+        moves = f"a run as a whole moves by {found.drift:.1%} between two times"
+        lines.append(f"taken into account: {moves} (a standard deviation; {known})")
     lines += [f"warning: {warning}" for warning in _warnings(found, tolerance)]
     return "\n".join(lines)
 

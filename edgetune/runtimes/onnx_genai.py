@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,7 @@ class GenaiRuntime:
         self._generator: Any = None
         self._capacity = 0
         self._held: list[int] = []
+        self._chosen = False  # the generator has one token more than is held: chosen, and not computed yet
 
     @property
     def system(self) -> str | None:
@@ -124,7 +125,7 @@ class GenaiRuntime:
         """
         require_loaded(name, self.adapters)
         self.adapter = name
-        self._generator, self._held = None, []  # a generator keeps its adapter
+        self._generator, self._held, self._chosen = None, [], False  # a generator keeps its adapter
 
     @property
     def features(self) -> str:
@@ -152,16 +153,12 @@ class GenaiRuntime:
             DataError: the prompt is as long as the context, or empty.
         """
         require_fit(prompt, self.context_length)
-        sampler = Sampler(decoding)
         limit = longest_answer(prompt, decoding, self.context_length)
-        tokens = list(prompt)
-        self._reserve(len(tokens) + limit)
-        for _ in range(limit):
-            *_, last = self._advance(tokens, len(tokens) - 1)
-            token = sampler.choose(last[-1])
-            if token in self.tokenizer.stop_ids or token in decoding.extra_stop_ids:
+        self._reserve(len(prompt) + limit)
+        tokens = self._likeliest(prompt) if decoding.temperature <= 0 else self._drawn(prompt, Sampler(decoding))
+        for token in islice(tokens, limit):
+            if self._ends(token, decoding):
                 return
-            tokens.append(token)
             yield token
 
     def generate(
@@ -193,7 +190,7 @@ class GenaiRuntime:
         """Forget what was computed, so that the next prompt is computed whole."""
         if self._generator is not None and self._held:
             self._generator.rewind_to(0)
-        self._held = []
+        self._held, self._chosen = [], False
 
     def close(self) -> None:
         """Free the model."""
@@ -218,20 +215,44 @@ class GenaiRuntime:
         half = manifest is not None and manifest.precision.startswith("fp16")
         return stored_parts(self._folder, self._capacity, 2 if half else 4)
 
+    def _likeliest(self, prompt: Sequence[int]) -> Iterator[int]:
+        """The likeliest token again and again, chosen by onnxruntime-genai itself: no logits are copied."""
+        tokens = list(prompt)
+        for _ in self._compute(tokens, len(tokens) - 1):
+            pass
+        while not self._generator.is_done():
+            with self._computing():
+                self._generator.generate_next_token()
+            self._held, self._chosen = list(tokens), True
+            tokens.append(int(self._generator.get_next_tokens()[0]))
+            yield tokens[-1]
+
+    def _drawn(self, prompt: Sequence[int], sampler: Sampler) -> Iterator[int]:
+        tokens = list(prompt)
+        while True:
+            *_, last = self._advance(tokens, len(tokens) - 1)
+            tokens.append(sampler.choose(last[-1]))
+            yield tokens[-1]
+
     def _advance(self, tokens: list[int], start: int) -> Iterator[NDArray[np.float32]]:
         """Compute what of ``tokens`` is not held yet, from ``start`` at the latest; logits, part by part."""
+        for _ in self._compute(tokens, start):
+            logits: NDArray[np.float32] = self._generator.get_output("logits")[0].astype(np.float32, copy=False)
+            yield logits
+
+    def _compute(self, tokens: list[int], start: int) -> Iterator[None]:
+        """Compute what of ``tokens`` is not held yet, from ``start`` at the latest; yields after each part."""
         self._reserve(len(tokens))
         keep = min(common_prefix([self._held, tokens]), start, len(tokens) - 1)
-        if keep < len(self._held):
-            self._held = self._held[:keep]
+        if keep < len(self._held) or self._chosen:
+            self._held, self._chosen = self._held[:keep], False
             self._generator.rewind_to(keep)
         for first in range(keep, len(tokens), CHUNK):
             part = tokens[first : first + CHUNK]
             with self._computing():
                 self._generator.append_tokens(np.asarray(part, np.int32))
             self._held = tokens[: first + len(part)]
-            logits: NDArray[np.float32] = self._generator.get_output("logits")[0].astype(np.float32, copy=False)
-            yield logits
+            yield
 
     def _reserve(self, length: int) -> None:
         """A generator whose cache holds ``length`` tokens; a new one computes everything again."""
@@ -239,7 +260,7 @@ class GenaiRuntime:
             return
         self._capacity = min(max(SMALLEST_CACHE, 1 << (length - 1).bit_length()), self.context_length)
         self._generator = self._make(self._capacity, 1)
-        self._held = []
+        self._held, self._chosen = [], False
 
     def _make(self, length: int, rows: int) -> Any:
         settings = self._genai.GeneratorParams(self._model)
@@ -256,7 +277,7 @@ class GenaiRuntime:
             with memory_errors():
                 yield
         except RuntimeError as error:
-            self._generator, self._held = None, []
+            self._generator, self._held, self._chosen = None, [], False
             raise ArtifactError(
                 f"onnxruntime-genai cannot run {self._path}: {str(error).splitlines()[0]}", hint="export it again"
             ) from error

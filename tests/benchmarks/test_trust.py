@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import sys
-from pathlib import Path
+import itertools
+import json
 
 import pytest
+from benchmarkscripts import BENCHMARKS, script
+from benchreports import NAMES, report
 
-TRUST = Path(__file__).resolve().parents[2] / "benchmarks" / "trust"
+from edgetune.bench.comparing import compare
+
+TRUST = BENCHMARKS / "trust"
 MACHINE = {"cpu": "x", "features": "y", "usable_cpus": 2, "memory_bytes": None, "system": "z"}
 
 
@@ -23,12 +26,8 @@ def turn(ours, theirs, overhead=1.0):
 
 
 @pytest.fixture
-def page(monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])  # the script puts its own folders there
-    spec = importlib.util.spec_from_file_location("benchmark_trust", TRUST / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark_trust", module)
-    spec.loader.exec_module(module)
+def page():
+    module = script("trust/run.py")
 
     def made(**changes):
         result = {
@@ -43,6 +42,28 @@ def page(monkeypatch):
         return module.page(result)
 
     return made
+
+
+@pytest.mark.parametrize("stored", sorted((TRUST / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_of_equal_runs_that_were_measured_few_pairs_are_called_different(stored):
+    found = json.loads(stored.read_text(encoding="utf-8"))
+    first, *_ = found["same"]
+    rounds = [{one["name"]: one["rounds"][0] for one in first}]
+    rounds += [{one["name"]: one["rounds"][1] for one in compared} for compared in found["same"]]
+    runs = [
+        on_machine({name: values for name, values in run.items() if name in NAMES}, copied, found["machine"]["virtual"])
+        for run, copied in zip(rounds, found["yardsticks"], strict=True)
+    ]
+    pairs = list(itertools.combinations(runs, 2))
+    alarms = sum(any(one.verdict != "same" for one in compare(*pair).differences) for pair in pairs)
+    assert len(pairs) == 55
+    assert alarms <= 5, "one in ten"
+
+
+def on_machine(rounds, copied, virtual):
+    plain = report(rounds)
+    machine = plain.environment.model_copy(update={"yardstick": tuple(copied), "virtual": virtual})
+    return plain.model_copy(update={"environment": machine})
 
 
 @pytest.mark.parametrize(
@@ -65,15 +86,28 @@ def test_how_restless_the_machine_was(page):
 
 
 def test_what_is_within_five_percent_and_what_was_not_measured(page):
-    text = page(beside=[turn(104.0, 100.0), turn(104.0, 100.0), turn(300.0, 100.0)])
-    assert "| decode@depth=0 | 104.0 | 100.0 | +4.0% | yes |" in text
-    assert "`apart` is the median of what the tools were apart within each turn" in text
+    text = page(beside=[turn(104.0, 100.0), turn(104.0, 100.0), turn(104.0, 100.0)])
+    assert "| decode@depth=0 | 104.0 | 100.0 | +4.0% [+4.0%, +4.0%] | yes |" in text
+    assert "`apart` is the mean of what the tools were apart within each turn" in text
     assert "Beside llama-bench: not measured." in text
     assert "3 turns; others used up to 25% of the CPUs meanwhile" in text
-    assert "| +6.0% | **no** |" in page(beside=[turn(106.0, 100.0)])
+    assert "| +6.0% [+6.0%, +6.0%] | **no** |" in page(beside=[turn(106.0, 100.0)] * 3)
     assert "Overhead a token over its raw loop: 4.0 % (at most 3 %: **no**)" in page(
-        beside=[turn(1.0, 1.0, overhead=4.0)]
+        beside=[turn(1.0, 1.0, overhead=4.0)] * 3
     )
+
+
+@pytest.mark.parametrize(
+    ("ours", "answer"),
+    [
+        ((104.0, 96.0, 100.0), "yes, not certain"),
+        ((110.0, 104.0, 109.0), "**no**, not certain"),
+        ((80.0, 130.0, 130.0), "**no**, not certain"),
+        ((110.0, 111.0, 109.0), "**no**"),
+    ],
+)
+def test_whether_the_turns_can_tell(page, ours, answer):
+    assert f"] | {answer} |" in page(beside=[turn(one, 100.0) for one in ours])
 
 
 def test_the_loop_beside_us_has_no_line_of_ours():

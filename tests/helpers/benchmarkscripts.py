@@ -15,6 +15,7 @@ def script(name):
     called = f"benchmark_{name.removesuffix('.py').replace('/', '_')}"
     spec = importlib.util.spec_from_file_location(called, BENCHMARKS / name)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[called] = module  # its dataclasses look for their module there
     with mock.patch.object(sys, "path", [*sys.path]):
         spec.loader.exec_module(module)
     return module

@@ -44,7 +44,7 @@ def verdicts(verification):
 @pytest.mark.parametrize("seed", range(20))
 def test_no_false_alarm(make_run, seed):
     method = ("lora", "qlora", "rslora", "dora")[seed % 4]
-    verifier = Verifier(run := make_run(seed, method, tie_word_embeddings=seed % 2 == 0), quick=True)
+    verifier = Verifier(run := make_run(seed, method, tie_word_embeddings=seed % 8 < 4), quick=True)
     for precision in ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_0", "q4_k_m", "iq4_nl"):
         found = verifier.verify(export(run, "gguf", precision))
         # Four bits are too few for a network this small and random: only what bits cannot excuse is held against them.

@@ -36,10 +36,10 @@ def failed(run, adapter):
     return {check.name: check for check in found.failed}
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(20))
 def test_good_pairs_pass(make_run, seed):
     method = ("lora", "qlora", "rslora", "dora")[seed % 4]
-    run = make_run(seed, method, tie_word_embeddings=seed < 4)
+    run = make_run(seed, method, tie_word_embeddings=seed % 8 < 4)
     if method == "dora":
         tame_magnitudes(run)
     verifier = Verifier(run, quick=True)

@@ -37,7 +37,7 @@ def make(make_run):
 @pytest.mark.parametrize("seed", range(20))
 def test_no_false_alarm(make, seed):
     method = ("lora", "qlora", "rslora", "dora")[seed % 4]
-    verifier = Verifier(run := make(seed, method, tie_word_embeddings=seed % 2 == 0), quick=True)
+    verifier = Verifier(run := make(seed, method, tie_word_embeddings=seed % 8 < 4), quick=True)
     for precision in PRECISIONS:
         found = verifier.verify(export(run, "onnx", precision))
         # Four bits are too few for a network this small and random: only what bits cannot excuse is held against them.
