@@ -129,7 +129,8 @@ def machine_lines(found: dict[str, Any]) -> list[str]:
     for name, report in found["bench"].items():
         figures = [f for f in report["figures"] if f["name"] in SHOWN and f["median"] is not None]
         listed = "; ".join(f"{f['name']} {f['median']:.1f} {f['unit']} ({f['definition']})" for f in figures)
-        lines.append(f"{name}: {report['subject']['size_bytes'] / 1e6:.1f} MB; {listed}.")
+        took = "" if report.get("seconds") is None else f" Measured in {report['seconds']:.0f} s."
+        lines.append(f"{name}: {report['subject']['size_bytes'] / 1e6:.1f} MB; {listed}.{took}")
         lines.append(f"Machine: {publishing.machine_line(report['environment'])}.")
         lines += [f"Warning: {warning}." for warning in report["warnings"]]
     return lines

@@ -15,8 +15,8 @@ from edgetune.errors import CheckFailed, EdgetuneError, NotJudged
 #: Chance that any figure of two equal runs is said to differ, at most.
 RISK = 0.05
 #: Runs at different times move as wholes, by this share (a standard deviation): where the machine placed them.
-#: Of times and rates on a machine of its own it is assumed. On virtual machines it is what the stillest of three series
-#: of equal runs in benchmarks/trust had, and of memory a little more than any of them had. How far the machine itself
+#: Of times and rates on a machine of its own it is assumed. On virtual machines it is what the stillest series of
+#: equal runs in benchmarks/trust had, and of memory a little more than any of them had. How far the machine itself
 #: moved is measured beside it: see :func:`movement`. Runs of one session are paired and need neither allowance.
 DRIFT, DRIFT_VIRTUAL, DRIFT_MEMORY = 0.006, 0.03, 0.001
 

@@ -92,6 +92,22 @@ def test_a_conversation_goes_on(reference, opened, rows):
     assert list(opened.stream(rows[0], decoding)) == first
 
 
+def test_an_answer_that_is_broken_off_leaves_nothing_behind(reference, opened, rows):
+    """A token that was chosen and not computed is not part of what comes next."""
+    short, long = Decoding(max_new_tokens=3), Decoding(max_new_tokens=12)
+    drawn = Decoding(max_new_tokens=12, temperature=1.0, seed=4)
+    for first, then in zip(rows, [*rows[1:], rows[0]], strict=True):
+        begun = opened.stream(first, long)
+        next(begun)
+        next(begun)
+        begun.close()
+        expected = reference.generate([then], long)[0].tokens
+        assert tuple(opened.stream(then, long)) == expected
+        assert tuple(opened.stream(then, short)) == expected[:3]
+        assert tuple(opened.stream(then, drawn)) == reference.generate([then], drawn)[0].tokens
+        assert opened.logits(then)[-1].argmax() == reference.logits(then)[-1].argmax()
+
+
 def test_the_tokenizer(reference, opened):
     text = "<|im_start|>user\nhello, thé\n"
     assert opened.tokenizer.encode(text) == reference.tokenizer.encode(text)

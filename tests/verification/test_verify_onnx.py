@@ -19,13 +19,15 @@ from faults import (
     silence_layer,
 )
 from faults_onnx import edit_graph, edit_settings, replace_values, tensor
+from rowfiles import write_rows
+from tinyruns import ROWS
 from verdicts import failed
 
 from edgetune.adapters.tuned import tuned_model
-from edgetune.exporting import export
+from edgetune.exporting import Wanted, export, find_source
 from edgetune.verification.verify import Verifier, verify_portable
 
-PRECISIONS = ("fp32", "fp16", "int8", "int8_k_quant", "int4", "int4_rtn", "int4_last", "int4_mixed")
+PRECISIONS = ("fp32", "fp16", "int8", "int8_k_quant", "int4", "int4_rtn", "int4_last", "int4_mixed", "int4_b16")
 SIZES = {"intermediate_size": 128}
 
 
@@ -43,6 +45,16 @@ def test_no_false_alarm(make, seed):
         # Four bits are too few for a network this small and random: only what bits cannot excuse is held against them.
         lossy = {"distributions", "endings"} if precision.startswith("int4") else set()
         assert {check.name for check in found.failed} <= lossy, (precision, found.failed)
+
+
+@pytest.mark.parametrize(("seed", "method"), enumerate(("lora", "qlora", "rslora", "dora")))
+def test_no_false_alarm_of_errors_that_make_up_for_one_another(make, seed, method):
+    run = make(seed, method, tie_word_embeddings=seed % 2 == 0)
+    write_rows(run.train_file, ROWS)
+    verifier = Verifier(run, quick=True)
+    for part in find_source(str(run.folder)).parts(Wanted("onnx", ("int4_gptq", "int4_gptq_mixed"))):
+        found = verifier.verify(part.write())
+        assert {check.name for check in found.failed} <= {"distributions", "endings"}, (part.precision, found.failed)
 
 
 @pytest.mark.parametrize("precision", ["int8", "int8_k_quant", "int4", "int4_rtn", "int4_mixed"])
