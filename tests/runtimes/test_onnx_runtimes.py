@@ -98,14 +98,17 @@ def test_an_answer_that_is_broken_off_leaves_nothing_behind(reference, opened, r
     drawn = Decoding(max_new_tokens=12, temperature=1.0, seed=4)
     for first, then in zip(rows, [*rows[1:], rows[0]], strict=True):
         begun = opened.stream(first, long)
-        next(begun)
-        next(begun)
+        next(begun, None)
+        next(begun, None)
         begun.close()
         expected = reference.generate([then], long)[0].tokens
         assert tuple(opened.stream(then, long)) == expected
         assert tuple(opened.stream(then, short)) == expected[:3]
         assert tuple(opened.stream(then, drawn)) == reference.generate([then], drawn)[0].tokens
         assert opened.logits(then)[-1].argmax() == reference.logits(then)[-1].argmax()
+        next(opened.stream(first, long), None)
+        longer = [*first, *then]
+        assert tuple(opened.stream(longer, long)) == reference.generate([longer], long)[0].tokens
 
 
 def test_the_tokenizer(reference, opened):
