@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE), str(HERE.parent)]  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
+from equal_runs import sentences  # noqa: E402
 from llama_bench import built, rates  # noqa: E402
 
 from edgetune import console  # noqa: E402
@@ -35,7 +36,7 @@ from edgetune.bench.comparing import compare  # noqa: E402
 from edgetune.bench.plan import Plan  # noqa: E402
 from edgetune.bench.schema import BenchReport  # noqa: E402
 from edgetune.bench.single_stream import bench_artifact, bench_subjects  # noqa: E402
-from edgetune.bench.statistics import Ratio, ratio  # noqa: E402
+from edgetune.bench.statistics import Ratio, mean_interval, ratio  # noqa: E402
 from edgetune.bench.subjects import artifact_subject  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.runtimes.threads import default_threads  # noqa: E402
@@ -205,6 +206,8 @@ def page(result: dict[str, Any]) -> str:
     parts.append(
         f"{len(result['same'])} A/A runs with a claim: {alarms} (at most {ALARMS}: {_kept(alarms <= ALARMS)})."
     )
+    if result["same"]:
+        parts.append(sentences(result))
     parts += [_planted_part(when, compared) for when, compared in result["planted"].items()]
     parts.append(_restlessness(result["yardsticks"]))
     warned = sorted({warning.partition(": ")[0] for warning in result["warnings"]})
@@ -238,12 +241,16 @@ def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:
         apart = ratio([pair["tool"] for pair in pairs], [pair["edgetune"] for pair in pairs], paired=True)
         interval = f"{apart.value - 1:+.1%} [{apart.low - 1:+.1%}, {apart.high - 1:+.1%}]"
         rows.append([name, f"{ours:.1f}", f"{theirs:.1f}", interval, _agrees(apart)])
-    over = statistics.median(one["overhead"] for one in turns)
+    costs = [one["overhead"] for one in turns]
+    over = statistics.fmean(costs)
+    low, high = mean_interval(costs) or (over, over)
+    certain = ", not certain" if low <= OVERHEAD < high else ""
     others = max(one["others_share"] or 0.0 for one in turns)
     return [
         publishing.table(["tokens/s", "edgetune", tool, "apart", f"within {AGREE:.0%}"], rows),
         (
-            f"Overhead a token over its raw loop: {over:.1f} % (at most {OVERHEAD:.0f} %: {_kept(over <= OVERHEAD)}). "
+            f"Overhead a token over its raw loop: {over:.1f} [{low:.1f}, {high:.1f}] % (at most {OVERHEAD:.0f} %: "
+            f"{_kept(over <= OVERHEAD)}{certain}). "
             f"{len(turns)} turns; others used up to {others:.0%} of the CPUs meanwhile."
         ),
     ]

@@ -45,6 +45,23 @@ _NONE = "the two runs have none in common"
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What a difference has to exceed.
+
+    Attributes:
+        turns: rounds were measured in turns, and are as many.
+        confidence: of the interval.
+        drift: of times and rates of whole runs, a standard deviation; counts where there were no turns.
+        moved: how fast the machine itself was, new over old; None: not known, or of no account.
+    """
+
+    turns: bool
+    confidence: float
+    drift: float
+    moved: Ratio | None
+
+
+@dataclass(frozen=True)
 class Difference:
     """One figure of both runs.
 
@@ -163,16 +180,21 @@ def compare(old: BenchReport, new: BenchReport) -> Comparison:
     found = []
     for before, after in pairs:
         turns = in_step and len(before.rounds) == len(after.rounds)
-        allowed = drift if _is_of_time(after.unit) else DRIFT_MEMORY
-        size = ratio(before.rounds, after.rounds, paired=turns, confidence=confidence, drift=allowed)
-        assert before.median is not None
-        assert after.median is not None
-        machine = _explained(moved, after.unit)
-        verdict = _verdict(size, machine, after.better)
-        found.append(Difference(after.name, after.unit, before.median, after.median, size, machine, verdict))
+        found.append(difference(before, after, Rule(turns, confidence, drift, moved)))
     lost = tuple(name for name in left_out if name in FELT and (had := old.find(name)) and had.median is not None)
     notes = (*([_OUT_OF_STEP] if paired and not in_step else []), *_notes(old, new))
     return Comparison(old.subject.name, new.subject.name, paired, moved, drift, tuple(found), left_out, lost, notes)
+
+
+def difference(before: Figure, after: Figure, rule: Rule) -> Difference:
+    """One figure of the old run and of the new one, both with a median."""
+    drift = DRIFT_MEMORY if after.unit == "MB" else rule.drift
+    size = ratio(before.rounds, after.rounds, paired=rule.turns, confidence=rule.confidence, drift=drift)
+    assert before.median is not None
+    assert after.median is not None
+    machine = _explained(rule.moved, after.unit)
+    verdict = _verdict(size, machine, after.better)
+    return Difference(after.name, after.unit, before.median, after.median, size, machine, verdict)
 
 
 def _answered(report: BenchReport) -> dict[int, int]:
@@ -225,7 +247,7 @@ def require_no_worse(found: Comparison, tolerance: float) -> None:
     if unjudged := found.unjudged(tolerance):
         raise NotJudged(
             f"{found.new} cannot be said to be no worse than {found.old}",
-            hint="edgetune bench OLD NEW --rounds 5 --output FOLDER measures both in turns, which shows most",
+            hint="edgetune bench OLD NEW --rounds 24 --output FOLDER measures both in turns, which shows most",
             problems=unjudged,
         )
 

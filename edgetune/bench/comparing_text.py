@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from edgetune.bench.comparing import DRIFT_VIRTUAL, RISK, WIDE, Comparison, Difference, by_reason
+from edgetune.bench.comparing import DRIFT_MEMORY, DRIFT_VIRTUAL, RISK, WIDE, Comparison, Difference, by_reason
 
 
 def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
@@ -25,7 +25,7 @@ def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
     if not found.paired:
         known = "as equal runs on a virtual machine did" if found.drift == DRIFT_VIRTUAL else "assumed, not measured"
         moves = f"a run as a whole moves by {found.drift:.1%} between two times"
-        lines.append(f"taken into account: {moves} (a standard deviation; {known})")
+        lines.append(f"taken into account: {moves} (a standard deviation; {known}), memory by {DRIFT_MEMORY:.1%}")
     lines += [f"warning: {warning}" for warning in _warnings(found, tolerance)]
     return "\n".join(lines)
 
@@ -39,12 +39,18 @@ def comparison_json(found: Comparison, tolerance: float = 0.0) -> str:
 
 def _warnings(found: Comparison, tolerance: float) -> Iterator[str]:
     """That a difference which somebody would mind could not have been seen."""
+    limit = tolerance or WIDE
     for one in found.coarse(tolerance):
-        rounds = "more --rounds, or " if (one.ratio.high - one.ratio.low) / 2 > (tolerance or WIDE) else ""
-        yield (
-            f"{one.name} is known to ±{one.width:.1%} only, and {tolerance or WIDE:.1%} would matter: "
-            f"{rounds}edgetune bench OLD NEW, which measures in turns"
-        )
+        known = f"{one.name} is known to ±{one.width:.1%} only, and {limit:.1%} would matter"
+        yield f"{known}: {_remedy(one, found, limit)}"
+
+
+def _remedy(one: Difference, found: Comparison, limit: float) -> str:
+    """What would make a figure better known; rounds do not where whole runs move too far."""
+    if found.paired:
+        return "more --rounds"
+    helps = found.drift < DRIFT_VIRTUAL and (one.ratio.high - one.ratio.low) / 2 > limit
+    return ("more --rounds, or " if helps else "") + "edgetune bench OLD NEW --rounds 24, which measures in turns"
 
 
 def _verdict(one: Difference) -> str:

@@ -15,7 +15,7 @@ NOISY = 0.10
 RESAMPLES = 2000
 #: Rounds from which an interval is given.
 FEWEST_ROUNDS = 3
-#: How well the drift of whole runs is known, in degrees of freedom: assumed, as the drift itself is.
+#: How well the drift of whole runs is known, in degrees of freedom: assumed.
 DRIFT_FREEDOM = 20
 
 

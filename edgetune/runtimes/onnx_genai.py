@@ -155,7 +155,7 @@ class GenaiRuntime:
         require_fit(prompt, self.context_length)
         limit = longest_answer(prompt, decoding, self.context_length)
         self._reserve(len(prompt) + limit)
-        tokens = self._likeliest(prompt) if decoding.temperature <= 0 else self._drawn(prompt, Sampler(decoding))
+        tokens = self._likeliest(prompt, limit) if decoding.temperature <= 0 else self._drawn(prompt, Sampler(decoding))
         for token in islice(tokens, limit):
             if self._ends(token, decoding):
                 return
@@ -215,15 +215,20 @@ class GenaiRuntime:
         half = manifest is not None and manifest.precision.startswith("fp16")
         return stored_parts(self._folder, self._capacity, 2 if half else 4)
 
-    def _likeliest(self, prompt: Sequence[int]) -> Iterator[int]:
+    def _likeliest(self, prompt: Sequence[int], limit: int) -> Iterator[int]:
         """The likeliest token again and again, chosen by onnxruntime-genai itself: no logits are copied."""
-        tokens = list(prompt)
-        for _ in self._compute(tokens, len(tokens) - 1):
-            pass
-        while not self._generator.is_done():
+        tokens, ours = list(prompt), None
+        while True:
+            if ours is None or self._held is not ours:  # somebody may have asked something else meanwhile
+                self._reserve(len(prompt) + limit)
+                for _ in self._compute(tokens, len(tokens) - 1):
+                    pass
+            elif self._generator.is_done():
+                return
             with self._computing():
                 self._generator.generate_next_token()
-            self._held, self._chosen = list(tokens), True
+            ours = self._held = list(tokens)
+            self._chosen = True
             tokens.append(int(self._generator.get_next_tokens()[0]))
             yield tokens[-1]
 

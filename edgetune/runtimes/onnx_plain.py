@@ -146,18 +146,20 @@ class OnnxRuntime:
         return stored_parts(self._folder, len(self._held), past.itemsize)
 
     def _answer(self, prompt: Sequence[int], decoding: Decoding, sampler: Sampler) -> Iterator[int]:
-        held = self._held
-        again = bool(held) and len(held) < len(prompt) and list(prompt[: len(held)]) == held
-        if not again:
-            self.reset()
-        logits = self._feed(prompt[len(self._held) :])
-        for count in range(1, longest_answer(prompt, decoding, self.context_length) + 1):
-            token = sampler.choose(logits[-1])
+        tokens = list(prompt)
+        for _ in range(longest_answer(prompt, decoding, self.context_length)):
+            token = sampler.choose(self._next_logits(tokens))
             if token in self.tokenizer.stop_ids or token in decoding.extra_stop_ids:
                 return
+            tokens.append(token)
             yield token
-            if count < longest_answer(prompt, decoding, self.context_length):
-                logits = self._feed([token])
+
+    def _next_logits(self, tokens: list[int]) -> NDArray[np.float32]:
+        """Logits after the last of ``tokens``, computing those that are not held: somebody may have asked meanwhile."""
+        held = self._held
+        if not (held and len(held) < len(tokens) and tokens[: len(held)] == held):
+            self.reset()
+        return self._feed(tokens[len(self._held) :])[-1]
 
     def _feed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Append tokens to what is held; logits after each of them: (len(tokens), vocabulary)."""

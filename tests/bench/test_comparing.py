@@ -55,14 +55,19 @@ def test_on_a_virtual_machine_runs_move_further_and_more_is_excused():
     assert unexcused > 50, "by what is assumed of a machine of its own"
     text = comparison_text(compare(*map(on_a_virtual_machine, pair)))
     assert "moves by 3.0% between two times (a standard deviation; as equal runs on a virtual machine did)" in text
+    assert "), memory by 0.1%" in text
     slower = drawn(random, slower=1.25)
     assert compare(*map(on_a_virtual_machine, (drawn(random), slower))).worse(), "a quarter is more than that"
 
 
-def test_memory_does_not_move_with_the_machine():
+def test_memory_does_not_move_with_the_machine(monkeypatch):
+    monkeypatch.setitem(NAMES, "energy_per_token", "J")
     old, new = ({"decode": [100, 101, 99], "peak_rss": [size, size + 0.1, size - 0.1]} for size in (300, 303))
     found = compare(*map(on_a_virtual_machine, (report(old), report(new))))
     assert [one.name for one in found.worse()] == ["peak_rss"], "one percent"
+    used = (report({"energy_per_token": [size, size + 0.001, size - 0.001]}) for size in (1, 1.01))
+    (energy,) = compare(*used).differences
+    assert energy.verdict == "same", "a run's energy moves with its time"
 
 
 def restless(random, *, drift, slower=1.0):

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import json
 
 import pytest
 from benchmarkscripts import BENCHMARKS, script
-from benchreports import NAMES, report
-
-from edgetune.bench.comparing import compare
 
 TRUST = BENCHMARKS / "trust"
 MACHINE = {"cpu": "x", "features": "y", "usable_cpus": 2, "memory_bytes": None, "system": "z"}
@@ -46,24 +42,14 @@ def page():
 
 @pytest.mark.parametrize("stored", sorted((TRUST / "results").glob("*.json")), ids=lambda path: path.stem)
 def test_of_equal_runs_that_were_measured_few_pairs_are_called_different(stored):
+    equal_runs = script("trust/equal_runs.py")
     found = json.loads(stored.read_text(encoding="utf-8"))
-    first, *_ = found["same"]
-    rounds = [{one["name"]: one["rounds"][0] for one in first}]
-    rounds += [{one["name"]: one["rounds"][1] for one in compared} for compared in found["same"]]
-    runs = [
-        on_machine({name: values for name, values in run.items() if name in NAMES}, copied, found["machine"]["virtual"])
-        for run, copied in zip(rounds, found["yardsticks"], strict=True)
-    ]
-    pairs = list(itertools.combinations(runs, 2))
-    alarms = sum(any(one.verdict != "same" for one in compare(*pair).differences) for pair in pairs)
+    pairs = list(equal_runs.judged(found))
     assert len(pairs) == 55
-    assert alarms <= 5, "one in ten"
-
-
-def on_machine(rounds, copied, virtual):
-    plain = report(rounds)
-    machine = plain.environment.model_copy(update={"yardstick": tuple(copied), "virtual": virtual})
-    return plain.model_copy(update={"environment": machine})
+    assert sum(any(one.verdict != "same" for one in pair) for pair in pairs) <= 5, "one in ten"
+    slow = [{one.name for one in pair if one.verdict == "worse"} for pair in equal_runs.judged(found, slower=4.0)]
+    assert all("decode" in worse for worse in slow), "a quarter of the speed is seen on any machine"
+    assert not any("peak_rss" in worse for worse in slow)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +78,10 @@ def test_what_is_within_five_percent_and_what_was_not_measured(page):
     assert "Beside llama-bench: not measured." in text
     assert "3 turns; others used up to 25% of the CPUs meanwhile" in text
     assert "| +6.0% [+6.0%, +6.0%] | **no** |" in page(beside=[turn(106.0, 100.0)] * 3)
-    assert "Overhead a token over its raw loop: 4.0 % (at most 3 %: **no**)" in page(
-        beside=[turn(1.0, 1.0, overhead=4.0)] * 3
-    )
+    beside = [turn(1.0, 1.0, overhead=cost) for cost in (4.0, 4.1, 3.9)]
+    assert "Overhead a token over its raw loop: 4.0 [3.8, 4.2] % (at most 3 %: **no**)" in page(beside=beside)
+    beside = [turn(1.0, 1.0, overhead=cost) for cost in (2.0, 2.8, 3.6)]
+    assert "2.8 [0.8, 4.8] % (at most 3 %: yes, not certain)" in page(beside=beside)
 
 
 @pytest.mark.parametrize(

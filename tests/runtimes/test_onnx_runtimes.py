@@ -111,6 +111,21 @@ def test_an_answer_that_is_broken_off_leaves_nothing_behind(reference, opened, r
         assert tuple(opened.stream(longer, long)) == reference.generate([longer], long)[0].tokens
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_two_answers_side_by_side_do_not_mix(reference, opened, rows, temperature):
+    decoding = Decoding(max_new_tokens=8, temperature=temperature, seed=2)
+    asked = [row for row in rows if len(reference.generate([row], decoding)[0].tokens) >= 4][:2]
+    expected = [reference.generate([row], decoding)[0].tokens for row in asked]
+    streams = [opened.stream(row, decoding) for row in asked]
+    found = [[next(stream) for _ in range(2)] for stream in streams]
+    opened.logits(rows[-1])
+    found[0].append(next(streams[0]))
+    opened.reset()
+    for one, stream in zip(found, streams, strict=True):
+        one.extend(stream)
+    assert [tuple(one) for one in found] == expected
+
+
 def test_the_tokenizer(reference, opened):
     text = "<|im_start|>user\nhello, thé\n"
     assert opened.tokenizer.encode(text) == reference.tokenizer.encode(text)
