@@ -202,9 +202,10 @@ def _sentences(
     found = chosen.verification
     assert found is not None, "only verified artifacts are chosen"
     sentences = [f"It is verified against the trained model (limits for {found.precision_class})."]
-    score, base = quality.score(chosen.label), quality.score(BASE)
+    score, base = quality.own_score(chosen.label), quality.own_score(BASE)
     if score is not None:
-        before = f", the untuned base {score_number(base.value)}" if base else ""
+        rows = f" on {base.n}" if base and base.n != score.n else ""
+        before = f", the untuned base {score_number(base.value)}{rows}" if base else ""
         sentences.append(
             f"{score.name} is {score_number(score.value)} [{score_number(score.low)}, {score_number(score.high)}] on "
             f"{score.n} held-out rows{before}."
@@ -227,7 +228,7 @@ def _sentences(
 
 def _key_figures(chosen: Shipped, quality: Quality, gain: Gain) -> tuple[KeyFigure, ...]:
     figures = []
-    score = quality.score(chosen.label)
+    score = quality.own_score(chosen.label)
     if score is not None:
         interval = f"[{score_number(score.low)}, {score_number(score.high)}] on {score.n} rows"
         figures.append(KeyFigure(name=score.name, text=score_number(score.value), detail=interval))

@@ -86,6 +86,11 @@ class Quality:
         evaluation = self.on_common.get(name) or self.evaluations.get(name)
         return find_score(evaluation, self.metric) if evaluation else None
 
+    def own_score(self, name: str) -> Score | None:
+        """The metric of one model on all rows that it was asked."""
+        evaluation = self.evaluations.get(name)
+        return find_score(evaluation, self.metric) if evaluation else None
+
     def gain(self, shipped: Shipped) -> Gain:
         """What an artifact keeps: from the evaluations, or else from its verification, which has fewer rows."""
         if shipped.label not in self._gains:

@@ -50,7 +50,8 @@ def test_it_answers_more_like_the_bank_than_the_base_does(run):
 
 
 def test_a_sound_export_passes_and_is_judged_by_likeness(verifier, run):
-    found = verifier.verify(export(run, "gguf", "q8_0"))
+    # Not eight bits: after sixteen steps twelve answers gain so little that one that goes another way is half of it.
+    found = verifier.verify(export(run, "gguf", "f16"))
     assert found.passed, found.failed
     assert "rouge_l" in checks(found)["task"].text
 

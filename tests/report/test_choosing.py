@@ -150,5 +150,8 @@ def test_rows_in_common_are_compared(tmp_path):
     section = next(one for one in build(run.folder).sections if one.id == "task")
     rows = {row[0].text: row[2].value for row in section.charts[0].table.rows}
     assert set(rows.values()) == {60}
+    found = build(run.folder).recommendation
+    assert "on 120 held-out rows, the untuned base 0.000 on 60." in found.reason
+    assert any("on 120 rows" in one.detail for one in found.key_figures)
     own = next(table for table in section.tables if table.id == "scores-own")
     assert {row[0].text: row[2].value for row in own.rows}["q8_0"] == 120
