@@ -18,7 +18,10 @@ from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import Measured, artifact_subject
 from edgetune.data.labelled import asked_of, own_rows
 from edgetune.data.reading import load_rows
-from edgetune.errors import Interrupted
+from edgetune.devices.device import shipped_devices
+from edgetune.devices.keeping import keep
+from edgetune.devices.projecting import project_all
+from edgetune.errors import ArtifactError, Interrupted
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.subjects import evaluate_run
 from edgetune.evaluation.text import score_lines
@@ -140,6 +143,8 @@ def _walk(resolved: Resolved, folder: Path, *, allow_scripts: bool) -> PipelineR
         evaluation = evaluate_run(run, artifact.path)
         bench = _bench(run, artifact, recipe.bench, wanted)
         shipped.append(Shipped(artifact, evaluation, verifier.verify(artifact, again=False), bench))
+        if recipe.task.kind == "generation":
+            _project(artifact)
     return PipelineResult(run, base, tuple(shipped), write_report(run.folder), _example(run))
 
 
@@ -156,6 +161,14 @@ def _bench(run: Run, artifact: Artifact, settings: BenchSettings, wanted: Wanted
     report = hold(known, subject, wanted, plan, seconds=settings.seconds)
     report.write(stored)
     return report
+
+
+def _project(artifact: Artifact) -> None:
+    """Keep what an artifact would come to on the devices that ship with edgetune; it follows from the file alone."""
+    try:
+        keep(project_all(artifact, shipped_devices(), (0,)), artifact)
+    except ArtifactError as error:  # a mixture of experts, whose bytes a token cannot be told
+        console.note(f"not projected: {error.message}")
 
 
 def _plan(settings: BenchSettings, wanted: Wanted) -> Plan:

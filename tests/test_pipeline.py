@@ -12,7 +12,9 @@ from tinytraining import write_recipe
 
 from edgetune import pipeline
 from edgetune.cli import main
-from edgetune.errors import CheckFailed, TargetError
+from edgetune.devices.device import shipped_devices
+from edgetune.devices.report import DeviceReport
+from edgetune.errors import ArtifactError, CheckFailed, TargetError
 from edgetune.exporting import export
 from edgetune.pipeline import PipelineResult, run_recipe
 from edgetune.realtime.wanted import find_wanted
@@ -83,6 +85,28 @@ def test_it_ends_in_a_report(whole):
     page = result.report.read_text()
     assert "f16" in page
     assert "training-loss" in page
+
+
+def test_it_projects_what_devices_would_come_to(whole):
+    _, result = whole
+    kept = (result.run.folder / "devices").glob("*.json")
+    stored = [DeviceReport.model_validate_json(path.read_bytes()) for path in kept]
+    assert len(stored) == len(result.shipped)
+    for found in stored:
+        assert (found.how, {one.depth for one in found.projected}) == ("projected", {0})
+        assert {device.name for device in found.devices} == {device.name for device in shipped_devices()}
+    assert "raspberry-pi-5" in result.report.read_text()
+
+
+def test_what_cannot_be_projected_is_said_and_stands_in_nobodys_way(whole, monkeypatch, capsys):
+    resolved, result = whole
+
+    def refuse(*_):
+        raise ArtifactError("f16 is a mixture of experts")
+
+    monkeypatch.setattr(pipeline, "project_all", refuse)
+    assert run_recipe(resolved, result.run.folder).to_text() == result.to_text()
+    assert "not projected: f16 is a mixture of experts" in capsys.readouterr().err
 
 
 def test_a_second_call_does_nothing_again(whole, monkeypatch):
