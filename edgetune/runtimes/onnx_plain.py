@@ -159,7 +159,8 @@ class OnnxRuntime:
         held = self._held
         if not (held and len(held) < len(tokens) and tokens[: len(held)] == held):
             self.reset()
-        return self._feed(tokens[len(self._held) :])[-1]
+        logits: NDArray[np.float32] = self._feed(tokens[len(self._held) :])[-1]
+        return logits
 
     def _feed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Append tokens to what is held; logits after each of them: (len(tokens), vocabulary)."""
