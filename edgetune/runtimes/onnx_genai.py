@@ -154,8 +154,11 @@ class GenaiRuntime:
         """
         require_fit(prompt, self.context_length)
         limit = longest_answer(prompt, decoding, self.context_length)
-        self._reserve(len(prompt) + limit)
-        tokens = self._likeliest(prompt, limit) if decoding.temperature <= 0 else self._drawn(prompt, Sampler(decoding))
+        tokens = (
+            self._likeliest(prompt, limit)
+            if decoding.temperature <= 0
+            else self._drawn(prompt, limit, Sampler(decoding))
+        )
         for token in islice(tokens, limit):
             if self._ends(token, decoding):
                 return
@@ -232,8 +235,9 @@ class GenaiRuntime:
             tokens.append(int(self._generator.get_next_tokens()[0]))
             yield tokens[-1]
 
-    def _drawn(self, prompt: Sequence[int], sampler: Sampler) -> Iterator[int]:
+    def _drawn(self, prompt: Sequence[int], limit: int, sampler: Sampler) -> Iterator[int]:
         tokens = list(prompt)
+        self._reserve(len(prompt) + limit)
         while True:
             *_, last = self._advance(tokens, len(tokens) - 1)
             tokens.append(sampler.choose(last[-1]))

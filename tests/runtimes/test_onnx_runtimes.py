@@ -115,6 +115,7 @@ def test_an_answer_that_is_broken_off_leaves_nothing_behind(reference, opened, r
 def test_two_answers_side_by_side_do_not_mix(reference, opened, rows, temperature):
     decoding = Decoding(max_new_tokens=8, temperature=temperature, seed=2)
     asked = [row for row in rows if len(reference.generate([row], decoding)[0].tokens) >= 4][:2]
+    assert len(asked) == 2
     expected = [reference.generate([row], decoding)[0].tokens for row in asked]
     streams = [opened.stream(row, decoding) for row in asked]
     found = [[next(stream) for _ in range(2)] for stream in streams]
