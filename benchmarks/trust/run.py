@@ -3,9 +3,9 @@
     python benchmarks/trust/run.py ARTIFACT... [--quick]
 
 A GGUF artifact is held beside llama-bench, an ONNX folder beside onnxruntime-genai's own loop, in turns; for both the
-overhead a token. With the first one: ten A/A runs, and a planted 5 % slowdown (of llama.cpp, so give the GGUF first),
-once at another time and once in turns with the same without it. --quick does a little of everything, prints what it
-would publish, and stores nothing.
+overhead a token. With the first one: ten A/A runs at other times, ten in turns with another of the same, and a planted
+5 % slowdown (of llama.cpp, so give the GGUF first), once at another time and once in turns. --quick does a little of
+everything, prints what it would publish, and stores nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ from edgetune.bench.plan import Plan  # noqa: E402
 from edgetune.bench.schema import BenchReport  # noqa: E402
 from edgetune.bench.single_stream import bench_artifact, bench_subjects  # noqa: E402
 from edgetune.bench.statistics import Ratio, mean_interval, ratio  # noqa: E402
-from edgetune.bench.subjects import artifact_subject  # noqa: E402
+from edgetune.bench.subjects import Measured, artifact_subject  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
+from edgetune.runtimes.onnx_raw import CHUNK  # noqa: E402
 from edgetune.runtimes.threads import default_threads  # noqa: E402
 
 #: What the figures have to keep to.
@@ -60,7 +62,8 @@ class Size:
     decode: int = 32
     beside_prefill: int = 512
     beside_decode: int = 128
-    turns: int = 10
+    beside_prompts: int = 2
+    turns: int = 20
     aa_runs: int = 10
     prompts: int = 10
     rounds: int = 5
@@ -79,6 +82,7 @@ QUICK = Size(
     decode=4,
     beside_prefill=16,
     beside_decode=4,
+    beside_prompts=1,
     turns=3,
     aa_runs=1,
     prompts=2,
@@ -117,56 +121,66 @@ def _measure(artifacts: list[Artifact], size: Size) -> dict[str, Any]:
     first = artifacts[0]
     runs = [bench_artifact(first, size.plan()) for _ in range(size.aa_runs + 1)]
     honest = artifact_subject(first)
+    equals = [_in_turns([honest, replace(honest, name=f"{honest.name}-again")], size) for _ in range(size.aa_runs)]
     slow = replace(honest, name=f"{honest.name}-slow", job={**honest.job, "planted": PLANTED})
     with _can_be_slow():
         (later,) = bench_subjects([slow], size.plan())
-        plan = size.plan(prompts=size.paired_prompts, rounds=size.paired_rounds, depths=(), memory_rounds=0)
-        paired = bench_subjects([honest, slow], plan)
+        planted = _in_turns([honest, slow], size, rounds=size.paired_rounds)
     return {
         "beside": beside,
         "same": [_compared(runs[0], report) for report in runs[1:]],
-        "planted": {"at another time": _compared(runs[-1], later), "in turns": _compared(*paired)},
+        "same_in_turns": equals,
+        "planted": {"at another time": _compared(runs[-1], later), "in turns": planted},
         "yardsticks": [report.environment.yardstick for report in runs],
         "warnings": sorted({warning for report in runs for warning in report.warnings}),
     }
 
 
+def _in_turns(pair: Sequence[Measured], size: Size, **changes: Any) -> list[dict[str, Any]]:
+    plan = size.plan(**{"prompts": size.paired_prompts, "depths": (), "memory_rounds": 0, **changes})
+    return _compared(*bench_subjects(pair, plan))
+
+
 def _beside(artifact: Artifact, size: Size) -> Iterator[dict[str, Any]]:
-    """Both programs in turns, so that what the machine does meanwhile hits both; every second turn backwards."""
-    for turn in range(size.turns):
+    """Both programs in turns, so that what the machine does meanwhile hits both; every second turn backwards.
+
+    A turn is of one depth and some seconds: machines that others use too move within a minute.
+    """
+    longer = {"depth_prefill": size.beside_prefill, "depth_decode": size.beside_decode}
+    for turn, depth in product(range(size.turns), size.depths):
         if turn % 2:
-            theirs = _theirs(artifact, size)
-        longer = {"depth_prefill": size.beside_prefill, "depth_decode": size.beside_decode}
-        plan = size.plan(prompts=min(5, size.prompts), rounds=1, memory_rounds=0, **longer)
+            theirs = _theirs(artifact, size, depth)
+        plan = size.plan(depths=(depth,), prompts=size.beside_prompts, rounds=1, memory_rounds=0, **longer)
         report = bench_artifact(artifact, plan)
         if not turn % 2:
-            theirs = _theirs(artifact, size)
+            theirs = _theirs(artifact, size, depth)
         yield {
             "turn": turn,
             "tool": TOOLS[artifact.runtime],
             "overhead": report.figure("overhead_per_token").median,
-            "rates": {name: {"edgetune": report.figure(name).median, "tool": rate} for name, rate in theirs.items()},
+            "rates": {
+                f"{name}@depth={depth}": {"edgetune": report.figure(f"{name}@depth={depth}").median, "tool": rate}
+                for name, rate in theirs.items()
+            },
             "others_share": report.environment.others_share,
         }
 
 
-def _theirs(artifact: Artifact, size: Size) -> dict[str, float]:
-    """Figure → tokens a second by the tool that people know."""
-    asked = {"threads": default_threads(), "prefill": size.beside_prefill, "decode": size.beside_decode}
+def _theirs(artifact: Artifact, size: Size, depth: int) -> dict[str, float]:
+    """``prefill`` and ``decode``, tokens a second, by the tool that people know."""
+    asked = {"threads": default_threads(), "prefill": size.beside_prefill, "decode": size.beside_decode, "depth": depth}
     if artifact.runtime == "llama.cpp":
-        by_depth = {depth: rates(artifact.main_file, **asked, depth=depth) for depth in size.depths}
-    else:
-        by_depth = _genai_rates(artifact.path, depths=size.depths, **asked)
-    return {f"{name}@depth={depth}": rate for depth, found in by_depth.items() for name, rate in found.items()}
+        return rates(artifact.main_file, **asked)
+    return _genai_rates(folder=str(artifact.path), chunk=CHUNK, **asked)
 
 
-def _genai_rates(folder: Path, **asked: Any) -> dict[int, dict[str, float]]:
-    job = json.dumps({"folder": str(folder), **asked})
+def _genai_rates(**job: Any) -> dict[str, float]:
     command = [sys.executable, str(HERE / "genai_loop.py")]
-    done = subprocess.run(command, input=job, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise EdgetuneError(f"onnxruntime-genai's own loop failed: {done.stderr.strip()[-300:]}")
-    return {int(depth): found for depth, found in json.loads(done.stdout).items()}
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def _compared(old: BenchReport, new: BenchReport) -> list[dict[str, Any]]:
@@ -202,10 +216,9 @@ def page(result: dict[str, Any]) -> str:
     for tool in TOOLS.values():
         turns = [one for one in result["beside"] if one["tool"] == tool]
         parts += _tool_part(tool, turns) if turns else [f"Beside {tool}: not measured."]
-    alarms = sum(any(one["verdict"] != "same" for one in compared) for compared in result["same"])
-    parts.append(
-        f"{len(result['same'])} A/A runs with a claim: {alarms} (at most {ALARMS}: {_kept(alarms <= ALARMS)})."
-    )
+    parts += [_equal_part("at other times", result["same"])]
+    if result.get("same_in_turns"):  # results of before have none
+        parts += [_equal_part("in turns", result["same_in_turns"])]
     if result["same"]:
         parts.append(sentences(result))
     parts += [_planted_part(when, compared) for when, compared in result["planted"].items()]
@@ -215,6 +228,11 @@ def page(result: dict[str, Any]) -> str:
         f"Warned of in one run or more: {', '.join(warned) or 'nothing'}. The raw data has each with its figure."
     )
     return "\n\n".join([*parts, f"Machine: {publishing.machine_line(result['machine'])}."])
+
+
+def _equal_part(when: str, runs: Sequence[list[dict[str, Any]]]) -> str:
+    alarms = sum(any(one["verdict"] != "same" for one in compared) for compared in runs)
+    return f"{len(runs)} A/A runs {when} with a claim: {alarms} (at most {ALARMS}: {_kept(alarms <= ALARMS)})."
 
 
 def _planted_part(when: str, compared: list[dict[str, Any]]) -> str:
@@ -235,8 +253,8 @@ def _restlessness(yardsticks: Sequence[Sequence[float]]) -> str:
 
 def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:
     rows = []
-    for name in turns[0]["rates"]:
-        pairs = [one["rates"][name] for one in turns]
+    for name in dict.fromkeys(name for one in turns for name in one["rates"]):
+        pairs = [one["rates"][name] for one in turns if name in one["rates"]]
         ours, theirs = (statistics.median(pair[who] for pair in pairs) for who in ("edgetune", "tool"))
         apart = ratio([pair["tool"] for pair in pairs], [pair["edgetune"] for pair in pairs], paired=True)
         interval = f"{apart.value - 1:+.1%} [{apart.low - 1:+.1%}, {apart.high - 1:+.1%}]"

@@ -18,6 +18,8 @@ Z95 = 1.959963984540054
 #: Resamples of a bootstrap: the 2.5 % percentile then rests on 50 of them.
 RESAMPLES = 2000
 SEED = 0
+#: Differing rows of which all exchanges are tried: 4096.
+_EXACT = 12
 
 #: What one row adds to a figure: (numerator, denominator). The figure is Σ numerator / Σ denominator.
 Ratio = tuple[float, float]
@@ -126,6 +128,39 @@ def gain_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> tuple[ND
     base, tuned, exported = _resampled(_by_group(ratios, groups)).T
     gain = tuned - base
     return gain, np.divide(exported - base, gain, out=np.full_like(gain, np.nan), where=gain != 0)
+
+
+def paired_permutation(before: Sequence[Ratio], after: Sequence[Ratio], groups: Groups = ()) -> float:
+    """Chance that :func:`pooled` differs by so much, either way, if before and after were alike: a two-sided test.
+
+    What is alike can be exchanged within any row, or group of rows: all exchanges are tried where they are few, else
+    some at random, with what was found counted among them (Phipson and Smyth, 2010). Of rows that are right or wrong it
+    is McNemar's exact test. Unlike a bootstrap it stays exact for a dozen rows.
+
+    Args:
+        before: one entry a row.
+        after: the same rows in the same order.
+        groups: of those rows.
+
+    >>> right, wrong = (1.0, 1.0), (0.0, 1.0)
+    >>> paired_permutation([right] * 7, [right, right] + [wrong] * 5) == mcnemar(5, 0)
+    True
+    """
+    both = np.stack([np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)], axis=1)
+    drawn = _by_group(both, groups)
+    total, exchanged = drawn.sum(axis=0), drawn[:, 1] - drawn[:, 0]
+    exchanged = exchanged[(exchanged != 0).any(axis=1)]  # of those that are equal nothing can be exchanged
+    n = len(exchanged)
+    if n <= _EXACT:
+        chosen = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    else:
+        chosen = np.random.default_rng(SEED).integers(2, size=(RESAMPLES, n))
+        chosen[0] = 0
+    moved = chosen @ exchanged
+    above, below = np.stack([total[0] + moved, total[1] - moved]).T
+    figures = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+    apart = np.abs(figures[:, 1] - figures[:, 0])
+    return float((apart >= apart[0] - 1e-12).mean())  # the first exchanges nothing: it is what was found
 
 
 def _by_group(ratios: NDArray[np.float64], groups: Groups) -> NDArray[np.float64]:

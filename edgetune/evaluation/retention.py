@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetune.evaluation.intervals import count_groups, gain_bootstrap, pooled
+from edgetune.evaluation.intervals import count_groups, gain_bootstrap, paired_permutation, pooled
 from edgetune.evaluation.record import Evaluation
 
 
@@ -23,6 +23,8 @@ class Retention:
         value: the share left; None where training gained nothing, or so little that it can be chance.
         low, high: 95 % interval, from a bootstrap over rows, or groups of alike rows. Where the export and the trained
             model agree on every row, drawing rows again shows nothing, and ``low`` is the exact one-sided bound.
+        p_value: chance that the export is so far from the trained model if both are as good (two-sided); exact for a
+            dozen rows too, where the interval is too narrow.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Retention:
     value: float | None
     low: float = 0.0
     high: float = 0.0
+    p_value: float = 1.0
 
 
 def retention(
@@ -54,7 +57,9 @@ def retention(
     if not lower_is_better and (unseen := _unseen_loss(ratios, groups)) is not None:
         low = min(low, 1 - unseen / abs(trained - before))
     share = (after - before) / (trained - before)
-    return Retention(name, before, trained, after, len(rows), share, float(low), float(high))
+    own, theirs = ([(float(a), float(b)) for a, b in ratios[:, place]] for place in (1, 2))
+    chance = paired_permutation(own, theirs, groups)
+    return Retention(name, before, trained, after, len(rows), share, float(low), float(high), chance)
 
 
 def _unseen_loss(ratios: NDArray[np.float64], groups: Sequence[str | None]) -> float | None:

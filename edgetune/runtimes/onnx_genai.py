@@ -86,6 +86,7 @@ class GenaiRuntime:
                 hint="export it again, or copy it again",
             ) from error
         self._generator: Any = None
+        self._raw: tuple[int, Any] = (0, None)  # its room, and a generator of the raw loop's own
         self._capacity = 0
         self._held: list[int] = []
         self._chosen = False  # the generator has one token more than is held: chosen, and not computed yet
@@ -126,6 +127,7 @@ class GenaiRuntime:
         require_loaded(name, self.adapters)
         self.adapter = name
         self._generator, self._held, self._chosen = None, [], False  # a generator keeps its adapter
+        self._raw = (0, None)
 
     @property
     def features(self) -> str:
@@ -198,18 +200,23 @@ class GenaiRuntime:
     def close(self) -> None:
         """Free the model."""
         self._generator = None
+        self._raw = (0, None)
         self._loaded = None
         self._model = None
 
     def raw_loop(self, capacity: int) -> GenaiLoop:
-        """onnxruntime-genai's own loop, which chooses its tokens itself, with a cache of its own."""
-        settings = self._genai.GeneratorParams(self._model)
-        room = capacity + 1  # the token that it chooses after the last one that it computes
-        # Without a shortest length it would refuse to go on after a stop token.
-        settings.set_search_options(max_length=room, min_length=room, do_sample=False, repetition_penalty=1.0)
-        generator = self._genai.Generator(self._model, settings)
-        if self.adapter:
-            generator.set_active_adapter(self._loaded, self.adapter)
+        """onnxruntime-genai's own loop, which chooses its tokens itself, with a cache of its own; it ends the former.
+
+        The generator is kept as the one that answers is: the memory of a new cache is touched for the first time while
+        a prompt is computed, which costs several percent of it.
+        """
+        room, generator = self._raw
+        if capacity >= room:  # one more: the token that it chooses after the last one that it computes
+            room = max(min(max(SMALLEST_CACHE, 1 << capacity.bit_length()), self.context_length), capacity + 1)
+            # Without a shortest length it would refuse to go on after a stop token.
+            generator = self._make(room, 1, min_length=room)
+            self._raw = (room, generator)
+        generator.rewind_to(0)
         return GenaiLoop(generator)
 
     def memory_parts(self) -> MemoryParts:
@@ -271,9 +278,11 @@ class GenaiRuntime:
         self._generator = self._make(self._capacity, 1)
         self._held, self._chosen = [], False
 
-    def _make(self, length: int, rows: int) -> Any:
+    def _make(self, length: int, rows: int, **search: Any) -> Any:
         settings = self._genai.GeneratorParams(self._model)
-        settings.set_search_options(max_length=length, batch_size=rows, do_sample=False, repetition_penalty=1.0)
+        settings.set_search_options(
+            max_length=length, batch_size=rows, do_sample=False, repetition_penalty=1.0, **search
+        )
         generator = self._genai.Generator(self._model, settings)
         if self.adapter:
             generator.set_active_adapter(self._loaded, self.adapter)

@@ -16,7 +16,7 @@ from edgetune.evaluation.record import Answer, Evaluation
 from edgetune.evaluation.retention import Retention, retention
 from edgetune.runtimes.protocol import Runtime
 from edgetune.verification.divergence import Divergences, divergences, summarise
-from edgetune.verification.limits import Held, Limits, hold
+from edgetune.verification.limits import SURE, Held, Limits, hold
 from edgetune.verification.record import Check
 from edgetune.verification.reference import Reference, log_probs_of
 
@@ -255,15 +255,16 @@ def _task(found: Retention, limits: Limits) -> Check:
     if found.value is None:
         text = f"not judged: training gained nothing sure to retain; {values}"
         return Check(name="task", passed=None, text=text)
-    reached, chance = found.value >= limits.retention, found.high >= 1
-    text = f"{found.value:.3f} of the gain left [{found.low:.3f}, {found.high:.3f}]: {values}"
+    reached = found.value >= limits.retention
+    chance = found.high >= 1 or found.p_value > SURE  # of a dozen rows the interval alone is too narrow
+    text = f"{found.value:.3f} of the gain left [{found.low:.3f}, {found.high:.3f}] (p = {found.p_value:.2g}): {values}"
     if not reached and chance:
         text = f"not judged: {found.rows} rows cannot tell whether it is below {limits.retention}; {text}"
     return Check(
         name="task",
         passed=True if reached else None if chance else False,
         text=text,
-        figures={"retention": found.value, "low": found.low, "high": found.high},
+        figures={"retention": found.value, "low": found.low, "high": found.high, "p_value": found.p_value},
         limits={"retention": limits.retention},
         cause=None if reached or chance else "too few bits for this model, where the other checks pass; else see them",
     )

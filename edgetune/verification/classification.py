@@ -28,18 +28,18 @@ from edgetune.artifact import Artifact
 from edgetune.data.labelled import asked_of, own_rows, shown
 from edgetune.errors import EdgetuneError, ModelError
 from edgetune.evaluation.classification import classify_all, evaluate_classifier
-from edgetune.evaluation.intervals import Groups, mcnemar
+from edgetune.evaluation.intervals import Groups, paired_permutation
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.rows import choose_rows
 from edgetune.exporters import TunedModel, find_exporter
 from edgetune.run import Run
 from edgetune.verification.checks import Apart, hold_distributions, none_differs
-from edgetune.verification.limits import Limits
+from edgetune.verification.limits import SURE, Limits
 from edgetune.verification.phases import check_files, check_metadata, keep, phase, record, require_manifest
 from edgetune.verification.record import Check, Depth, Verification, load
 
 #: Goes up when verification sees more, or judges otherwise.
-CHECKS = 3
+CHECKS = 4
 #: Rows of a quick verification.
 QUICK_ROWS = 64
 #: Images whose pixels are kept and compared: each takes twelve bytes a pixel. Of texts all are.
@@ -251,15 +251,16 @@ def check_distributions(
 def check_accuracy(tuned: Evaluation, exported: Evaluation, limits: Limits) -> Check:
     """Whether the artifact's accuracy is the trained model's, but for what rounding may cost.
 
-    Below its limit it fails where McNemar's test is sure of a loss too; otherwise it is undecided.
+    Below its limit it fails where a paired test is sure of a loss too; otherwise it is undecided.
     """
     own, theirs = tuned.score("accuracy"), exported.score("accuracy")
-    before = {answer.row: answer.correct for answer in tuned.answers}
-    lost = sum(bool(before[answer.row]) and not answer.correct for answer in exported.answers)
-    gained = sum(not before[answer.row] and bool(answer.correct) for answer in exported.answers)
-    chance = mcnemar(lost, gained)
+    known = {answer.row: answer for answer in tuned.answers}
+    right = [(bool(known[answer.row].correct), bool(answer.correct)) for answer in exported.answers]
+    lost, gained = right.count((True, False)), right.count((False, True))
+    before, after = ([(float(one), 1.0) for one in side] for side in zip(*right, strict=True))
+    chance = paired_permutation(before, after, [answer.group for answer in exported.answers])
     floor = limits.retention * own.value
-    passed = True if theirs.value >= floor else None if chance > 0.05 else False
+    passed = True if theirs.value >= floor else None if chance > SURE else False
     text = (
         f"accuracy {theirs.value:.3f} [{theirs.low:.3f}, {theirs.high:.3f}], trained {own.value:.3f} "
         f"[{own.low:.3f}, {own.high:.3f}], on {theirs.n} rows; {lost} lost, {gained} gained (p = {chance:.2g})"

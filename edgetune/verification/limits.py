@@ -18,6 +18,8 @@ from edgetune.recipe import VerifySettings
 FAR = 2.0
 #: Fewer rows, or groups of alike rows, have no interval: drawn again they are all but the same.
 FEWEST = 5
+#: A loss of the task is sure where chance alone would make one as large, or a gain, less often than so.
+SURE = 0.05
 #: What 1 - 0.93 misses 0.07 by, in floating point, and more.
 _ROUNDING = 1e-12
 

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgetune.evaluation.intervals import bootstrap, mcnemar, paired_bootstrap, pooled, share_interval, wilson
+from edgetune.evaluation.intervals import (
+    bootstrap,
+    mcnemar,
+    paired_bootstrap,
+    paired_permutation,
+    pooled,
+    share_interval,
+    wilson,
+)
 
 
 def test_wilson_against_published_values():
@@ -53,6 +61,42 @@ def test_mcnemar_exact():
     assert mcnemar(3, 3) == 1
     # 2 · P(X ≤ 1 | n = 10, p = ½) = 22 / 1024
     assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(22 / 1024)
+
+
+RIGHT, WRONG = (1.0, 1.0), (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (5, 0), (6, 1), (2, 9)])
+def test_exchanging_rows_that_are_right_or_wrong_is_mcnemars_test(lost, gained):
+    before = [RIGHT] * (lost + 3) + [WRONG] * gained
+    after = [WRONG] * lost + [RIGHT] * (gained + 3)
+    assert paired_permutation(before, after) == pytest.approx(mcnemar(lost, gained))
+
+
+def test_many_rows_are_exchanged_at_random_to_much_the_same_end():
+    before, after = [RIGHT] * 20 + [WRONG] * 6, [WRONG] * 20 + [RIGHT] * 6
+    assert paired_permutation(before, after) == pytest.approx(mcnemar(20, 6), rel=0.5)
+    assert paired_permutation([RIGHT] * 40, [WRONG] * 40) < 0.001
+
+
+def test_groups_are_exchanged_as_wholes():
+    before, after, groups = [RIGHT] * 12, [WRONG] * 12, ["a"] * 6 + ["b"] * 6
+    assert paired_permutation(before, after) < 0.001
+    assert paired_permutation(before, after, groups) == 0.5
+
+
+def test_of_alike_figures_of_few_rows_one_in_twenty_is_called_different():
+    """The bootstrap's interval leaves 0 out more often than it says."""
+    generator = np.random.default_rng(1)
+    by_test = by_interval = 0
+    for _ in range(200):
+        sides = generator.exponential(size=(2, 8))
+        before, after = ([(float(one), 1.0) for one in side] for side in sides)
+        by_test += paired_permutation(before, after) <= 0.05
+        low, high = paired_bootstrap(before, after)
+        by_interval += not low <= 0 <= high
+    assert by_test <= 15
+    assert by_interval >= 25
 
 
 def clusters(generator, count, size):

@@ -77,6 +77,21 @@ def test_the_same_answer_through_the_loop_with_no_room_to_spare(runtime):
     assert len(found["step_s"]) == 2 * len(prompt) - 1
 
 
+def test_a_second_loop_of_genai_has_the_warm_cache_of_the_first(made, monkeypatch):
+    monkeypatch.setattr("edgetune.runtimes.onnx_genai.SMALLEST_CACHE", 16)
+    sizes = []
+    honest = GenaiRuntime._make
+    monkeypatch.setattr(GenaiRuntime, "_make", lambda *args, **more: (sizes.append(args[1]), honest(*args, **more))[1])
+    runtime = GenaiRuntime(made[1], threads=1)
+    prompt = runtime.tokenizer.encode("hello hello")
+    found = [through_the_loop(runtime, prompt, prompt * times) for times in (2, 1, 2)]
+    assert len(sizes) == 1
+    assert [len(one["step_s"]) for one in found] == [2 * len(prompt) - 1, len(prompt) - 1, 2 * len(prompt) - 1]
+    runtime.raw_loop(sizes[0])
+    assert sizes[1] > sizes[0], "one token is chosen after those that are computed"
+    runtime.close()
+
+
 def test_memory_is_told_or_a_reason_given(runtime):
     list(runtime.stream(runtime.tokenizer.encode("hello"), Decoding(max_new_tokens=2)))
     assert isinstance(runtime, TellsMemory)

@@ -328,6 +328,21 @@ def test_texts_are_judged_by_the_first_metric_that_the_recipe_names(base, tuned,
     assert "exact_match" not in found.text
 
 
+def test_a_dozen_long_answers_cannot_tell():
+    """As of bank-support: the interval leaves 1 out, and by chance alone so much is not rare."""
+    base, tuned = texts(0.2, ("rouge_l",)), texts(0.5, ("rouge_l",))
+    losses = [0.0] * 7 + [0.04, 0.1, 0.12, 0.2, -0.01]
+    answers = tuple(
+        answer.model_copy(update={"ratios": {**answer.ratios, "rouge_l": (answer.ratios["rouge_l"][0] - loss, 1.0)}})
+        for answer, loss in zip(tuned.answers, losses, strict=False)
+    )
+    found, _ = check_task(base, tuned, tuned.model_copy(update={"answers": answers}), EIGHT)
+    assert found.figures["high"] < 1
+    assert 0.05 < found.figures["p_value"] < 0.2
+    assert found.passed is None
+    assert "cannot tell whether it is below 0.97" in found.text
+
+
 def test_texts_judged_by_equality_alone_cannot_be():
     sides = [texts(likeness, ("exact_match", "rouge_l")) for likeness in (0.2, 0.5, 0.2)]
     assert check_task(*sides, EIGHT)[0].passed is None
