@@ -15,7 +15,8 @@ class EnergyMeter:
     """
 
     def __init__(self, root: Path = RAPL) -> None:
-        self._counters = [p for p in sorted(root.glob("intel-rapl:?/energy_uj")) if _readable(p)]
+        zones = sorted(root.glob("intel-rapl:*/energy_uj"))
+        self._counters = [path for path in zones if _is_package(path.parent) and _readable(path)]
         self.missing = None if self._counters else f"no readable RAPL counter below {root}"
         self._last = [int(p.read_text()) for p in self._counters]
         self._joules = 0.0
@@ -30,6 +31,14 @@ class EnergyMeter:
             self._joules += ((now - self._last[index]) % wrap) / 1e6
             self._last[index] = now
         return self._joules
+
+
+def _is_package(zone: Path) -> bool:
+    """Not ``psys``, the whole platform with the package in it, and not a part of one, such as ``core`` or ``dram``."""
+    try:
+        return (zone / "name").read_text(encoding="utf-8").startswith("package")
+    except OSError:
+        return False
 
 
 def _readable(path: Path) -> bool:

@@ -178,10 +178,10 @@ def _plan(settings: BenchSettings, wanted: Wanted) -> Plan:
 def _is_of(report: BenchReport, subject: Measured, plan: Plan) -> bool:
     """Whether a report is of the very same file, measured as the plan says, here and with the same software."""
     had = report.settings
-    asked = (subject.subject.sha256, plan.prompts, plan.threads or default_threads())
+    asked = (subject.subject.files, plan.prompts, plan.threads or default_threads())
     same_context = plan.contexts in ((), (had.context,))
     same_place = is_still(report.environment, subject.runtime)
-    return (report.subject.sha256, had.prompts_wanted, had.threads) == asked and same_context and same_place
+    return (report.subject.files, had.prompts_wanted, had.threads) == asked and same_context and same_place
 
 
 def _shipped(shipped: Shipped, base: Evaluation) -> list[str]:

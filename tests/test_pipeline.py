@@ -124,7 +124,7 @@ def test_a_changed_artifact_is_measured_anew(whole, monkeypatch):
     _, result = whole
     artifact = result.shipped[0].artifact
     measured, honest = [], pipeline.artifact_subject(artifact)
-    changed = replace(honest, subject=honest.subject.model_copy(update={"sha256": "other"}))
+    changed = replace(honest, subject=honest.subject.model_copy(update={"files": {"other": "file"}}))
     monkeypatch.setattr(pipeline, "artifact_subject", lambda _: changed)
     monkeypatch.setattr(
         pipeline,

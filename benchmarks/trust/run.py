@@ -1,11 +1,12 @@
 """Can `edgetune bench` be trusted? Cross-checks with the tools people know, on the same files, in one run.
 
-    python benchmarks/trust/run.py ARTIFACT... [--quick]
+    python benchmarks/trust/run.py ARTIFACT... [--quick | --tools]
 
 A GGUF artifact is held beside llama-bench, an ONNX folder beside onnxruntime-genai's own loop, in turns; for both the
 overhead a token. With the first one: ten A/A runs at other times, ten in turns with another of the same, and a planted
 5 % slowdown (of llama.cpp, so give the GGUF first), once at another time and once in turns. --quick does a little of
-everything, prints what it would publish, and stores nothing.
+everything, prints what it would publish, and stores nothing. --tools measures only beside the tools, and takes the rest
+from the newest result.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ from edgetune.runtimes.threads import default_threads  # noqa: E402
 PLANTED, AGREE, OVERHEAD, ALARMS = 0.05, 0.05, 3.0, 1
 #: A slowdown of every token has to show in both.
 SLOWED = ("decode_raw", "decode")
+#: What is measured without other tools.
+_ALONE = ("same", "same_in_turns", "planted", "yardsticks", "warnings")
 TOOLS = {"llama.cpp": "llama-bench", "onnxruntime-genai": "onnxruntime-genai"}
 
 
@@ -97,6 +100,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description="Cross-checks of edgetune bench.")
     words.add_argument("artifacts", nargs="*", type=Path, metavar="ARTIFACT", help="GGUF first, then an ONNX folder")
     words.add_argument("--quick", action="store_true", help="a little of everything, stored nowhere")
+    words.add_argument("--tools", action="store_true", help="only beside the tools, the rest from the newest result")
     asked = words.parse_args()
     paths = asked.artifacts or [publishing.newest_smart_home_run() / "exports" / "q8_0"]
     artifacts = [open_artifact(path) for path in paths]
@@ -106,19 +110,31 @@ def main() -> None:
     if artifacts[0].runtime != "llama.cpp":
         raise EdgetuneError("the slowdown is planted in llama.cpp", hint="give a GGUF artifact first")
     machine = publishing.describe_machine(("llama-cpp-python", "onnxruntime-genai"))
-    measured = _measure(artifacts, QUICK if asked.quick else Size())
+    size = QUICK if asked.quick else Size()
+    rest = _newest_rest(machine) if asked.tools else {}
+    built()
+    beside = [found for artifact in artifacts for found in _beside(artifact, size)]
+    rest = rest or _alone(artifacts[0], size)
     subjects = [artifact.name for artifact in artifacts]
-    result = {"created": publishing.now(), "machine": machine, "subjects": subjects, **measured}
+    result = {"created": publishing.now(), "machine": machine, "subjects": subjects, "beside": beside, **rest}
     if asked.quick:
         console.data(page(result))
         return
     publishing.publish_tables(HERE, publishing.write_results(HERE / "results", result, machine["cpu"]), page)
 
 
-def _measure(artifacts: list[Artifact], size: Size) -> dict[str, Any]:
-    built()
-    beside = [found for artifact in artifacts for found in _beside(artifact, size)]
-    first = artifacts[0]
+def _newest_rest(machine: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`_alone` found last on a machine like this one."""
+    stored = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in (HERE / "results").glob("*.json")]
+    alike = [(one["created"], path.name, one) for path, one in stored if one["machine"]["cpu"] == machine["cpu"]]
+    if not alike:
+        raise EdgetuneError("no stored result is of a machine like this one", hint="leave --tools out")
+    _, name, newest = max(alike, key=lambda one: one[0])
+    return {key: newest[key] for key in _ALONE if key in newest} | {"alone_of": newest.get("alone_of", name)}
+
+
+def _alone(first: Artifact, size: Size) -> dict[str, Any]:
+    """Equal runs, and a slowdown that is planted."""
     runs = [bench_artifact(first, size.plan()) for _ in range(size.aa_runs + 1)]
     honest = artifact_subject(first)
     equals = [_in_turns([honest, replace(honest, name=f"{honest.name}-again")], size) for _ in range(size.aa_runs)]
@@ -127,7 +143,6 @@ def _measure(artifacts: list[Artifact], size: Size) -> dict[str, Any]:
         (later,) = bench_subjects([slow], size.plan())
         planted = _in_turns([honest, slow], size, rounds=size.paired_rounds)
     return {
-        "beside": beside,
         "same": [_compared(runs[0], report) for report in runs[1:]],
         "same_in_turns": equals,
         "planted": {"at another time": _compared(runs[-1], later), "in turns": planted},
@@ -216,6 +231,8 @@ def page(result: dict[str, Any]) -> str:
     for tool in TOOLS.values():
         turns = [one for one in result["beside"] if one["tool"] == tool]
         parts += _tool_part(tool, turns) if turns else [f"Beside {tool}: not measured."]
+    if "alone_of" in result:
+        parts.append(f"What follows was measured before: [{result['alone_of']}](results/{result['alone_of']}).")
     parts += [_equal_part("at other times", result["same"])]
     if result.get("same_in_turns"):  # results of before have none
         parts += [_equal_part("in turns", result["same_in_turns"])]
@@ -264,12 +281,13 @@ def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:
     low, high = mean_interval(costs) or (over, over)
     certain = ", not certain" if low <= OVERHEAD < high else ""
     others = max(one["others_share"] or 0.0 for one in turns)
+    count = len({one["turn"] for one in turns})
     return [
         publishing.table(["tokens/s", "edgetune", tool, "apart", f"within {AGREE:.0%}"], rows),
         (
             f"Overhead a token over its raw loop: {over:.1f} [{low:.1f}, {high:.1f}] % (at most {OVERHEAD:.0f} %: "
             f"{_kept(over <= OVERHEAD)}{certain}). "
-            f"{len(turns)} turns; others used up to {others:.0%} of the CPUs meanwhile."
+            f"{count} turns of each depth; others used up to {others:.0%} of the CPUs meanwhile."
         ),
     ]
 

@@ -18,7 +18,7 @@ from edgetune.bench import pagecache
 from edgetune.bench.classifying_summary import NO_GRAPH, classifier_figures
 from edgetune.bench.company import Company
 from edgetune.bench.environment import environment, in_company
-from edgetune.bench.plan import Plan
+from edgetune.bench.plan import DEPTHS, Plan
 from edgetune.bench.processes import measure
 from edgetune.bench.samples import BatchSample, Loads, LoadSample, MemorySample, RawSample, RequestSample
 from edgetune.bench.schema import BenchReport, Environment, Settings, Turns
@@ -108,7 +108,10 @@ def bench_classifiers(subjects: Sequence[Measured], plan: Plan) -> list[BenchRep
 
 
 def _require_possible(subjects: Sequence[Measured], plan: Plan) -> None:
-    if given := [name for name in _OF_GENERATION if getattr(plan, name)]:
+    given = [name for name in _OF_GENERATION if getattr(plan, name)]
+    given += ["depths"] if plan.depths not in ((), DEPTHS) else []
+    given += ["new_tokens"] if plan.new_tokens != Plan().new_tokens else []
+    if given:
         raise EdgetuneError(
             f"a classifier has no {', '.join(name.replace('_', ' ') for name in given)} to vary",
             hint="leave it out; --threads and --batch take several values, --prompts, --rounds and --memory-budget one",

@@ -25,6 +25,9 @@ class Definition:
     compared: bool = True
 
 
+_CACHE = (
+    "key-value cache as it is allocated: by llama.cpp for the whole context, by ONNX runtimes for the tokens asked for"
+)
 _LOOP = "in the runtime's own loop, without template, tokeniser, sampler of ours and text"
 DEFINITIONS: dict[str, Definition] = {
     "load_cold": Definition(
@@ -69,7 +72,7 @@ DEFINITIONS: dict[str, Definition] = {
     "file_backed": Definition("MB", "resident memory that files back, such as mapped weights; own pass"),
     "pss": Definition("MB", "resident memory, what is shared divided among those that share it; own pass"),
     "memory_weights": Definition("MB", "weights as the runtime holds them", compared=False),
-    "memory_kv": Definition("MB", "key-value cache as allocated for the whole context", compared=False),
+    "memory_kv": Definition("MB", _CACHE, compared=False),
     "memory_compute": Definition("MB", "buffers for intermediate results and logits", compared=False),
     "energy_per_token": Definition(
         "J", "energy of the processor packages while answering / output tokens, prefill included"
@@ -80,9 +83,9 @@ AT: dict[str, Definition] = {
     "prefill": Definition(
         "tokens/s", f"{{prefill}} tokens / time to compute them after {{depth}} tokens, {_LOOP}", "higher"
     ),
-    "decode": Definition("tokens/s", f"1 / median gap of {{decode}} tokens after {{depth}} tokens, {_LOOP}", "higher"),
+    "decode": Definition("tokens/s", f"1 / mean gap of {{decode}} tokens after {{depth}} tokens, {_LOOP}", "higher"),
     "peak_rss": Definition("MB", "largest resident set of the process that measured it"),
-    "memory_kv": Definition("MB", "key-value cache as allocated for the whole context", compared=False),
+    "memory_kv": Definition("MB", _CACHE, compared=False),
     "latency": Definition("ms", "class known - input given, one input at a time; its preparation included"),
     "batch_rate": Definition(
         "inputs/s", "inputs of a batch of {batch} / time until all their classes are known", "higher"

@@ -252,8 +252,10 @@ class _Job:
         """What was asked for and did not fit into a context."""
         plan, found = self.plan, self.found
         room = f"and {room_after(plan.depth_prefill, plan.depth_decode)} tokens after it do not fit into the context"
-        if plan.depths and found.raw and not found.depths:
-            yield f"no depth was measured: none of {', '.join(map(str, plan.depths))} {room}"
+        reached = {one.depth for one in found.depths}
+        if found.raw and (missing := [str(depth) for depth in plan.depths if depth not in reached]):
+            which = "a depth" if reached else "no depth"
+            yield f"{which} was {'not ' if reached else ''}measured: {', '.join(missing)} {room}"
         measured = {(one.axis, one.value) for one in found.axes}
         for axis, value in plan.points():
             if (axis, value) not in measured:

@@ -152,9 +152,13 @@ def _raw(found: Samples) -> dict[str, Values]:
         "e2e_raw": [(raw.round, seconds) for raw, _, seconds in whole],
         "overhead_e2e": [(raw.round, app.token_s[-1] / seconds - 1) for raw, app, seconds in whole if seconds > 0],
         "itl_raw": [(sample.round, step) for sample in stepped for step in sample.step_s],
-        "decode_raw": [(sample.round, len(sample.step_s) / sum(sample.step_s)) for sample in stepped],
+        "decode_raw": [(one.round, len(one.step_s) / seconds) for one in stepped if (seconds := sum(one.step_s)) > 0],
         "prefill_raw": [(s.round, s.prompt_tokens / s.prefill_s) for s in found.raw if s.prefill_s > 0],
-        "overhead_per_token": [(raw.round, median(gaps_of(app.token_s)) / median(raw.step_s) - 1) for raw, app in both],
+        "overhead_per_token": [
+            (raw.round, median(gaps_of(app.token_s)) / step - 1)
+            for raw, app in both
+            if (step := median(raw.step_s)) > 0
+        ],
     }
 
 
@@ -218,7 +222,7 @@ def _grouped(samples: Sequence[S], key: Callable[[S], K]) -> list[tuple[K, list[
 def _rates(place: str, samples: Sequence[DepthSample], depth: int, settings: Settings) -> Iterator[Figure]:
     words = {"prefill": settings.depth_prefill, "decode": settings.depth_decode, "depth": depth}
     prefill = [(s.round, s.prefill_tokens / s.prefill_s) for s in samples if s.prefill_s > 0]
-    decode = [(s.round, 1 / median(s.step_s)) for s in samples if s.step_s]
+    decode = [(s.round, len(s.step_s) / sum(s.step_s)) for s in samples if sum(s.step_s) > 0]
     for name, values in (("prefill", prefill), ("decode", decode)):
         yield scaled(f"{name}@{place}", filled(AT[name], words), values)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
 from edgetune.errors import DataError
-from edgetune.evaluation.intervals import Ratio, mcnemar, paired_bootstrap, pooled
+from edgetune.evaluation.intervals import Ratio, mcnemar, paired_bootstrap, paired_permutation, pooled
 from edgetune.evaluation.record import Answer, Evaluation
 
 
@@ -58,7 +58,8 @@ class Comparison:
         differences: one for each figure both have.
         lost: rows right before and wrong after.
         gained: rows wrong before and right after.
-        p_value: exact McNemar test on ``lost`` and ``gained``; it takes rows as independent.
+        p_value: chance of so uneven a split of ``lost`` and ``gained`` if both were equally good.
+        test: what says so: McNemar's where rows stand for themselves.
         notes: what limits the comparison.
     """
 
@@ -69,6 +70,7 @@ class Comparison:
     lost: int
     gained: int
     p_value: float
+    test: str
     notes: tuple[str, ...]
 
     def difference(self, name: str) -> Difference:
@@ -111,7 +113,8 @@ def compare(before: Evaluation, after: Evaluation) -> Comparison:
         differences=tuple(_difference(name, pairs) for name in names),
         lost=lost,
         gained=gained,
-        p_value=mcnemar(lost, gained),
+        p_value=_split_by_chance(pairs) if after.groups is not None else mcnemar(lost, gained),
+        test="exact McNemar test" if after.groups is None else "permutation test over groups of rows",
         notes=_notes(before, after, len(pairs)),
     )
 
@@ -129,14 +132,19 @@ def _difference(name: str, pairs: list[tuple[Answer, Answer]]) -> Difference:
     return Difference(name, pooled(first), pooled(second), *paired_bootstrap(first, second, groups))
 
 
+def _split_by_chance(pairs: list[tuple[Answer, Answer]]) -> float:
+    right: list[list[Ratio]] = [
+        [(float(bool(answer.correct)), 1.0) for answer in side] for side in zip(*pairs, strict=True)
+    ]
+    return paired_permutation(*right, [after.group for _, after in pairs])
+
+
 def _notes(before: Evaluation, after: Evaluation, common: int) -> tuple[str, ...]:
     notes = []
     if common < max(before.n, after.n):
         notes.append(f"compared on the {common} rows both were evaluated on ({before.n} and {after.n})")
     if before.runtime != after.runtime:
         notes.append(f"'{before.subject}' ran in {before.runtime}, '{after.subject}' in {after.runtime}")
-    if after.groups is not None:
-        notes.append("rows come in groups: the intervals draw whole groups, while McNemar's test takes rows apart")
     if before.basis.max_new_tokens != after.basis.max_new_tokens:
         notes.append(f"answers were cut at {before.basis.max_new_tokens} and {after.basis.max_new_tokens} tokens")
     return tuple(notes)

@@ -146,6 +146,8 @@ def paired_permutation(before: Sequence[Ratio], after: Sequence[Ratio], groups: 
     >>> paired_permutation([right] * 7, [right, right] + [wrong] * 5) == mcnemar(5, 0)
     True
     """
+    if len(set(groups)) == 1 and None not in groups:
+        return 1.0  # all rows are one draw, and one says nothing
     both = np.stack([np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)], axis=1)
     drawn = _by_group(both, groups)
     total, exchanged = drawn.sum(axis=0), drawn[:, 1] - drawn[:, 0]

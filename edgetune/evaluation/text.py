@@ -148,7 +148,7 @@ def _lines(report: Report) -> list[str]:
 def _summary(comparison: Comparison) -> str:
     return (
         f"{comparison.before} → {comparison.after} on {comparison.n} rows: {comparison.gained} wrong answers became "
-        f"right, {comparison.lost} right ones wrong (exact McNemar test: p = {comparison.p_value:.2g})"
+        f"right, {comparison.lost} right ones wrong ({comparison.test}: p = {comparison.p_value:.2g})"
     )
 
 

@@ -37,6 +37,7 @@ def compare(before: GeneralEvaluation, after: GeneralEvaluation) -> Comparison:
         lost=lost,
         gained=gained,
         p_value=mcnemar(lost, gained),
+        test="exact McNemar test",
         notes=_notes(before, after),
     )
 

@@ -49,5 +49,5 @@ def summary(comparison: Comparison) -> str:
     """What became of the questions, in one sentence."""
     return (
         f"{comparison.before} → {comparison.after} on {comparison.n} questions: {comparison.lost} right answers became "
-        f"wrong, {comparison.gained} wrong ones right (exact McNemar test: p = {comparison.p_value:.2g})"
+        f"wrong, {comparison.gained} wrong ones right ({comparison.test}: p = {comparison.p_value:.2g})"
     )

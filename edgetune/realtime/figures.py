@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from edgetune.bench.definitions import Definition
 from edgetune.bench.figuring import figure, gaps_of
 from edgetune.bench.objective import Objective
-from edgetune.bench.realtime_section import RealtimeLoop, RealtimeRequest, RealtimeSection
+from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeRequest, RealtimeSection
 from edgetune.bench.schema import Figure
 from edgetune.bench.statistics import mad
 from edgetune.realtime.clause import CLAUSE_DEFINITION
@@ -52,6 +54,8 @@ DEFINITIONS: dict[str, Definition] = {
 }
 #: Metrics with one value for each request, and how to read it, in seconds.
 OF_REQUEST = ("ttft", "first_clause", "e2e", "wait", "itl_mean")
+#: Of them those that every answer has, however short.
+OF_ANSWER = ("ttft", "first_clause", "e2e")
 GAPS = ("itl", "itl_mean")
 
 
@@ -89,17 +93,27 @@ def measured_of(loop: RealtimeLoop, objectives: Sequence[Objective]) -> dict[str
     if loop.scenario == "open loop" and loop.stopped is not None:
         reason = f"{loop.stopped} of {loop.planned}: those that had to wait longest are not among them"
         return {name: _measured(name, (), how, reason) for name in values}
-    return {name: _measured(name, found, how) for name, found in values.items()}
+    empty = sum(not request.token_s for request in loop.requests)
+    measured = {name: _measured(name, found, how) for name, found in values.items()}
+    return measured | {name: replace(measured[name], absent=empty) for name in OF_ANSWER}
 
 
 def measured_of_section(section: RealtimeSection, objectives: Sequence[Objective]) -> dict[str, Measured]:
     """What objectives are judged by."""
     found = measured_of(section.judged, objectives)
     if section.search is not None:
-        met = section.search.highest_met
-        values = [] if met is None else [met]
-        found["highest_rate"] = _measured("highest_rate", values, "search", section.no_rate)
+        search = section.search
+        values = [] if search.highest_met is None else [search.highest_met]
+        rate = _measured("highest_rate", values, "search", section.no_rate)
+        reasons = {**rate.reasons, "below": _above(search)}
+        found["highest_rate"] = replace(rate, below=search.lowest_missed or math.inf, reasons=reasons)
     return found
+
+
+def _above(search: RateSearch) -> str:
+    """Why nobody knows whether a rate above the highest that met the objectives meets them too."""
+    gap = "" if search.lowest_missed is None else f" and below {search.lowest_missed:.3g}, which misses some,"
+    return f"above {search.highest_met or 0.0:.3g} requests/s, which meets all,{gap} none was measured: {search.ended}"
 
 
 def is_good(request: RealtimeRequest, objectives: Sequence[Objective]) -> bool:

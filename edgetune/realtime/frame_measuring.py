@@ -22,12 +22,15 @@ def measure_frames(subject: Measured, wanted: Wanted, plan: Plan, seconds: float
     """
     asked = inputs_for(subject, plan.prompts)
     count = wanted.frames(seconds)
+    assert wanted.rate is not None, "frames have a rate"
     job = {
         **subject.job,
         "inputs": asked.values,
         "threads": plan.threads,
         "rate": wanted.rate,
         "count": count,
+        "done": wanted.frames_done,
+        "most": round(wanted.rate * seconds),
     }
     company = Company()
     with console.progress(f"Timing {subject.name}: {count} frames, {wanted.rate:g} a second"):

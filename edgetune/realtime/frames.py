@@ -36,7 +36,9 @@ DEFINITIONS: dict[str, Definition] = {
 }
 
 
-def frame_loop(work: Callable[[int], object], rate: float, count: int, clock: Clock) -> FrameLoop:
+def frame_loop(  # noqa: PLR0913  # a loop is that many things
+    work: Callable[[int], object], rate: float, count: int, clock: Clock, *, done: int = 0, most: int = 0
+) -> FrameLoop:
     """Work on frames as they come; of those that come meanwhile only the newest waits, the others are dropped.
 
     A real-time loop wants the newest picture: working through a queue of old ones would make every later one late.
@@ -46,12 +48,14 @@ def frame_loop(work: Callable[[int], object], rate: float, count: int, clock: Cl
         rate: frames a second.
         count: frames of the source.
         clock: to wait by and to measure with.
+        done: the source goes on until so many are done and not dropped,
+        most: but not beyond so many frames.
     """
     began = clock.now()
-    moments = steady(rate, count)
+    moments = steady(rate, max(count, most))
     due = [began + moment for moment in moments]
     frames: list[Frame] = []
-    while len(frames) < count:
+    while len(frames) < count or (done > 0 and len(frames) < most):
         clock.wait_until(due[len(frames)])
         # The one waited for is there; a search, as what is done here counts as waiting of the frame.
         newest = bisect_right(due, clock.now(), lo=len(frames) + 1) - 1
@@ -59,6 +63,7 @@ def frame_loop(work: Callable[[int], object], rate: float, count: int, clock: Cl
                    for index in range(len(frames), newest)]  # fmt: skip
         started = clock.now() - began
         work(newest)
+        done -= 1
         frames.append(Frame(scheduled_s=moments[newest], started_s=started, finished_s=clock.now() - began))
     return FrameLoop(rate=rate, frames=tuple(frames))
 

@@ -22,7 +22,7 @@ def serve_frames(classifier: LoadedClassifier, job: Job, _ready: float) -> None:
         classifier.classify(inputs[index % len(inputs)])
 
     classify(0)  # the first inference warms up and is not counted
-    loop = frame_loop(classify, job["rate"], job["count"], SystemClock())
+    loop = frame_loop(classify, job["rate"], job["count"], SystemClock(), done=job["done"], most=job["most"])
     tell("frames", loop=loop.model_dump(mode="json"))
 
 

@@ -6,6 +6,7 @@ from when it sent, leaves out exactly the requests that had to wait (Tene's *coo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -46,12 +47,20 @@ class Arrivals:
     seed: int = 0
 
 
-def open_loop(serve: Serve, arrivals: Arrivals, clock: Clock, stop: Stop = never) -> RealtimeLoop:
-    """Requests at seeded Poisson times, whether or not the last one is answered; those that find it busy queue."""
+def open_loop(
+    serve: Serve, arrivals: Arrivals, clock: Clock, stop: Stop = never, *, end: float = math.inf
+) -> RealtimeLoop:
+    """Requests at seeded Poisson times, whether or not the last one is answered; those that find it busy queue.
+
+    One that would come after ``end``, a moment of the clock, is not waited for.
+    """
     began = clock.now()
     requests: list[RealtimeRequest] = []
     reason = None
     for index, moment in enumerate(poisson(arrivals.rate, arrivals.count, arrivals.seed)):
+        if began + moment > end:
+            reason = f"time was up after {len(requests)} requests"
+            break
         clock.wait_until(began + moment)
         requests.append(serve(index, began + moment, began))
         if reason := stop(requests):

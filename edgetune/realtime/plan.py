@@ -59,7 +59,7 @@ def carry_out(
     if plan.rate is not None:
         on_loop(f"{plan.rate:.3g} requests/s, {plan.requests}")
         arrivals = Arrivals(plan.rate, plan.requests, plan.seed)
-        return [closed, open_loop(serve, arrivals, clock, _out_of_time(clock, end))], None
+        return [closed, open_loop(serve, arrivals, clock, _out_of_time(clock, end), end=end)], None
     trials, search = _search(plan, closed, serve, clock, end=end, on_loop=on_loop)
     return [closed, *trials], search
 

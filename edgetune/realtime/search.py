@@ -34,7 +34,7 @@ def highest_rate(
             return found(f"no time left to measure at {rate:.3g} requests/s")
         met = measure(rate)
         if met is None:
-            return found(f"too few samples to judge at {rate:.3g} requests/s")
+            return found(f"it could not be judged at {rate:.3g} requests/s")
         if met:
             low = rate
         else:

@@ -27,7 +27,7 @@ def read_trusted(path: Path) -> BenchReport:
     if problems := contradictions(report):
         more = [f"and {len(problems) - _FEW} more"] if len(problems) > _FEW else []
         raise EdgetuneError(
-            f"{path} contradicts itself: it was changed, or an older edgetune kept fewer samples",
+            f"{path} contradicts itself: it was changed, or an older edgetune kept fewer samples, or counted otherwise",
             hint=AGAIN,
             problems=[*problems[:_FEW], *more],
         )
@@ -69,6 +69,9 @@ def derived(report: BenchReport) -> BenchReport:
 def _of_figure(stored: Figure, again: Figure | None) -> Iterator[str]:
     if again is None:
         yield f"{stored.name}: no sample is of it"
+        return
+    if stored.definition != again.definition:
+        yield f"{stored.name} was '{stored.definition}' and is '{again.definition}' now"
         return
     for what in ("unit", "better", "samples"):
         before, after = getattr(stored, what), getattr(again, what)

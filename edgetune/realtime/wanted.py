@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from edgetune.targets.target import Target
 FEWEST = 30
 #: Seconds of frames that a camera's objectives are judged by, where there is time.
 FRAME_SECONDS = 30.0
+#: So many times what a percentile needs is asked, where not everything that is asked gives a value.
+SPARE = 1.1
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,16 @@ class Wanted:
         """Whether inputs have to come like frames of a camera."""
         return self.classifies and self.rate is not None
 
+    @property
+    def frames_done(self) -> int:
+        """Frames that the strictest percentile needs: done, and not dropped."""
+        return max([1, *(floor(one.percent) for one in self.objectives if one.metric == "frame" and one.percent)])
+
     def frames(self, seconds: float) -> int:
         """Frames within so many seconds: as many as the strictest percentile needs, and some more against chance."""
         assert self.rate is not None, "frames have a rate"
-        percents = [one.percent for one in self.objectives if one.metric == "frame"]
-        needed = max([1, *(floor(percent) for percent in percents if percent)])
-        return max(1, round(self.rate * min(seconds, max(FRAME_SECONDS, 1.1 * needed / self.rate))))
+        shortest = max(FRAME_SECONDS, SPARE * self.frames_done / self.rate)
+        return max(1, round(self.rate * min(seconds, shortest)))
 
     def is_answered_by(self, report: BenchReport) -> bool:
         """Whether a stored report, measured as :meth:`filled_in` says, has been held to the very same."""
@@ -87,9 +94,16 @@ class Wanted:
 
     @property
     def requests(self) -> int:
-        """Requests that the strictest percentile of one value a request needs."""
-        percents = [one.percent for one in self.objectives if one.metric in figures.OF_REQUEST]
-        return max([FEWEST, *(floor(percent) for percent in percents if percent)])
+        """Requests that the strictest percentile of one value a request needs.
+
+        Of a gap some more: an answer of one token has none.
+        """
+        needed = [
+            math.ceil(floor(one.percent) * (SPARE if one.metric == "itl_mean" else 1))
+            for one in self.objectives
+            if one.percent and one.metric in figures.OF_REQUEST
+        ]
+        return max([FEWEST, *needed])
 
 
 def find_wanted(target: str | None, slo: Path | None, rate: float | None = None, *, classifies: bool = False) -> Wanted:

@@ -215,7 +215,7 @@ class _Reader:
             manifest=artifact.manifest,
             evaluation=self.evaluation(artifact.name, artifact_opening(artifact).weights_sha256),
             verification=verification,
-            benches=tuple(Benchmark(report) for report in benches if report.subject.sha256 == own),
+            benches=tuple(Benchmark(report) for report in benches if report.subject.files == artifact.sha256),
             devices=tuple(report for report in devices if report.subject.sha256 == own),
         )
 

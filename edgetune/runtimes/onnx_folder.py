@@ -142,7 +142,7 @@ def stored_parts(folder: OnnxFolder, cells: int, each: int) -> MemoryParts:
         cells: tokens that the cache has place for.
         each: bytes of a value in it.
     """
-    data = [folder.graph, *folder.path.glob(f"{folder.graph.name}*.data")]
+    data = [folder.graph, *folder.graph.parent.glob(f"{folder.graph.name}*data")]  # ours `_data`, others' `.data`
     reasons = {
         "weights": "as stored in the files; onnxruntime does not say how it packs them",
         "compute": "onnxruntime does not say",

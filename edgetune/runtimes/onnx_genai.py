@@ -223,7 +223,7 @@ class GenaiRuntime:
         """What follows from the files and the size of the cache."""
         manifest = self._artifact.manifest
         half = manifest is not None and manifest.precision.startswith("fp16")
-        return stored_parts(self._folder, self._capacity, 2 if half else 4)
+        return stored_parts(self._folder, self._capacity or self._raw[0], 2 if half else 4)
 
     def _likeliest(self, prompt: Sequence[int], limit: int) -> Iterator[int]:
         """The likeliest token again and again, chosen by onnxruntime-genai itself: no logits are copied."""

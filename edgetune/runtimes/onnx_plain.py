@@ -65,6 +65,7 @@ class OnnxRuntime:
         self._wants_positions = "position_ids" in {value.name for value in self._session.get_inputs()}
         self._past: dict[str, Any] = {}
         self._held: list[int] = []
+        self._loop: SessionLoop | None = None
 
     @property
     def system(self) -> str | None:
@@ -128,6 +129,7 @@ class OnnxRuntime:
         """Forget what was computed."""
         self._past = {}
         self._held = []
+        self._loop = None
 
     def close(self) -> None:
         """Free the model."""
@@ -138,12 +140,14 @@ class OnnxRuntime:
         """Onnxruntime's own loop over the session, the cache never leaving its memory; what was held is forgotten."""
         del capacity  # the cache grows with every token
         self.reset()
-        return SessionLoop(self._session, self._options(), _empty_past(self._session))
+        self._loop = SessionLoop(self._session, self._options(), _empty_past(self._session))
+        return self._loop
 
     def memory_parts(self) -> MemoryParts:
         """What follows from the files and the tokens held."""
         past = next(iter(_empty_past(self._session).values()), np.zeros(0, np.float32))
-        return stored_parts(self._folder, len(self._held), past.itemsize)
+        held = self._loop.length if self._loop else len(self._held)
+        return stored_parts(self._folder, held, past.itemsize)
 
     def _answer(self, prompt: Sequence[int], decoding: Decoding, sampler: Sampler) -> Iterator[int]:
         tokens = list(prompt)

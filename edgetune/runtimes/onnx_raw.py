@@ -70,6 +70,11 @@ class SessionLoop:
         self._past = dict(self._empty)
         self._length = 0
 
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return self._length
+
     def hold(self, length: int) -> bool:
         """Keep only the first ``length`` tokens."""
         if length == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from edgetune.errors import CheckFailed, NotJudged
 from edgetune.targets.units import factor
 
 #: The reason that :func:`~edgetune.bench.statistics.percentile` gives.
+_ROUNDING = 1e-9
 _TOO_FEW = re.compile(r"\d+ samples; p[\d.]+ needs \d+")
 
 
@@ -29,6 +31,9 @@ class Measured:
         statistics: name → value, for where samples were not kept.
         samples: how many there were.
         reasons: statistic → why it is not there; ``median`` speaks for a metric without any sample.
+        below: where what was found is the least that it can be, what it is surely below, infinite if that is not known;
+            None: what was found is it.
+        absent: requests that had no answer at all. They keep no limit: to a statistic they are later than all others.
     """
 
     unit: str
@@ -37,6 +42,8 @@ class Measured:
     statistics: Mapping[str, float | None] = field(default_factory=dict)
     samples: int = 0
     reasons: Mapping[str, str] = field(default_factory=dict)
+    below: float | None = None
+    absent: int = 0
 
     def value(self, objective: Objective) -> tuple[float | None, str | None]:
         """The statistic that an objective is about, in this metric's unit, or why there is none."""
@@ -46,12 +53,16 @@ class Measured:
         if not self.values:
             found = self.statistics.get(name)
             return found, None if found is not None else self.reasons.get(name, f"{name} of it was not kept")
-        if objective.percent is not None:
-            tail = percentile(self.values, objective.percent)
-            return tail.value, tail.reason
-        if name == "median":
-            return median(self.values), None
-        return max(self.values) if name == "max" else float(np.mean(self.values)), None
+        if name not in ("median", "max") and objective.percent is None:
+            return float(np.mean(self.values)), None
+        percent = objective.percent if objective.percent is not None else 100.0 if name == "max" else 50.0
+        every = [*self.values, *[max(self.values)] * self.absent]
+        if math.ceil((len(every) - 1) * percent / 100 - _ROUNDING) >= len(self.values):
+            return None, f"{self.absent} of {len(every)} requests had no answer"
+        if objective.percent is None:
+            return max(every) if name == "max" else median(every), None
+        tail = percentile(every, percent)
+        return tail.value, tail.reason
 
 
 def judge(objectives: Sequence[Objective], measured: Mapping[str, Measured]) -> tuple[Verdict, ...]:
@@ -76,6 +87,8 @@ def _verdict(objective: Objective, measured: Measured | None) -> Verdict:
     if value is None:
         return _unjudged(objective, reason or "there is no such statistic", measured.samples)
     value *= scale
+    if measured.below is not None and value < objective.limit < measured.below * scale:
+        return _unjudged(objective, measured.reasons["below"], measured.samples)
     beyond = value - objective.limit if objective.at_most is not None else objective.limit - value
     return Verdict(
         objective=objective,
@@ -143,7 +156,7 @@ def require_met(
 def _hint(verdicts: Sequence[Verdict]) -> str:
     """What would help: more samples help only where they are too few."""
     if any(one.reason and _TOO_FEW.search(one.reason) for one in verdicts if one.outcome == "not judged"):
-        return "measure longer with --seconds, or use a statistic that needs fewer samples"
+        return "a statistic that needs fewer samples, or, where time was up, more --seconds"
     if any(one.objective.metric == "retention" for one in verdicts if one.outcome == "not judged"):
         return "decode longer: --sustained 5"
     return "each says why; longer measuring does not help: hold it to what can be measured, with --slo FILE"

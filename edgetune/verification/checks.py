@@ -16,7 +16,7 @@ from edgetune.evaluation.record import Answer, Evaluation
 from edgetune.evaluation.retention import Retention, retention
 from edgetune.runtimes.protocol import Runtime
 from edgetune.verification.divergence import Divergences, divergences, summarise
-from edgetune.verification.limits import SURE, Held, Limits, hold
+from edgetune.verification.limits import HALF_LOST, SURE, Held, Limits, hold
 from edgetune.verification.record import Check
 from edgetune.verification.reference import Reference, log_probs_of
 
@@ -256,7 +256,8 @@ def _task(found: Retention, limits: Limits) -> Check:
         text = f"not judged: training gained nothing sure to retain; {values}"
         return Check(name="task", passed=None, text=text)
     reached = found.value >= limits.retention
-    chance = found.high >= 1 or found.p_value > SURE  # of a dozen rows the interval alone is too narrow
+    # Of a dozen rows the interval alone is too narrow, and of five groups no test is ever sure.
+    chance = found.value >= HALF_LOST and (found.high >= 1 or found.p_value > SURE)
     text = f"{found.value:.3f} of the gain left [{found.low:.3f}, {found.high:.3f}] (p = {found.p_value:.2g}): {values}"
     if not reached and chance:
         text = f"not judged: {found.rows} rows cannot tell whether it is below {limits.retention}; {text}"

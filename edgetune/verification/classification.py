@@ -34,7 +34,7 @@ from edgetune.evaluation.rows import choose_rows
 from edgetune.exporters import TunedModel, find_exporter
 from edgetune.run import Run
 from edgetune.verification.checks import Apart, hold_distributions, none_differs
-from edgetune.verification.limits import SURE, Limits
+from edgetune.verification.limits import HALF_LOST, SURE, Limits
 from edgetune.verification.phases import check_files, check_metadata, keep, phase, record, require_manifest
 from edgetune.verification.record import Check, Depth, Verification, load
 
@@ -251,7 +251,7 @@ def check_distributions(
 def check_accuracy(tuned: Evaluation, exported: Evaluation, limits: Limits) -> Check:
     """Whether the artifact's accuracy is the trained model's, but for what rounding may cost.
 
-    Below its limit it fails where a paired test is sure of a loss too; otherwise it is undecided.
+    Below its limit it fails where a paired test is sure of a loss too, or half is gone; otherwise it is undecided.
     """
     own, theirs = tuned.score("accuracy"), exported.score("accuracy")
     known = {answer.row: answer for answer in tuned.answers}
@@ -260,7 +260,9 @@ def check_accuracy(tuned: Evaluation, exported: Evaluation, limits: Limits) -> C
     before, after = ([(float(one), 1.0) for one in side] for side in zip(*right, strict=True))
     chance = paired_permutation(before, after, [answer.group for answer in exported.answers])
     floor = limits.retention * own.value
-    passed = True if theirs.value >= floor else None if chance > SURE else False
+    passed = (
+        True if theirs.value >= floor else None if chance > SURE and theirs.value >= HALF_LOST * own.value else False
+    )
     text = (
         f"accuracy {theirs.value:.3f} [{theirs.low:.3f}, {theirs.high:.3f}], trained {own.value:.3f} "
         f"[{own.low:.3f}, {own.high:.3f}], on {theirs.n} rows; {lost} lost, {gained} gained (p = {chance:.2g})"

@@ -20,6 +20,8 @@ FAR = 2.0
 FEWEST = 5
 #: A loss of the task is sure where chance alone would make one as large, or a gain, less often than so.
 SURE = 0.05
+#: Of the task, so much lost is too much however few rows show it.
+HALF_LOST = 0.5
 #: What 1 - 0.93 misses 0.07 by, in floating point, and more.
 _ROUNDING = 1e-12
 

@@ -118,6 +118,13 @@ def test_what_does_not_fit_a_context_is_said(artifact):
     ]
 
 
+def test_a_depth_that_does_not_fit_is_said_beside_one_that_does(artifact):
+    report = single_stream.bench_artifact(artifact, Plan(threads=1, depths=(0, 600), contexts=(512,), **SHORT))
+    assert report.find("decode@depth=0").median > 0
+    (told,) = [warning for warning in report.warnings if "do not fit" in warning]
+    assert told.startswith("a depth was not measured: 600 and ")
+
+
 def test_sustained_decoding_is_counted_by_the_second(artifact):
     report = single_stream.bench_artifact(artifact, Plan(threads=1, depths=(), sustained=1 / 30, **SHORT))
     assert len(report.sustained.tokens) == 2

@@ -116,7 +116,7 @@ def test_energy_is_a_token():
 
 def test_depths_and_settings_have_figures_of_their_own():
     depths = [
-        DepthSample(round=n, depth=512, prefill_tokens=128, prefill_s=0.5, step_s=(0.1, 0.2, 0.4)) for n in (0, 1)
+        DepthSample(round=n, depth=512, prefill_tokens=128, prefill_s=0.5, step_s=(0.1, 0.1, 0.4)) for n in (0, 1)
     ]
     axes = [
         AxisSample(round=0, depth=64, prefill_tokens=128, prefill_s=1.0, step_s=(0.1,), axis="kv_type", value="q8_0",
@@ -124,7 +124,7 @@ def test_depths_and_settings_have_figures_of_their_own():
     ]  # fmt: skip
     found = by_name(samples(request(0.2), depths=depths, axes=axes))
     assert found["prefill@depth=512"].median == 256
-    assert found["decode@depth=512"].median == 5
+    assert found["decode@depth=512"].median == pytest.approx(5), "1 / mean gap: a stall counts"
     assert "after 512 tokens" in found["decode@depth=512"].definition
     assert found["decode@kv_type=q8_0"].median == 10
     assert found["peak_rss@kv_type=q8_0"].median == 2

@@ -19,7 +19,7 @@ from edgetune.bench.single_stream import bench_artifact
 from edgetune.bench.subjects import artifact_subject
 from edgetune.bench.text import to_text
 from edgetune.cli import main
-from edgetune.errors import EdgetuneError
+from edgetune.errors import ArtifactError, EdgetuneError
 from edgetune.realtime.trusting import contradictions
 
 SHORT = {"prompts": 4, "rounds": 3, "starts": 1, "memory_rounds": 1}
@@ -100,6 +100,8 @@ def test_it_is_stored_read_and_compared(folder, report, tmp_path, capsys):
     [
         ({"kv_types": ("f16",)}, "a classifier has no kv types to vary"),
         ({"decode_threads": (1, 2)}, "a classifier has no decode threads to vary"),
+        ({"depths": (0, 64)}, "a classifier has no depths to vary"),
+        ({"new_tokens": 8}, "a classifier has no new tokens to vary"),
         ({"batches": (64,)}, "a classifier computes 32 inputs at once at most"),
     ],
 )
@@ -108,6 +110,11 @@ def test_what_a_classifier_has_not_is_refused_before_anything_is_measured(folder
     with pytest.raises(EdgetuneError, match=message) as caught:
         bench_artifact(open_artifact(folder), **plan)
     assert caught.value.hint
+
+
+def test_a_classifier_is_measured_in_the_runtime_that_runs_it(folder, capsys):
+    assert main(["bench", str(folder), "--runtime", "onnxruntime-genai"]) == ArtifactError.exit_code
+    assert "is for onnxruntime and cannot be run in onnxruntime-genai" in capsys.readouterr().err
 
 
 def test_a_model_that_writes_has_two_numbers_of_threads(tmp_path, capsys):

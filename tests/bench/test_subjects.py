@@ -3,9 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from tinygguf import write_tiny_gguf
 
 from edgetune.adapters import tuned
-from edgetune.bench.subjects import tuned_subject
+from edgetune.bench.subjects import choose_subjects, tuned_subject
+from edgetune.errors import ArtifactError
 from edgetune.run import Run, RunManifest
 
 
@@ -27,3 +29,11 @@ def test_the_base_beneath_an_adapter_is_read_at_a_start_too(tmp_path, monkeypatc
     assert found.subject.size_bytes == (1010 if against else 10)
     assert (base / "model.safetensors" in found.weights) == bool(against)
     assert own / "weights.safetensors" in found.weights
+
+
+def test_what_would_be_ignored_is_refused(tmp_path):
+    file = write_tiny_gguf(tmp_path / "tiny.gguf")
+    with pytest.raises(ArtifactError, match="--artifact q4_k_m names an export of a run"):
+        choose_subjects([file], ["q4_k_m"])
+    with pytest.raises(ArtifactError, match="is for adapters, and none of these is one"):
+        choose_subjects([file], base=file)

@@ -86,6 +86,13 @@ def test_a_bound_of_another_prompt_is_none(measured):
     assert found.reason == "prompts of 64 tokens were measured, the target asks for 128: --prompt 128"
 
 
+def test_without_a_prompt_at_depth_0_it_is_said_which_to_measure(measured):
+    deep = tuple(test.model_copy(update={"depth": 2048}) for test in measured.measured.tests)
+    other = measured.model_copy(update={"measured": measured.measured.model_copy(update={"tests": deep})})
+    found = verdicts(other, held_to("raspberry-pi-5", None, None))["ttft_bound"]
+    assert found.reason == "no prompt was measured with nothing held before it: --depth 0"
+
+
 def test_every_mobile_target_that_is_measured_can_be_met(measured):
     deep = measured.measured.tests[1].model_copy(update={"depth": 2048})
     quick = [test.model_copy(update={"samples_s": (0.01,)}) for test in (*measured.measured.tests, deep)]

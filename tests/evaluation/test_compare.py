@@ -100,7 +100,7 @@ def test_worst_misses_leave_right_answers_out_and_sort_by_agreement_then_loss():
     assert [a.row for a in worst(answers, 1)] == [3]
 
 
-def test_a_difference_within_groups_is_drawn_by_group_and_said():
+def test_a_difference_within_groups_is_drawn_and_tested_by_group():
     def pair(group):
         of = {row: f"g{row // 10}" if group else None for row in range(80)}
         base = [answer(row, correct=False, group=of[row]) for row in of]
@@ -112,5 +112,6 @@ def test_a_difference_within_groups_is_drawn_by_group_and_said():
     wide, narrow = grouped.difference("exact_match"), free.difference("exact_match")
     assert wide.value == narrow.value == 0.25
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-    assert any("whole groups" in note for note in grouped.notes)
-    assert free.notes == ()
+    assert (grouped.gained, grouped.test, grouped.p_value) == (20, "permutation test over groups of rows", 0.5)
+    assert (free.gained, free.test) == (20, "exact McNemar test")
+    assert free.p_value < 1e-5

@@ -83,6 +83,7 @@ def test_groups_are_exchanged_as_wholes():
     before, after, groups = [RIGHT] * 12, [WRONG] * 12, ["a"] * 6 + ["b"] * 6
     assert paired_permutation(before, after) < 0.001
     assert paired_permutation(before, after, groups) == 0.5
+    assert paired_permutation(before, after, ["a"] * 12) == 1.0, "one draw says nothing"
 
 
 def test_of_alike_figures_of_few_rows_one_in_twenty_is_called_different():

@@ -247,6 +247,7 @@ def bench_report(artifact: Artifact, made: Made) -> BenchReport:
             name=artifact.name,
             path=artifact.manifest.main_file,
             sha256=artifact.manifest.sha256[artifact.manifest.main_file],
+            files=artifact.sha256,
             size_bytes=artifact.manifest.size_bytes,
             precision=made.precision,
         ),

@@ -5,6 +5,7 @@ from edgetune.bench.objective import Objective
 from edgetune.bench.realtime_section import RateSearch, RealtimeSection
 from edgetune.bench.verdicts_text import search_lines
 from edgetune.realtime.figures import DEFINITIONS, figure_of, is_good, measured_of, measured_of_section
+from edgetune.targets.judging import judge
 
 FIRST = Objective(metric="first_clause", statistic="p95", at_most=300, unit="ms")
 GAP = Objective(metric="itl", statistic="p95", at_most=60, unit="ms")
@@ -44,6 +45,32 @@ def test_an_answer_without_a_word_keeps_no_promise():
     assert not is_good(request(), [FIRST])
     assert is_good(request(0.2), [FIRST, GAP]), "one token has no gap to be judged"
     assert is_good(request(0.2), [Objective(metric="decode", at_least=5)])
+
+
+def test_requests_without_an_answer_are_later_than_all_others():
+    answered, empty = request(0.2), request()
+    most, half = [empty] * 29 + [answered], [answered] * 29 + [empty]
+    first = [Objective(metric="ttft", statistic=name, at_most=300, unit="ms") for name in ("median", "max", "p90")]
+    outcomes = [[one.outcome for one in judge(first, measured_of(loop(*some), first))] for some in (most, half)]
+    assert outcomes == [["not judged"] * 3, ["met", "not judged", "met"]]
+    (median, *_) = judge(first, measured_of(loop(*most), first))
+    assert median.reason == "29 of 30 requests had no answer"
+
+
+@pytest.mark.parametrize(
+    ("met", "missed", "asked", "outcome"),
+    [(2.0, 2.1, 2.0, "met"), (2.0, 2.1, 2.1, "missed"), (2.0, 2.1, 2.05, "not judged"), (2.0, None, 9.0, "not judged")],
+)
+def test_a_rate_is_missed_only_where_one_as_low_missed(met, missed, asked, outcome):
+    section = RealtimeSection(
+        clause_definition="x", prompts=1, prompt_source="x", new_tokens=8, loops=(loop(request(0.1)),),
+        search=RateSearch(highest_met=met, lowest_missed=missed, predicted=2.0, ended="no time left"),
+    )  # fmt: skip
+    objective = Objective(metric="highest_rate", at_least=asked, unit="requests/s")
+    (found,) = judge([objective], measured_of_section(section, []))
+    assert found.outcome == outcome
+    if outcome == "not judged":
+        assert found.reason.endswith("none was measured: no time left")
 
 
 def test_figures_of_the_report():

@@ -41,6 +41,14 @@ def test_one_stall_costs_the_frames_behind_it_and_no_more():
     assert sum(measured_of_frames(loop)["deadline_miss"].values) == 3  # the stalled one and two dropped
 
 
+def test_a_source_goes_on_until_enough_frames_are_done():
+    clock = FakeClock()
+    loop = frame_loop(lambda _: clock.pass_by(0.25), 10.0, 8, clock, done=10, most=100)
+    assert sum(one.finished_s is not None for one in loop.frames) == 10
+    loop = frame_loop(lambda _: clock.pass_by(0.25), 10.0, 8, clock, done=10, most=12)
+    assert 12 <= len(loop.frames) <= 14, "but not beyond the time there is"
+
+
 def test_choosing_a_frame_takes_no_longer_of_many():
     """The choice lies between a frame's schedule and its end: asking the clock of each frame to come would be in it."""
 

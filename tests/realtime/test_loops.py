@@ -53,6 +53,13 @@ def test_no_coordinated_omission():
     assert sum(seconds > 1 for seconds in sent_after_the_answer) == 1, "from the start of work it would look well"
 
 
+def test_a_request_that_comes_after_the_end_is_not_waited_for():
+    clock = FakeClock()
+    found = open_loop(server_of(lambda _: 0.1, clock), Arrivals(0.001, 30, seed=0), clock, end=60.0)
+    assert clock.now() <= 60
+    assert found.stopped == f"time was up after {len(found.requests)} requests"
+
+
 def test_loops_stop_when_told_and_say_why():
     def stop(requests):
         return "enough" if len(requests) == 3 else None

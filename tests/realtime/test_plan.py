@@ -121,7 +121,7 @@ def test_search_steps():
     assert len(asked) <= 9
     nothing = highest_rate(lambda _: False, predicted=2.0, ceiling=9.5, affordable=lambda _: True)
     assert nothing.highest_met is None
-    assert highest_rate(lambda _: None, 2.0, 9.5, lambda _: True).ended.startswith("too few samples")
+    assert highest_rate(lambda _: None, 2.0, 9.5, lambda _: True).ended.startswith("it could not be judged")
     capped = highest_rate(lambda _: True, 2.0, 9.5, lambda _: True)
     assert (capped.highest_met, capped.lowest_missed) == (9.5, None)
     assert highest_rate(measure, 2.0, 9.5, lambda _: False).ended.startswith("no time left")

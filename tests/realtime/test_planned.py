@@ -65,7 +65,11 @@ def test_energy_only_where_it_can_be_read(monkeypatch, missing):
 @pytest.mark.parametrize(
     ("metric", "reason", "hint"),
     [
-        ("ttft", "30 samples; p99 needs 299", "measure longer with --seconds"),
+        (
+            "ttft",
+            "30 samples; p99 needs 299",
+            "a statistic that needs fewer samples, or, where time was up, more --seconds",
+        ),
         ("retention", "20 seconds; two ends of 30 are needed", "--sustained"),
         ("pss", "this system has no /proc to read it from", "longer measuring does not help"),
     ],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from edgetune_onnx import OnnxExporter
 from tinymodels import tiny_model, tiny_tokenizer
 
-from edgetune.artifact import Artifact
+from edgetune.artifact import Artifact, read_artifact
 from edgetune.assistant import Assistant
 from edgetune.bench.looping import at_depths, room_after, through_the_loop
 from edgetune.errors import ArtifactError
@@ -100,6 +102,24 @@ def test_memory_is_told_or_a_reason_given(runtime):
     for name in ("kv", "compute"):
         value = getattr(parts, name)
         assert (value is not None and value > 0) or parts.reasons[name]
+
+
+@pytest.mark.parametrize("kind", [OnnxRuntime, GenaiRuntime])
+def test_the_cache_of_a_raw_loop_is_counted(made, kind):
+    runtime = kind(made[1], threads=1)
+    assert runtime.memory_parts().kv == 0
+    runtime.raw_loop(40).extend(runtime.tokenizer.encode("hello hello"))
+    assert runtime.memory_parts().kv > 0
+    runtime.close()
+
+
+def test_weights_in_a_file_beside_the_graph_are_counted(made, tmp_path):
+    folder = shutil.copytree(made[1].path, tmp_path / "copy")
+    plain = OnnxRuntime(made[1], threads=1)
+    (graph,) = folder.rglob("*.onnx")
+    (graph.parent / f"{graph.name}_data").write_bytes(b"x" * 1000)
+    apart = OnnxRuntime(read_artifact(folder), threads=1)
+    assert apart.memory_parts().weights == plain.memory_parts().weights + 1000
 
 
 def test_the_cache_of_an_onnx_graph_is_its_own(made):

@@ -230,10 +230,16 @@ def test_records_are_cut_where_training_goes_on(tmp_path):
 def test_energy_is_read_and_wraps(tmp_path):
     zone = tmp_path / "intel-rapl:0"
     zone.mkdir()
+    (zone / "name").write_text("package-0\n")
     (zone / "energy_uj").write_text("9000000\n")
     (zone / "max_energy_range_uj").write_text("10000000\n")
+    platform = tmp_path / "intel-rapl:1"  # of laptops: the whole machine, with the package in it
+    platform.mkdir()
+    (platform / "name").write_text("psys\n")
+    (platform / "energy_uj").write_text("1\n")
     core = tmp_path / "intel-rapl:0:0"  # a part of the package: counted in it already
     core.mkdir()
+    (core / "name").write_text("core\n")
     (core / "energy_uj").write_text("1\n")
     meter = EnergyMeter(tmp_path)
     (zone / "energy_uj").write_text("9500000\n")

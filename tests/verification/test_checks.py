@@ -343,6 +343,18 @@ def test_a_dozen_long_answers_cannot_tell():
     assert "cannot tell whether it is below 0.97" in found.text
 
 
+def test_half_of_the_gain_gone_is_too_much_however_few_groups():
+    sides = [
+        found.model_copy(
+            update={"answers": tuple(a.model_copy(update={"group": f"g{a.row % 3}"}) for a in found.answers)}
+        )
+        for found in (texts(0.2, ("rouge_l",)), texts(0.5, ("rouge_l",)), texts(0.25, ("rouge_l",)))
+    ]
+    check, _ = check_task(*sides, EIGHT)
+    assert check.figures["p_value"] == 0.25
+    assert check.passed is False
+
+
 def test_texts_judged_by_equality_alone_cannot_be():
     sides = [texts(likeness, ("exact_match", "rouge_l")) for likeness in (0.2, 0.5, 0.2)]
     assert check_task(*sides, EIGHT)[0].passed is None
