@@ -133,10 +133,9 @@ def _difference(name: str, pairs: list[tuple[Answer, Answer]]) -> Difference:
 
 
 def _split_by_chance(pairs: list[tuple[Answer, Answer]]) -> float:
-    right: list[list[Ratio]] = [
-        [(float(bool(answer.correct)), 1.0) for answer in side] for side in zip(*pairs, strict=True)
-    ]
-    return paired_permutation(*right, [after.group for _, after in pairs])
+    before: list[Ratio] = [(float(bool(one.correct)), 1.0) for one, _ in pairs]
+    after: list[Ratio] = [(float(bool(one.correct)), 1.0) for _, one in pairs]
+    return paired_permutation(before, after, [one.group for _, one in pairs])
 
 
 def _notes(before: Evaluation, after: Evaluation, common: int) -> tuple[str, ...]:
