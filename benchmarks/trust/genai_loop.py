@@ -1,8 +1,8 @@
 """onnxruntime-genai's own loop, timed: append_tokens, then generate_next_token. Without a line of edgetune.
 
-A job as JSON on stdin (``folder``, ``threads``, ``depth``, ``prefill``, ``decode``, ``chunk``), figures as JSON on
-stdout. Its examples make a generator for each prompt; this rewinds one, whose cache is then warm, and a prompt goes in
-by ``chunk`` tokens at once, as edgetune does: the loops are compared, and not when memory is touched first.
+A job as JSON on stdin (``folder``, ``threads``, ``depth``, ``prefill``, ``decode``, ``repeat``, ``chunk``), figures as
+JSON on stdout. Its examples make a generator for each prompt; this rewinds one, whose cache is then warm, and a prompt
+goes in by ``chunk`` tokens at once, as edgetune does: the loops are compared, and not when memory is touched first.
 """
 
 from __future__ import annotations
@@ -52,10 +52,12 @@ def main() -> None:
 
     depth = job["depth"]
     timed(depth, job["prefill"], job["decode"])  # the first inference warms up, and the whole cache
-    took, _ = timed(depth, job["prefill"], 0)
-    _, steps = timed(max(depth, 1) - 1, 1, job["decode"])
-    found = {"prefill": job["prefill"] / took, "decode": len(steps) / sum(steps)}
-    json.dump(found, sys.stdout)
+    prefills, steps = [], []
+    for _ in range(job["repeat"]):
+        prefills.append(timed(depth, job["prefill"], 0)[0])
+        steps += timed(max(depth, 1) - 1, 1, job["decode"])[1]
+    rates = {"prefill": len(prefills) * job["prefill"] / sum(prefills), "decode": len(steps) / sum(steps)}
+    json.dump(rates, sys.stdout)
 
 
 if __name__ == "__main__":

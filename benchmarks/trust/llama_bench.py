@@ -52,18 +52,26 @@ def _without_amx() -> list[str]:
     return [f"-DCMAKE_{language}_FLAGS={flags}" for language in ("C", "CXX")]
 
 
-def rates(model: Path, *, threads: int, prefill: int, decode: int, depth: int) -> dict[str, float]:
-    """Tokens a second by llama-bench: ``prefill`` and ``decode`` after ``depth`` tokens, one repetition.
+def rates(model: Path, **sizes: int) -> dict[str, float]:
+    """Tokens a second by llama-bench: ``prefill`` and ``decode``, over all repetitions.
 
     As edgetune opens a model: cache f16, batch 512, flash attention on.
+
+    Args:
+        model: a GGUF file.
+        sizes: ``threads``, tokens to ``prefill`` and to ``decode`` after ``depth`` tokens, and how often to ``repeat``.
     """
-    words = ["-m", str(model), "-t", str(threads), "-p", str(prefill), "-n", str(decode), "-d", str(depth), "-r", "1"]
+    words = ["-m", str(model), "-t", str(sizes["threads"]), "-p", str(sizes["prefill"]), "-n", str(sizes["decode"])]
+    words += ["-d", str(sizes["depth"]), "-r", str(sizes["repeat"])]
     words += ["-fa", "1", "-b", "512", "-ub", "512", "-ctk", "f16", "-ctv", "f16", "-o", "json"]
     done = subprocess.run([str(built()), *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise EdgetuneError(f"llama-bench failed: {done.stderr.strip()[-300:]}")
     found: list[dict[str, Any]] = json.loads(done.stdout)
-    return {"prefill" if one["n_prompt"] else "decode": float(one["avg_ts"]) for one in found}
+    return {
+        "prefill" if one["n_prompt"] else "decode": 1e9 * (one["n_prompt"] or one["n_gen"]) / one["avg_ns"]
+        for one in found
+    }
 
 
 def _fetch(release: str, folder: Path) -> None:

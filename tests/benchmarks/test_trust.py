@@ -8,6 +8,8 @@ import json
 import pytest
 from benchmarkscripts import BENCHMARKS, script
 
+from edgetune.errors import EdgetuneError
+
 TRUST = BENCHMARKS / "trust"
 MACHINE = {"cpu": "x", "features": "y", "usable_cpus": 2, "memory_bytes": None, "system": "z"}
 
@@ -95,6 +97,18 @@ def test_what_is_within_five_percent_and_what_was_not_measured(page):
 )
 def test_whether_the_turns_can_tell(page, ours, answer):
     assert f"] | {answer} |" in page(beside=[turn(one, 100.0) for one in ours])
+
+
+def test_what_is_measured_without_tools_is_taken_from_the_newest_result_of_such_a_machine(tmp_path, monkeypatch):
+    module = script("trust/run.py")
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    (tmp_path / "results").mkdir()
+    for number, cpu in enumerate("xxy"):
+        result = {"created": f"2026-01-0{number + 1}", "machine": {"cpu": cpu}, "same": [number], "beside": []}
+        (tmp_path / "results" / f"{number}.json").write_text(json.dumps(result))
+    assert module._newest_rest({"cpu": "x"}) == {"same": [1], "alone_of": "1.json"}
+    with pytest.raises(EdgetuneError, match="no stored result is of a machine like this one"):
+        module._newest_rest({"cpu": "z"})
 
 
 def test_the_loop_beside_us_has_no_line_of_ours():
