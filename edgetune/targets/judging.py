@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from edgetune.bench.objective import Objective, Verdict
 from edgetune.bench.schema import BenchReport, Figure
-from edgetune.bench.statistics import median, percentile
+from edgetune.bench.statistics import Percentile, median, percentile
 from edgetune.errors import CheckFailed, NotJudged
 from edgetune.targets.units import factor
 
@@ -53,16 +54,22 @@ class Measured:
         if not self.values:
             found = self.statistics.get(name)
             return found, None if found is not None else self.reasons.get(name, f"{name} of it was not kept")
-        if name not in ("median", "max") and objective.percent is None:
-            return float(np.mean(self.values)), None
-        percent = objective.percent if objective.percent is not None else 100.0 if name == "max" else 50.0
+        if objective.percent is not None:
+            return self._ranked(objective.percent, partial(percentile, percent=objective.percent))
+        if name == "median":
+            return self._ranked(50.0, lambda every: Percentile(median(every)))
+        if name == "max":
+            return self._ranked(100.0, lambda every: Percentile(max(every)))
+        return float(np.mean(self.values)), None
+
+    def _ranked(self, percent: float, of: Callable[[list[float]], Percentile]) -> tuple[float | None, str | None]:
+        """A statistic by rank, unless it falls on a request that had no answer."""
         every = [*self.values, *[max(self.values)] * self.absent]
-        if math.ceil((len(every) - 1) * percent / 100 - _ROUNDING) >= len(self.values):
+        highest = math.ceil((len(every) - 1) * percent / 100 - _ROUNDING)  # the upper of the two that it lies between
+        if highest >= len(self.values):
             return None, f"{self.absent} of {len(every)} requests had no answer"
-        if objective.percent is None:
-            return max(every) if name == "max" else median(every), None
-        tail = percentile(every, percent)
-        return tail.value, tail.reason
+        found = of(every)
+        return found.value, found.reason
 
 
 def judge(objectives: Sequence[Objective], measured: Mapping[str, Measured]) -> tuple[Verdict, ...]:
