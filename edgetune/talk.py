@@ -126,19 +126,19 @@ def talk(assistant: Assistant, *, remember: bool = True) -> None:
     console.note(f"{RESET} begins a new conversation, Ctrl-D leaves")
     if assistant.adapters:
         _switch(assistant, "")
-    history: list[Message] = []
+    histories: dict[str | None, list[Message]] = {}  # each adapter has its own: answers of another one would steer it
     for line in _lines():
         if line == RESET:
-            history = []
+            histories.clear()
             console.note("new conversation")
             continue
         if line.split()[0] == ADAPTER:
             _switch(assistant, line.removeprefix(ADAPTER).strip())
             continue
-        asked: list[Message] = [*history, {"role": "user", "content": line}]
+        asked: list[Message] = [*histories.get(assistant.adapter, []), {"role": "user", "content": line}]
         answer = _answer(assistant, asked)
         if remember and answer is not None:
-            history = [*asked, {"role": "assistant", "content": answer}]
+            histories[assistant.adapter] = [*asked, {"role": "assistant", "content": answer}]
 
 
 def _switch(assistant: Assistant, name: str) -> None:

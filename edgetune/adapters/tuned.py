@@ -154,10 +154,10 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
     _require_generating(folder)
     origin = read_origin(folder)
     source = base or _named_base(folder, origin)
-    if base is not None and origin is None:
-        _tell_other_base(folder, base)
     require_changes(folder)
     found = resolve_base(ModelSettings(source=source), Path.cwd())
+    if base is not None and origin is None:
+        _tell_other_base(folder, base, found.folder)
     if origin is None:
         console.note(
             f"note: nothing in {folder} says how its base was loaded for training, so it is put on the base as "
@@ -186,10 +186,16 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
 
 
 def _named_base(folder: Path, origin: AdapterOrigin | None) -> str:
-    """What the settings name; where that was a folder of another machine, what the recipe named."""
+    """What the settings name; what the recipe named where that was a folder of another machine, or was made of a file.
+
+    Of a GGUF file the settings name the folder that it was unpacked into, which has another hash than the file.
+    """
     named = named_base(folder)
+    if origin is None:
+        return named
     gone = Path(named).is_absolute() and not Path(named).exists()
-    return origin.base if origin is not None and gone else named
+    unpacked = origin.base.startswith("pkg:") or (origin.base.endswith(".gguf") and Path(origin.base).is_file())
+    return origin.base if gone or unpacked else named
 
 
 def _require_generating(folder: Path) -> None:
@@ -204,10 +210,10 @@ def _require_generating(folder: Path) -> None:
     )
 
 
-def _tell_other_base(folder: Path, base: str) -> None:
+def _tell_other_base(folder: Path, base: str, found: Path) -> None:
     """Say that an adapter's settings name another base than the one given: only its user knows whether it fits."""
     named = str(read_settings(folder).get("base_model_name_or_path") or "")
-    same = Path(named).expanduser().resolve() == Path(base).expanduser().resolve()
+    same = Path(named).expanduser().resolve() in (Path(base).expanduser().resolve(), found.resolve())
     if named and named != base and not same:
         console.note(
             f"warning: {folder} says that it was trained on '{named}', and --base names '{base}'; "

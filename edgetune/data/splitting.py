@@ -16,6 +16,9 @@ from dataclasses import dataclass, replace
 from edgetune.data.conversation import Conversation
 from edgetune.errors import DataError
 
+#: Fewer groups held out are told of: intervals that draw whole groups say little of so few.
+_FEW_SETS = 5
+
 
 @dataclass(frozen=True)
 class Split:
@@ -78,12 +81,14 @@ def split(conversations: Sequence[Conversation], share: float, seed: int, system
         if len(held) + len(groups[key]) <= wanted:
             held.update(groups[key])
     held = held or set(min((len(group), group) for group in groups.values())[1])
+    sets = sum(rows[0] in held for rows in groups.values())
+    few = f"; only {sets} of them held out, so figures say little of other groups: raise data.heldout_share"
     return Split(
         tuple(c for i, c in enumerate(conversations) if i not in held),
         tuple(c for i, c in enumerate(conversations) if i in held),
         f"{len(held)} of {len(conversations)} rows held out by hash with seed {seed}; "
         f"rows with one prompt {'or group ' if grouped else ''}stay together "
-        f"({len(groups)} {'sets' if grouped else 'prompts'})",
+        f"({len(groups)} {'sets' if grouped else 'prompts'}{few if grouped and sets < _FEW_SETS else ''})",
     )
 
 

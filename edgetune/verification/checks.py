@@ -158,7 +158,7 @@ def hold_distributions(apart: Apart, limits: Limits, *, text: str, figures: Mapp
             asked.append(f"mean KL [{kl.low:.2g}, {kl.high:.2g}] is above {limits.kl_mean:g}")
         if other.passed is None:
             asked.append(f"agreement [{1 - other.high:.1%}, {1 - other.low:.1%}] is below {limits.top1:.1%}")
-        text = f"not judged: {len(apart.kl)} rows cannot tell whether {' and '.join(asked)}; {text}"
+        text = f"not judged: {_rows(apart)} cannot tell whether {' and '.join(asked)}; {text}"
     intervals = {"kl_low": kl.low, "kl_high": kl.high, "top1_low": 1 - other.high, "top1_high": 1 - other.low}
     return Check(
         name="distributions",
@@ -168,6 +168,12 @@ def hold_distributions(apart: Apart, limits: Limits, *, text: str, figures: Mapp
         limits={"kl_mean": limits.kl_mean, "top1": limits.top1},
         cause=cause if passed is False else None,
     )
+
+
+def _rows(apart: Apart) -> str:
+    """How many there are, and of how many groups: rows of fewer than five say nothing sure, whatever their number."""
+    groups = len(set(apart.groups) - {None})
+    return f"{len(apart.kl)} rows" + (f" of {groups} group{'s' if groups > 1 else ''} of alike ones" if groups else "")
 
 
 def _no_distributions(text: str, cause: str) -> Check:
@@ -219,7 +225,7 @@ def _verdict(*held: Held) -> bool | None:
 
 def _ending_cause(unended: Held, short: Held) -> str | None:
     if unended.passed is False:
-        return "the runtime does not know the token that ends an answer (a wrong EOS)"
+        return "where distributions pass: the runtime does not know the token that ends an answer (a wrong EOS)"
     return "answers end too early: a token of the answer counts as a stop token" if short.passed is False else None
 
 

@@ -7,11 +7,12 @@ import time
 from edgetune import console, files
 from edgetune.artifact import Artifact
 from edgetune.differences import setting_problems
+from edgetune.errors import ArtifactError
 from edgetune.evaluation.record import Answer
 from edgetune.runtimes.protocol import Decoding, Runtime
 from edgetune.verification.checks import endings_of
 from edgetune.verification.phases import ask_artifact, check_files, check_metadata, keep, record, require_manifest
-from edgetune.verification.portable import Portable, manifests_of, read_portable
+from edgetune.verification.portable import PORTABLE, Portable, manifests_of, read_portable
 from edgetune.verification.record import Check, Depth, Verification, load
 
 #: How the reference of such a verification is called.
@@ -26,8 +27,11 @@ def verify_portable(artifact: Artifact) -> Verification:
     """
     require_manifest(artifact)
     start = time.monotonic()
+    whole = check_files(artifact)
+    if not whole.passed and not (artifact.path / PORTABLE).is_file():
+        raise ArtifactError(f"{artifact.path}: {whole.text}", hint=whole.cause, problems=whole.problems)
     portable = read_portable(artifact)
-    checks = [check_files(artifact), *_origin(artifact)]
+    checks = [whole, *_origin(artifact)]
     if checks[0].passed:
         checks.append(check_metadata(_manifest_problems(artifact, portable), "the manifest says what it said then"))
         checks += ask_artifact(

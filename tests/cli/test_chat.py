@@ -70,6 +70,25 @@ def test_without_history_each_line_stands_alone(capfd, typed):
     assert seen == [1, 1]
 
 
+class TwoAdapters:
+    """An assistant that answers with its adapter and how much came before."""
+
+    adapters = ("en", "es")
+    adapter = "en"
+
+    def use(self, name):
+        self.adapter = name
+
+    def stream(self, asked):
+        yield f"{self.adapter} {len(asked)}"
+
+
+def test_each_adapter_has_a_history_of_its_own(capfd, typed):
+    typed("one", "two", "/adapter es", "three", "/adapter en", "four", "/reset", "five", "/adapter none", "six")
+    talk.talk(TwoAdapters())
+    assert capfd.readouterr().out.splitlines() == ["en 1", "en 3", "es 1", "en 5", "en 1", "None 1"]
+
+
 def test_ctrl_c_ends_an_answer_not_the_conversation(capfd, typed):
     def interrupt_once(question):
         if question == "slow":

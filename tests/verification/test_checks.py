@@ -269,7 +269,7 @@ def test_rows_are_held_together_with_their_groups(group, passed):
     assert 0.01 < found.figures["kl_mean"] < 0.02
     assert found.passed is passed
     if passed is None:
-        assert "400 rows cannot tell" in found.text
+        assert "400 rows of 8 groups of alike ones cannot tell" in found.text
 
 
 def test_a_recipe_may_allow_nothing():
