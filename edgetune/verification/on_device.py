@@ -29,7 +29,8 @@ def verify_portable(artifact: Artifact) -> Verification:
     start = time.monotonic()
     whole = check_files(artifact)
     if not whole.passed and not (artifact.path / PORTABLE).is_file():
-        raise ArtifactError(f"{artifact.path}: {whole.text}", hint=whole.cause, problems=whole.problems)
+        found = whole.text if str(artifact.path) in whole.text else f"{artifact.path}: {whole.text}"
+        raise ArtifactError(found, hint=whole.cause, problems=whole.problems)
     portable = read_portable(artifact)
     checks = [whole, *_origin(artifact)]
     if checks[0].passed:

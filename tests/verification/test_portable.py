@@ -50,6 +50,11 @@ def test_an_artifact_that_failed_leaves_nothing_and_loses_what_it_left(run, arti
     copy = shutil.copytree(artifact.path, tmp_path / "copy")
     with pytest.raises(ArtifactError, match="carries no"):
         verify_portable(open_artifact(copy))
+    main_file = open_artifact(copy).main_file
+    main_file.write_bytes(main_file.read_bytes()[:-64])
+    with pytest.raises(ArtifactError, match="is damaged") as caught:
+        verify_portable(open_artifact(copy))
+    assert "truncated or changed" in caught.value.problems[0]
 
 
 def test_a_failure_where_the_run_is_travels_too(artifact):
