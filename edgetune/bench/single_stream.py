@@ -254,8 +254,7 @@ class _Job:
         room = f"and {room_after(plan.depth_prefill, plan.depth_decode)} tokens after it do not fit into the context"
         reached = {one.depth for one in found.depths}
         if found.raw and (missing := [str(depth) for depth in plan.depths if depth not in reached]):
-            which = "a depth" if reached else "no depth"
-            yield f"{which} was {'not ' if reached else ''}measured: {', '.join(missing)} {room}"
+            yield f"{'not every' if reached else 'no'} depth was measured: {', '.join(missing)} {room}"
         measured = {(one.axis, one.value) for one in found.axes}
         for axis, value in plan.points():
             if (axis, value) not in measured:

@@ -141,18 +141,18 @@ def choose_subjects(
         raise ArtifactError(
             f"--artifact {names[0]} names an export of a run, and {paths[0]} is none", hint="leave --artifact out"
         )
-    beneath, used = require_artifact(base) if base is not None else None, False
+    beneath = require_artifact(base) if base is not None else None
     for path in paths:
         if path.suffix == ".json" and not path.exists():
             raise ArtifactError(f"no such artifact: {path}", hint=f"reports are written with --output {path}")
         for name in names if names and is_run(path) else (None,):
             artifact = require_artifact(path, name)
             if beneath is not None and artifact.is_adapter:
-                artifact, used = on_base(artifact, beneath), True
+                artifact = on_base(artifact, beneath)
             found.append(artifact_subject(artifact, runtime))
         if torch and is_run(path):
             found.append(tuned_subject(open_run(path)))
-    if base is not None and not used:
+    if base is not None and not any("base" in one.job for one in found):
         raise ArtifactError(f"--base {base} is for adapters, and none of these is one", hint="leave --base out")
     if torch and not any(one.runtime == "torch" for one in found):
         raise ArtifactError("--torch needs a run: nothing else has a trained model", hint="edgetune bench RUN --torch")
@@ -167,10 +167,10 @@ def in_runtime(artifact: Artifact, runtime: str) -> Artifact:
     """
     if runtime == artifact.runtime:
         return artifact
-    generates = artifact.manifest is not None and artifact.manifest.task == "generation"
-    if {runtime, artifact.runtime} <= _ALIKE and artifact.manifest is not None and generates:
+    manifest = artifact.manifest
+    if {runtime, artifact.runtime} <= _ALIKE and manifest is not None and manifest.task == "generation":
         beneath = in_runtime(artifact.beneath, runtime) if artifact.beneath else None
-        return replace(artifact, manifest=artifact.manifest.model_copy(update={"runtime": runtime}), beneath=beneath)
+        return replace(artifact, manifest=manifest.model_copy(update={"runtime": runtime}), beneath=beneath)
     raise ArtifactError(
         f"{artifact.path} is for {artifact.runtime} and cannot be run in {runtime}",
         hint=f"leave --runtime out, or give one of: {', '.join(sorted(_ALIKE))} for an ONNX folder that writes text",

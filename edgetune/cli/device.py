@@ -119,8 +119,10 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
 
     wanted = held_to(how["target"], how["slo"], how["name"], over=how["over"])
     prompt = how["prompt"] or wanted.prompt or Load().prompt
-    depths = {*how["depth"]} if how["depth"] and wanted.name is None else {0, *how["depth"]}  # targets ask about 0 too
-    load = Load(prompt, how["new_tokens"], tuple(sorted(depths)), how["repetitions"])
+    depths = how["depth"] or (0,)
+    if wanted.name is not None:  # objectives are on depth 0, too
+        depths = tuple(sorted({0, *depths}))
+    load = Load(prompt, how["new_tokens"], depths, how["repetitions"])
     plan = Plan(how["runner"], load, how["threads"] or wanted.threads, how["timeout"], how["target"] is not None)
     chosen = require_artifact(subject, artifact)
     transport = open_transport(how["over"], how["serial"], how["host"], how["ssh_config"])

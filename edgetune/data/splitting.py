@@ -82,13 +82,15 @@ def split(conversations: Sequence[Conversation], share: float, seed: int, system
             held.update(groups[key])
     held = held or set(min((len(group), group) for group in groups.values())[1])
     sets = sum(rows[0] in held for rows in groups.values())
-    few = f"; only {sets} of them held out, so figures say little of other groups: raise data.heldout_share"
+    few = ""
+    if grouped and sets < _FEW_SETS:
+        few = f"; only {sets} of them held out, so figures say little of other groups: raise data.heldout_share"
     return Split(
         tuple(c for i, c in enumerate(conversations) if i not in held),
         tuple(c for i, c in enumerate(conversations) if i in held),
         f"{len(held)} of {len(conversations)} rows held out by hash with seed {seed}; "
         f"rows with one prompt {'or group ' if grouped else ''}stay together "
-        f"({len(groups)} {'sets' if grouped else 'prompts'}{few if grouped and sets < _FEW_SETS else ''})",
+        f"({len(groups)} {'sets' if grouped else 'prompts'}{few})",
     )
 
 

@@ -186,9 +186,11 @@ def _bound_of_ttft(found: MeasuredRun, prompt: int | None) -> Measured:
     fitting = [one for one in tests if prompt in (None, one.prompt_tokens)]
     if not fitting:
         lengths = ", ".join(str(one.prompt_tokens) for one in tests)
-        reason = f"prompts of {lengths} tokens were measured, the target asks for {prompt}: --prompt {prompt}"
-        if not tests:
-            reason = "no prompt was measured with nothing held before it: --depth 0"
+        reason = (
+            f"prompts of {lengths} tokens were measured, the target asks for {prompt}: --prompt {prompt}"
+            if tests
+            else "no prompt was measured with nothing held before it: --depth 0"
+        )
         return Measured("ms", "llama-bench", reasons={"median": reason})
     values = [1e3 * seconds for seconds in fitting[0].samples_s]
     how = (

@@ -80,6 +80,15 @@ def count_groups(groups: Groups) -> int | None:
     return draws if named and draws > 1 else None
 
 
+def draws(groups: Groups, rows: int) -> int:
+    """How many independent things so many rows say: each row or group is one, and rows all of one group are one.
+
+    >>> draws(["a", "b", "a", None], 4), draws(["a", "a"], 2), draws([None, None], 2), draws((), 2)
+    (3, 1, 2, 2)
+    """
+    return count_groups(groups) or (1 if set(groups) - {None} else rows)
+
+
 def bootstrap(ratios: Sequence[Ratio], groups: Groups = ()) -> tuple[float, float]:
     """Percentile interval of :func:`pooled` when whole rows, or groups of rows, are drawn again with replacement."""
     drawn = _resampled(_by_group(np.asarray(ratios, dtype=np.float64)[:, None, :], groups))[:, 0]
@@ -146,8 +155,8 @@ def paired_permutation(before: Sequence[Ratio], after: Sequence[Ratio], groups: 
     >>> paired_permutation([right] * 7, [right, right] + [wrong] * 5) == mcnemar(5, 0)
     True
     """
-    if len(set(groups)) == 1 and None not in groups:
-        return 1.0  # all rows are one draw, and one says nothing
+    if draws(groups, len(before)) < 2:
+        return 1.0
     both = np.stack([np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)], axis=1)
     drawn = _by_group(both, groups)
     total, exchanged = drawn.sum(axis=0), drawn[:, 1] - drawn[:, 0]

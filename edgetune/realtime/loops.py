@@ -20,6 +20,11 @@ Serve = Callable[[int, float, float], RealtimeRequest]
 Stop = Callable[[Sequence[RealtimeRequest]], str | None]
 
 
+def time_is_up(requests: Sequence[RealtimeRequest]) -> str:
+    """Why a loop ends that has no more time."""
+    return f"time was up after {len(requests)} requests"
+
+
 def never(_requests: Sequence[RealtimeRequest]) -> str | None:
     """Go on to the end."""
     return None
@@ -59,7 +64,7 @@ def open_loop(
     reason = None
     for index, moment in enumerate(poisson(arrivals.rate, arrivals.count, arrivals.seed)):
         if began + moment > end:
-            reason = f"time was up after {len(requests)} requests"
+            reason = time_is_up(requests)
             break
         clock.wait_until(began + moment)
         requests.append(serve(index, began + moment, began))

@@ -9,7 +9,7 @@ from edgetune.bench.objective import Objective
 from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeRequest
 from edgetune.realtime.clock import Clock
 from edgetune.realtime.figures import OF_REQUEST, measured_of, of_request, seconds_of
-from edgetune.realtime.loops import Arrivals, Serve, Stop, closed_loop, open_loop
+from edgetune.realtime.loops import Arrivals, Serve, Stop, closed_loop, open_loop, time_is_up
 from edgetune.realtime.search import UTILISATION, highest_rate
 from edgetune.realtime.simulation import predicted_rate, simulated
 from edgetune.targets.judging import judge
@@ -149,4 +149,4 @@ def _tolerated(objective: Objective, planned: int) -> int:
 
 
 def _out_of_time(clock: Clock, end: float) -> Stop:
-    return lambda requests: f"time was up after {len(requests)} requests" if clock.now() >= end else None
+    return lambda requests: time_is_up(requests) if clock.now() >= end else None

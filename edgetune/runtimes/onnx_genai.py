@@ -208,7 +208,7 @@ class GenaiRuntime:
         """onnxruntime-genai's own loop, which chooses its tokens itself, with a cache of its own; it ends the former.
 
         The generator is kept as the one that answers is: the memory of a new cache is touched for the first time while
-        a prompt is computed, which costs several percent of it.
+        a prompt is computed, which would be in its time.
         """
         room, generator = self._raw
         if capacity >= room:  # one more: the token that it chooses after the last one that it computes

@@ -16,8 +16,9 @@ from edgetune.bench.statistics import Percentile, median, percentile
 from edgetune.errors import CheckFailed, NotJudged
 from edgetune.targets.units import factor
 
-#: The reason that :func:`~edgetune.bench.statistics.percentile` gives.
+#: What a rank misses a whole number by, in floating point, and more.
 _ROUNDING = 1e-9
+#: The reason that :func:`~edgetune.bench.statistics.percentile` gives.
 _TOO_FEW = re.compile(r"\d+ samples; p[\d.]+ needs \d+")
 
 

@@ -263,15 +263,16 @@ def _task(found: Retention, limits: Limits) -> Check:
         return Check(name="task", passed=None, text=text)
     reached = found.value >= limits.retention
     # Of a dozen rows the interval alone is too narrow, and of five groups no test is ever sure.
-    chance = found.value >= HALF_LOST and (found.high >= 1 or found.p_value > SURE)
+    sure = found.value < HALF_LOST or (found.high < 1 and found.p_value <= SURE)
     text = f"{found.value:.3f} of the gain left [{found.low:.3f}, {found.high:.3f}] (p = {found.p_value:.2g}): {values}"
-    if not reached and chance:
+    passed = True if reached else False if sure else None
+    if passed is None:
         text = f"not judged: {found.rows} rows cannot tell whether it is below {limits.retention}; {text}"
     return Check(
         name="task",
-        passed=True if reached else None if chance else False,
+        passed=passed,
         text=text,
         figures={"retention": found.value, "low": found.low, "high": found.high, "p_value": found.p_value},
         limits={"retention": limits.retention},
-        cause=None if reached or chance else "too few bits for this model, where the other checks pass; else see them",
+        cause="too few bits for this model, where the other checks pass; else see them" if passed is False else None,
     )

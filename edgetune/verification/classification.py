@@ -28,7 +28,8 @@ from edgetune.artifact import Artifact
 from edgetune.data.labelled import asked_of, own_rows, shown
 from edgetune.errors import EdgetuneError, ModelError
 from edgetune.evaluation.classification import classify_all, evaluate_classifier
-from edgetune.evaluation.intervals import Groups, paired_permutation
+from edgetune.evaluation.compare import compare
+from edgetune.evaluation.intervals import Groups
 from edgetune.evaluation.record import Evaluation
 from edgetune.evaluation.rows import choose_rows
 from edgetune.exporters import TunedModel, find_exporter
@@ -254,18 +255,14 @@ def check_accuracy(tuned: Evaluation, exported: Evaluation, limits: Limits) -> C
     Below its limit it fails where a paired test is sure of a loss too, or half is gone; otherwise it is undecided.
     """
     own, theirs = tuned.score("accuracy"), exported.score("accuracy")
-    known = {answer.row: answer for answer in tuned.answers}
-    right = [(bool(known[answer.row].correct), bool(answer.correct)) for answer in exported.answers]
-    lost, gained = right.count((True, False)), right.count((False, True))
-    before, after = ([(float(one), 1.0) for one in side] for side in zip(*right, strict=True))
-    chance = paired_permutation(before, after, [answer.group for answer in exported.answers])
+    moved = compare(tuned, exported)
     floor = limits.retention * own.value
-    passed = (
-        True if theirs.value >= floor else None if chance > SURE and theirs.value >= HALF_LOST * own.value else False
-    )
+    sure = moved.p_value <= SURE or theirs.value < HALF_LOST * own.value
+    passed = True if theirs.value >= floor else False if sure else None
     text = (
         f"accuracy {theirs.value:.3f} [{theirs.low:.3f}, {theirs.high:.3f}], trained {own.value:.3f} "
-        f"[{own.low:.3f}, {own.high:.3f}], on {theirs.n} rows; {lost} lost, {gained} gained (p = {chance:.2g})"
+        f"[{own.low:.3f}, {own.high:.3f}], on {theirs.n} rows; {moved.lost} lost, {moved.gained} gained "
+        f"(p = {moved.p_value:.2g})"
     )
     if passed is None:
         text = f"not judged: {theirs.n} rows cannot tell whether it is below {floor:.3f}; {text}"

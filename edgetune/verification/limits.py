@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgetune.evaluation.intervals import Groups, Ratio, bootstrap, count_groups, pooled
+from edgetune.evaluation.intervals import Groups, Ratio, bootstrap, draws, pooled
 from edgetune.recipe import VerifySettings
 
 #: So many times what is allowed is too much however few rows show it: an interval alone would let a fault in one row
@@ -84,8 +84,7 @@ def hold(errors: Sequence[Ratio], groups: Groups, allowed: float, far: float | N
     value, (low, high) = pooled(errors), bootstrap(errors, groups)
     if value <= allowed + _ROUNDING:
         return Held(value, low, high, passed=True)
-    draws = count_groups(groups) or (1 if set(groups) - {None} else len(errors))  # one group of all rows is one draw
-    sure = draws >= FEWEST and low > allowed
+    sure = draws(groups, len(errors)) >= FEWEST and low > allowed
     undecided = value <= (FAR * allowed if far is None else far) and not sure  # false of what is no number
     return Held(value, low, high, passed=None if undecided else False)
 

@@ -23,16 +23,14 @@ def verify_portable(artifact: Artifact) -> Verification:
     """Check an artifact with the reference that travels with it.
 
     Raises:
-        ArtifactError: it carries none, or one that was changed.
+        ArtifactError: it carries none, or one that was changed, or it is damaged besides.
     """
     require_manifest(artifact)
     start = time.monotonic()
-    whole = check_files(artifact)
-    if not whole.passed and not (artifact.path / PORTABLE).is_file():
-        found = whole.text if str(artifact.path) in whole.text else f"{artifact.path}: {whole.text}"
-        raise ArtifactError(found, hint=whole.cause, problems=whole.problems)
+    if not (artifact.path / PORTABLE).is_file():
+        _require_undamaged(artifact)
     portable = read_portable(artifact)
-    checks = [whole, *_origin(artifact)]
+    checks = [check_files(artifact), *_origin(artifact)]
     if checks[0].passed:
         checks.append(check_metadata(_manifest_problems(artifact, portable), "the manifest says what it said then"))
         checks += ask_artifact(
@@ -60,6 +58,14 @@ def _origin(artifact: Artifact) -> list[Check]:
     names = ", ".join(check.name for check in known.failed) or "nothing could be judged"
     text = f"it failed where its run is: {names}"
     return [Check(name="origin", passed=False, text=text, cause="it is not the trained model: export it again")]
+
+
+def _require_undamaged(artifact: Artifact) -> None:
+    """Of a copy without a reference all that can be told is whether its files are those of its manifest."""
+    whole = check_files(artifact)
+    if not whole.passed:
+        found = whole.text if str(artifact.path) in whole.text else f"{artifact.path}: {whole.text}"
+        raise ArtifactError(found, hint=whole.cause, problems=whole.problems)
 
 
 def _manifest_problems(artifact: Artifact, portable: Portable) -> list[str]:
