@@ -111,18 +111,13 @@ def measure(subject: Path, *, artifact: str | None, as_json: bool, output: Path 
     removed again, also on failure and Ctrl-C. Kind: measured. With --target or --slo each objective gets a verdict:
     exit code 9 if one is missed, 15 if none is but one cannot be judged, as this runner does not measure it.
     """
-    from edgetune.devices.holding import held_to, hold
-    from edgetune.devices.llama_bench import Load
+    from edgetune.devices.holding import held_to, hold, load_for
     from edgetune.devices.measuring import Plan, measure
     from edgetune.devices.opening import open_transport
     from edgetune.runtimes.choosing import require_artifact
 
     wanted = held_to(how["target"], how["slo"], how["name"], over=how["over"])
-    prompt = how["prompt"] or wanted.prompt or Load().prompt
-    depths = how["depth"] or (0,)
-    if wanted.name is not None:  # objectives are on depth 0, too
-        depths = tuple(sorted({0, *depths}))
-    load = Load(prompt, how["new_tokens"], depths, how["repetitions"])
+    load = load_for(wanted, how["prompt"], how["new_tokens"], how["depth"], how["repetitions"])
     plan = Plan(how["runner"], load, how["threads"] or wanted.threads, how["timeout"], how["target"] is not None)
     chosen = require_artifact(subject, artifact)
     transport = open_transport(how["over"], how["serial"], how["host"], how["ssh_config"])

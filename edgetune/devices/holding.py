@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgetune.bench.objective import Objective, Verdict
 from edgetune.devices.device import Device, find_device
-from edgetune.devices.llama_bench import speeds
+from edgetune.devices.llama_bench import Load, speeds
 from edgetune.devices.report import DeviceReport
 from edgetune.devices.report import Measured as MeasuredRun
 from edgetune.devices.transport import Over
@@ -64,6 +65,20 @@ def held_to(target: str | None, slo: Path | None, device: str | None, *, over: O
     if found is None:
         return HeldTo(words or None, objectives, known)
     return HeldTo(words, objectives, known, found.threads, found.context, found.prompt_tokens)
+
+
+def load_for(wanted: HeldTo, prompt: int | None, new: int, depths: Sequence[int], repetitions: int) -> Load:
+    """What the runner times, so that what is asked can be judged.
+
+    Args:
+        wanted: objectives are about depth 0, so that is measured too where there are some.
+        prompt: tokens of the prefill test; None: the target's, else the runner's own.
+        new: tokens of the decode test.
+        depths: tokens already in the context; none: 0.
+        repetitions: of each test.
+    """
+    deep = {0, *depths} if wanted.name is not None else {*depths} or {0}
+    return Load(prompt or wanted.prompt or Load.prompt, new, tuple(sorted(deep)), repetitions)
 
 
 def _require_about(target: Target, device: Device | None, over: Over | None) -> None:
