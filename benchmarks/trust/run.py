@@ -14,12 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[1:1] = [str(HERE), str(HERE.parent)]  # benchmarks are scripts, not a package
 
 import publishing  # noqa: E402
-from equal_runs import sentences  # noqa: E402
 from llama_bench import built, rates  # noqa: E402
+from trust_page import PLANTED, TOOLS, page  # noqa: E402
 
 from edgetune import console  # noqa: E402
 from edgetune.artifact import Artifact, open_artifact  # noqa: E402
@@ -38,19 +38,13 @@ from edgetune.bench.comparing import compare  # noqa: E402
 from edgetune.bench.plan import Plan  # noqa: E402
 from edgetune.bench.schema import BenchReport  # noqa: E402
 from edgetune.bench.single_stream import bench_artifact, bench_subjects  # noqa: E402
-from edgetune.bench.statistics import Ratio, mean_interval, ratio  # noqa: E402
 from edgetune.bench.subjects import Measured, artifact_subject  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 from edgetune.runtimes.onnx_raw import CHUNK  # noqa: E402
 from edgetune.runtimes.threads import default_threads  # noqa: E402
 
-#: What the figures have to keep to.
-PLANTED, AGREE, OVERHEAD, ALARMS = 0.05, 0.05, 3.0, 1
-#: A slowdown of every token has to show in both.
-SLOWED = ("decode_raw", "decode")
 #: What is measured without other tools.
 _ALONE = ("same", "same_in_turns", "planted", "yardsticks", "warnings")
-TOOLS = {"llama.cpp": "llama-bench", "onnxruntime-genai": "onnxruntime-genai"}
 
 
 @dataclass(frozen=True)
@@ -122,16 +116,23 @@ def main() -> None:
     if asked.quick:
         console.data(page(result))
         return
-    publishing.publish_tables(HERE, publishing.write_results(HERE / "results", result, machine["cpu"]), page)
+    stored = publishing.write_results(HERE / "results", result, machine["cpu"])
+    publishing.publish_tables(HERE, stored, partial(page, series=list(_series(machine).values())))
+
+
+def _series(machine: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """File → what it holds, of every stored result that is of a machine like this one, the oldest first."""
+    stored = [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in (HERE / "results").glob("*.json")]
+    alike = [(name, one) for name, one in stored if one["machine"]["cpu"] == machine["cpu"]]
+    return dict(sorted(alike, key=lambda pair: pair[1]["created"]))
 
 
 def _newest_rest(machine: dict[str, Any]) -> dict[str, Any]:
     """What :func:`_alone` found last on a machine like this one."""
-    stored = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in (HERE / "results").glob("*.json")]
-    alike = [(one["created"], path.name, one) for path, one in stored if one["machine"]["cpu"] == machine["cpu"]]
-    if not alike:
+    series = _series(machine)
+    if not series:
         raise EdgetuneError("no stored result is of a machine like this one", hint="leave --tools out")
-    _, name, newest = max(alike, key=lambda one: one[0])
+    name, newest = list(series.items())[-1]
     return {key: newest[key] for key in _ALONE if key in newest} | {"alone_of": newest.get("alone_of", name)}
 
 
@@ -228,91 +229,6 @@ def _can_be_slow() -> Iterator[None]:
     finally:
         processes.CHILD = child
         os.environ["PYTHONPATH"] = path
-
-
-_COLUMNS = (
-    "Speeds are medians over turns, each tool's by itself. `apart` is the mean of what the tools were apart within "
-    "each turn, with Student's 95 % interval over the turns, so that it need not be the ratio of the two. Where the "
-    "interval reaches across the limit, the answer is not certain."
-)
-
-
-def page(result: dict[str, Any]) -> str:
-    """The tables as Markdown."""
-    parts = [_COLUMNS]
-    for tool in TOOLS.values():
-        turns = [one for one in result["beside"] if one["tool"] == tool]
-        parts += _tool_part(tool, turns) if turns else [f"Beside {tool}: not measured."]
-    if "alone_of" in result:
-        parts.append(f"What follows was measured before: [{result['alone_of']}](results/{result['alone_of']}).")
-    parts += [_equal_part("at other times", result["same"])]
-    if result.get("same_in_turns"):  # results of before have none
-        parts += [_equal_part("in turns", result["same_in_turns"])]
-    if result["same"]:
-        parts.append(sentences(result))
-    parts += [_planted_part(when, compared) for when, compared in result["planted"].items()]
-    parts.append(_restlessness(result["yardsticks"]))
-    warned = sorted({warning.partition(": ")[0] for warning in result["warnings"]})
-    parts.append(
-        f"Warned of in one run or more: {', '.join(warned) or 'nothing'}. The raw data has each with its figure."
-    )
-    return "\n\n".join([*parts, f"Machine: {publishing.machine_line(result['machine'])}."])
-
-
-def _equal_part(when: str, runs: Sequence[list[dict[str, Any]]]) -> str:
-    alarms = sum(any(one["verdict"] != "same" for one in compared) for compared in runs)
-    return f"{len(runs)} A/A runs {when} with a claim: {alarms} (at most {ALARMS}: {_kept(alarms <= ALARMS)})."
-
-
-def _planted_part(when: str, compared: list[dict[str, Any]]) -> str:
-    worse = [one["name"] for one in compared if one["verdict"] == "worse"]
-    return (
-        f"A planted slowdown of {PLANTED:.0%}, measured {when}, was found in {' and '.join(SLOWED)}: "
-        f"{_kept(set(SLOWED) <= set(worse))}. Said to be worse: {', '.join(worse) or 'nothing'}."
-    )
-
-
-def _restlessness(yardsticks: Sequence[Sequence[float]]) -> str:
-    """How far the machine itself moved from one A/A run to the next."""
-    means = [statistics.fmean(one) for one in yardsticks if one]
-    if not means:
-        return "How fast the machine itself was is not known."
-    return f"Meanwhile the machine itself copied memory at {min(means):.1f} to {max(means):.1f} GB/s, a run's mean."
-
-
-def _tool_part(tool: str, turns: list[dict[str, Any]]) -> list[str]:
-    rows = []
-    for name in dict.fromkeys(name for one in turns for name in one["rates"]):
-        pairs = [one["rates"][name] for one in turns if name in one["rates"]]
-        ours, theirs = (statistics.median(pair[who] for pair in pairs) for who in ("edgetune", "tool"))
-        apart = ratio([pair["tool"] for pair in pairs], [pair["edgetune"] for pair in pairs], paired=True)
-        interval = f"{apart.value - 1:+.1%} [{apart.low - 1:+.1%}, {apart.high - 1:+.1%}]"
-        rows.append([name, f"{ours:.1f}", f"{theirs:.1f}", interval, _agrees(apart)])
-    costs = [one["overhead"] for one in turns]
-    over = statistics.fmean(costs)
-    low, high = mean_interval(costs) or (over, over)
-    certain = ", not certain" if low <= OVERHEAD < high else ""
-    others = max(one["others_share"] or 0.0 for one in turns)
-    count = len({one["turn"] for one in turns})
-    return [
-        publishing.table(["tokens/s", "edgetune", tool, "apart", f"within {AGREE:.0%}"], rows),
-        (
-            f"Overhead a token over its raw loop: {over:.1f} [{low:.1f}, {high:.1f}] % (at most {OVERHEAD:.0f} %: "
-            f"{_kept(over <= OVERHEAD)}{certain}). "
-            f"{count} turns of each depth; others used up to {others:.0%} of the CPUs meanwhile."
-        ),
-    ]
-
-
-def _agrees(apart: Ratio) -> str:
-    """Whether two rates are as like as they have to be, and whether these turns can tell."""
-    inside = [abs(one - 1) <= AGREE for one in (apart.low, apart.value, apart.high)]
-    crossed = not all(inside) if inside[1] else any(inside) or apart.low < 1 < apart.high
-    return _kept(inside[1]) + (", not certain" if crossed else "")
-
-
-def _kept(yes: bool) -> str:
-    return "yes" if yes else "**no**"
 
 
 if __name__ == "__main__":

@@ -111,6 +111,24 @@ def test_what_is_measured_without_tools_is_taken_from_the_newest_result_of_such_
         module._newest_rest({"cpu": "z"})
 
 
+def test_what_all_series_say_together():
+    module = script("trust/run.py")
+    quiet = [turn(ours, 100.0, number=n) for n, ours in enumerate((101, 103))]
+    restless = [turn(ours, 100.0, number=n) for n, ours in enumerate((91, 96))]
+    result = {"machine": MACHINE, "beside": restless, "same": [], "planted": {}, "yardsticks": [], "warnings": []}
+    alone = module.page(result)
+    assert "together" not in alone
+    assert "-6.5%" in alone
+    text = module.page(result, [{**result, "beside": quiet}, result])
+    assert "-6.5%" in text, "the series of the page, still"
+    assert "All turns of the 2 series" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| decode@depth=0 beside onnxruntime-genai | 4 |")]
+    assert "-2.4% [" in row, "the mean of four turns"
+    assert row.endswith("| yes, not certain |")
+    assert "1.0 [1.0, 1.0] % (at most 3 %: yes) beside onnxruntime-genai" in text
+    assert "beside llama-bench" not in text
+
+
 def test_the_loop_beside_us_has_no_line_of_ours():
     tree = ast.parse((TRUST / "genai_loop.py").read_text(encoding="utf-8"))
     modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
