@@ -11,10 +11,12 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from typing import Any, TypeVar
 
 from edgetune import __version__
+from edgetune.errors import EdgetuneError
 from edgetune.machine import Machine, this_machine
 
 T = TypeVar("T")
@@ -68,7 +70,7 @@ class Diagnosis:
     """Everything `edgetune doctor` says.
 
     Attributes:
-        plugins: entry-point group → name → "ok", or why it does not load.
+        plugins: entry-point group → name → "ok", what it lacks, or why it does not load.
         cache_bytes: None when the cache folder does not exist yet.
         notes: what could be better, in words.
         problems: what is broken, in words.
@@ -184,9 +186,24 @@ def _plugins(group: str, problems: list[str]) -> dict[str, str]:
     states = {}
     for point in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
         before = len(problems)
-        _attempt(point.load, None, f"{group.split('.')[1].rstrip('s')} '{point.name}'", problems)
-        states[point.name] = "ok" if len(problems) == before else problems[-1]
+        what = f"{group.split('.')[1].rstrip('s')} '{point.name}'"
+        state = _attempt(partial(_state, point), "", what, problems)
+        states[point.name] = state if len(problems) == before else problems[-1]
     return states
+
+
+def _state(point: metadata.EntryPoint) -> str:
+    """``ok``, or what a plug-in that loads cannot work without."""
+    from edgetune.exporters import NeedsMore
+
+    plugin = point.load()
+    if not (isinstance(plugin, type) and issubclass(plugin, NeedsMore)):
+        return "ok"
+    try:
+        plugin().require_ready()
+    except EdgetuneError as error:
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+    return "ok"
 
 
 def _has(package: str) -> bool:

@@ -208,6 +208,19 @@ class WritesAdapters(Protocol):
         ...
 
 
+@runtime_checkable
+class NeedsMore(Protocol):
+    """An exporter that needs something beyond the packages it is imported with, such as an environment of its own."""
+
+    def require_ready(self) -> None:
+        """Look for it.
+
+        Raises:
+            ExportError: it is not there.
+        """
+        ...
+
+
 #: What a precision may make use of: squared inputs; with them the curvature of tensors; with both the products of
 #: inputs with one another. Each holds what those before it hold, and costs more to collect.
 Collected = Literal["squares", "curvature", "products"]

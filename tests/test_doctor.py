@@ -75,6 +75,16 @@ def test_exporters_and_runtimes_are_listed():
     assert plugins["edgetune.runtimes"]["llama.cpp"] == "ok"
 
 
+def test_an_exporter_without_its_environment_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGETUNE_OPTIMUM_PYTHON", str(tmp_path / "python"))
+    found = examine()
+    assert found.plugins["edgetune.exporters"]["onnx-optimum"].startswith("Optimum has no environment: no ")
+    assert "make optimum-env" in found.plugins["edgetune.exporters"]["onnx-optimum"]
+    assert not found.problems, "nothing is broken"
+    (tmp_path / "python").touch()
+    assert examine().plugins["edgetune.exporters"]["onnx-optimum"] == "ok"
+
+
 def test_json(capsys):
     assert main(["doctor", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)

@@ -50,9 +50,17 @@ class OptimumExporter:
             raise ExportError(f"Optimum's exporter is for fp32, not for {name}", hint="leave --backend optimum out")
         return NAME
 
+    def require_ready(self) -> None:
+        """Look for Optimum's environment.
+
+        Raises:
+            ExportError: there is none.
+        """
+        find_interpreter()
+
     def plan(self, model: TunedModel, precision: str) -> ExportPlan:
         """Check that there is an environment and that the model can be written, and predict the folder."""
-        find_interpreter()
+        self.require_ready()
         self.precision(precision)
         prepared = prepare(model, "fp32")
         plan = build_plan(prepared)
