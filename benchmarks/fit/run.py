@@ -1,6 +1,6 @@
 """The memory estimate of `edgetune fit` against real llama.cpp processes on this host.
 
-    python benchmarks/fit/run.py MODEL.gguf    # default: the packaged SmolLM2-135M; under a minute
+    python benchmarks/fit/run.py MODEL.gguf…    # default: the packaged SmolLM2-135M; under a minute each
 
 A fresh process a context: it loads the model, fills half of the context (1024 tokens at most), and reads its own peak.
 Results and the machine go to ``results/``; the table in README.md is made from that file.
@@ -24,6 +24,7 @@ from edgetune import console  # noqa: E402
 from edgetune.artifact import open_artifact  # noqa: E402
 from edgetune.devices.footprint import read_footprint  # noqa: E402
 from edgetune.devices.memory_fit import need  # noqa: E402
+from edgetune.devices.rearranging import kinds_here  # noqa: E402
 from edgetune.errors import EdgetuneError  # noqa: E402
 
 RESULTS = HERE / "results"
@@ -43,24 +44,26 @@ print(json.dumps(resident()))
 
 
 def main() -> None:
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else _packaged()
-    model = read_footprint(open_artifact(path))
-    rows = []
-    with console.progress("Measuring", len(CONTEXTS), "contexts") as bar:
-        for context in CONTEXTS:
-            rows.append(_measure(path, context) | {"context": context, "estimated": need(model, context).total})
-            bar.advance()
+    paths = [Path(word) for word in sys.argv[1:]] or [_packaged()]
+    models = []
+    with console.progress("Measuring", len(paths) * len(CONTEXTS), "contexts") as bar:
+        for path in paths:
+            model = read_footprint(open_artifact(path))
+            rows = []
+            for context in CONTEXTS:
+                estimated = need(model, context, kinds=kinds_here()).total
+                rows.append(_measure(path, context) | {"context": context, "estimated": estimated})
+                bar.advance()
+            models.append({"model": path.name, "weights_bytes": model.weights_bytes, "rows": rows})
     result = {
         "kind": "edgetune-fit-benchmark",
-        "schema_version": 1,
+        "schema_version": 2,
         "created": now(),
-        "model": path.name,
-        "weights_bytes": model.weights_bytes,
         "environment": describe_machine(("llama-cpp-python", "numpy")),
-        "rows": rows,
+        "models": models,
     }
     target = write_results(RESULTS, result, result["environment"]["cpu"])
-    text = f"Raw data: [{target.name}](results/{target.name}); {path.name}\n\n{_table(rows)}"
+    text = f"Raw data: [{target.name}](results/{target.name})\n\n{_table(models)}"
     put_into_readme(HERE / "README.md", text)
     console.data(text)
 
@@ -81,18 +84,20 @@ def _measure(path: Path, context: int) -> dict[str, int]:
     return {"peak": found["peak_rss"], "anonymous": found["anonymous"], "file_backed": found["file_backed"]}
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
-    head = ["context", "estimated MB", "measured peak MB", "of it anonymous", "file-backed", "error"]
+def _table(models: list[dict[str, Any]]) -> str:
+    head = ["model", "context", "estimated MB", "measured peak MB", "of it anonymous", "file-backed", "error"]
     names = ("estimated", "peak", "anonymous", "file_backed")
     return table(
         head,
         [
             [
+                model["model"],
                 str(row["context"]),
                 *(f"{row[name] / 1e6:.0f}" for name in names),
                 f"{row['estimated'] / row['peak'] - 1:+.1%}",
             ]
-            for row in rows
+            for model in models
+            for row in model["rows"]
         ],
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgetune.bench.definitions import is_compared
 from edgetune.bench.schema import BenchReport, Figure
-from edgetune.bench.statistics import FEWEST_ROUNDS, Ratio, ratio
+from edgetune.bench.statistics import FEWEST_ROUNDS, Ratio, median, ratio
 from edgetune.bench.summary import doubts
 from edgetune.errors import CheckFailed, EdgetuneError, NotJudged
 
@@ -34,6 +34,8 @@ _SETTINGS = (
 )  # fmt: skip
 
 _TIMES = ("ms", "s")
+#: Memory that counts the pages of interpreter and libraries, as many as the kernel happens to have read at once.
+_WITH_PROGRAMS = ("peak_rss", "file_backed", "pss")
 #: What one runtime has and another has not: of two runtimes it need not be equal.
 _OF_A_RUNTIME = {"prefill_threads", "batch", "kv_type", "context"}
 _PART = "a part of others, a difference of two, or of a single process or start"
@@ -53,12 +55,14 @@ class Rule:
         confidence: of the interval.
         drift: of times and rates of whole runs, a standard deviation; counts where there were no turns.
         moved: how fast the machine itself was, new over old; None: not known, or of no account.
+        programs: MB by which the pages of interpreter and libraries grew from old to new.
     """
 
     turns: bool
     confidence: float
     drift: float
     moved: Ratio | None
+    programs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ class Comparison:
         paired: both were measured in turns.
         moved: how fast the machine itself was, new over old; None: not known, or measured in turns.
         drift: by how much times and rates of a whole run move between two times, a standard deviation.
+        programs: MB by which the pages of interpreter and libraries grew; 0: measured in turns, or not known.
         differences: in the order of the report.
         left_out: figure → why it is not compared.
         lost: of them those that users feel most and of which the old run has a value.
@@ -128,6 +133,7 @@ class Comparison:
     paired: bool
     moved: Ratio | None
     drift: float
+    programs: float
     differences: tuple[Difference, ...]
     left_out: dict[str, str]
     lost: tuple[str, ...]
@@ -177,13 +183,15 @@ def compare(old: BenchReport, new: BenchReport) -> Comparison:
     confidence = 1 - RISK / max(1, len(pairs))  # Bonferroni: together they are wrong that seldom
     moved = None if paired else movement(old, new)
     drift = DRIFT_VIRTUAL if old.environment.virtual or new.environment.virtual else DRIFT
+    programs = 0.0 if paired else _grown_programs(old, new)
     found = []
     for before, after in pairs:
         turns = in_step and len(before.rounds) == len(after.rounds)
-        found.append(difference(before, after, Rule(turns, confidence, drift, moved)))
+        found.append(difference(before, after, Rule(turns, confidence, drift, moved, programs)))
     lost = tuple(name for name in left_out if name in FELT and (had := old.find(name)) and had.median is not None)
     notes = (*([_OUT_OF_STEP] if paired and not in_step else []), *_notes(old, new))
-    return Comparison(old.subject.name, new.subject.name, paired, moved, drift, tuple(found), left_out, lost, notes)
+    names = (old.subject.name, new.subject.name)
+    return Comparison(*names, paired, moved, drift, programs, tuple(found), left_out, lost, notes)
 
 
 def difference(before: Figure, after: Figure, rule: Rule) -> Difference:
@@ -192,7 +200,7 @@ def difference(before: Figure, after: Figure, rule: Rule) -> Difference:
     size = ratio(before.rounds, after.rounds, paired=rule.turns, confidence=rule.confidence, drift=drift)
     assert before.median is not None
     assert after.median is not None
-    machine = _explained(rule.moved, after.unit)
+    machine = _explained(rule, before)
     verdict = _verdict(size, machine, after.better)
     return Difference(after.name, after.unit, before.median, after.median, size, machine, verdict)
 
@@ -219,11 +227,21 @@ def movement(old: BenchReport, new: BenchReport) -> Ratio | None:
     return ratio(before, after, paired=False)
 
 
-def _explained(moved: Ratio | None, unit: str) -> tuple[float, float]:
+def _grown_programs(old: BenchReport, new: BenchReport) -> float:
+    """MB by which the pages of interpreter and libraries grew; 0 where that was not kept."""
+    before, after = ([one.programs for one in report.memory if one.programs is not None] for report in (old, new))
+    return (median(after) - median(before)) / 1e6 if before and after else 0.0
+
+
+def _explained(rule: Rule, before: Figure) -> tuple[float, float]:
     """Ratios of a figure that need no other reason than the machine: from none of its movement to all of it."""
-    if moved is None or not _is_of_time(unit):
+    if before.name.partition("@")[0] in _WITH_PROGRAMS and before.median:
+        grown = 1 + rule.programs / before.median
+        return min(1.0, grown), max(1.0, grown)
+    if rule.moved is None or not _is_of_time(before.unit):
         return (1.0, 1.0)
-    low, high = (1 / moved.high, 1 / moved.low) if unit in _TIMES else (moved.low, moved.high)
+    in_time = before.unit in _TIMES
+    low, high = (1 / rule.moved.high, 1 / rule.moved.low) if in_time else (rule.moved.low, rule.moved.high)
     return min(1.0, low), max(1.0, high)
 
 

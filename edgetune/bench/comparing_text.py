@@ -26,6 +26,10 @@ def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
         known = "as equal runs on a virtual machine did" if found.drift == DRIFT_VIRTUAL else "assumed, not measured"
         moves = f"a run as a whole moves by {found.drift:.1%} between two times"
         lines.append(f"taken into account: {moves} (a standard deviation; {known}), memory by {DRIFT_MEMORY:.1%}")
+    if found.programs:
+        lines.append(
+            f"interpreter and libraries hold {found.programs:+.1f} MB, as the kernel read them: that much is excused"
+        )
     lines += [f"warning: {warning}" for warning in _warnings(found, tolerance)]
     return "\n".join(lines)
 

@@ -108,6 +108,8 @@ class MemorySample(Part):
     pss: int | None
     python_only: int
     """Peak RSS of the same process before the model was loaded."""
+    programs: int | None = None
+    """Of ``file_backed``, the interpreter and all libraries; null: not known."""
     weights: int | None = None
     kv: int | None = None
     compute: int | None = None

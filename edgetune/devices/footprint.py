@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgetune.artifact import Artifact
 from edgetune.errors import ArtifactError
@@ -33,6 +33,7 @@ class Footprint:
         cache_type: as which they are kept unless asked otherwise.
         trained_context: longest sequence it was built for, in tokens.
         vocabulary, width, inner: shapes that buffers depend on.
+        matrices: bytes of those that llama.cpp can keep a rearranged copy of, by type.
         mixture: experts are chosen for each token: what is read then cannot be told from the file.
         notes: what limits these figures.
     """
@@ -48,6 +49,7 @@ class Footprint:
     vocabulary: int
     width: int
     inner: int
+    matrices: Mapping[str, int] = field(default_factory=dict)
     mixture: bool = False
     notes: tuple[str, ...] = ()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from edgetune.artifact import Artifact
 from edgetune.devices.footprint import Footprint
+from edgetune.devices.rearranging import ROWS, TYPES
 from edgetune.errors import ArtifactError
 from edgetune.runtimes.gguf_header import GgufHeader, TensorEntry, check_file
 
@@ -44,6 +45,7 @@ def read_gguf(artifact: Artifact) -> Footprint:
         vocabulary=tensors["token_embd.weight"].shape[1],
         width=shapes.number("embedding_length"),
         inner=max(shapes.numbers("feed_forward_length", default=0)),
+        matrices=_matrices(sizes, tensors, tied),
         mixture=any("_exps." in name for name in tensors),
         notes=tuple(shapes.notes(tensors)),
     )
@@ -54,6 +56,17 @@ def _sizes(header: GgufHeader, data: int) -> dict[str, int]:
     ordered = sorted(header.tensors, key=lambda entry: entry.offset)
     ends = [*(entry.offset for entry in ordered[1:]), data]
     return {entry.name: end - entry.offset for entry, end in zip(ordered, ends, strict=True)}
+
+
+def _matrices(sizes: dict[str, int], tensors: dict[str, TensorEntry], tied: bool) -> dict[str, int]:
+    """Type → bytes of the matrices that are multiplied and that some processor has an arrangement for."""
+    found: dict[str, int] = {}
+    for name, entry in tensors.items():
+        multiplied = len(entry.shape) > 1 and _read_share(entry, tied) == 1.0
+        if multiplied and entry.type_id in TYPES and entry.shape[1] % ROWS == 0:
+            kind = TYPES[entry.type_id]
+            found[kind] = found.get(kind, 0) + sizes[name]
+    return found
 
 
 def _read_share(entry: TensorEntry, tied: bool) -> float:

@@ -2,10 +2,11 @@
 
 ::
 
-    needed = weights + key-value cache + compute buffer + vocabulary + process
+    needed = weights + rearranged copies + key-value cache + compute buffer + vocabulary + process
 
-Weights are mapped from the file and count in full: dropped pages are read again for the very next token. The buffer
-follows what llama.cpp reserves for a batch of 512 tokens with flash attention. ``benchmarks/fit`` holds the estimate
+Weights are mapped from the file and count in full: dropped pages are read again for the very next token. Some
+processors get a rearranged copy of some types beside them (:mod:`edgetune.devices.rearranging`). The buffer follows
+what llama.cpp reserves for a batch of 512 tokens with flash attention. ``benchmarks/fit`` holds the estimate
 against real processes.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from edgetune.devices.app_memory import app_memory
 from edgetune.devices.device import Device
 from edgetune.devices.footprint import Footprint
+from edgetune.devices.rearranging import NOTHING, kinds_of_class
 
 #: Tokens computed at once, llama.cpp's default for n_ubatch and ours.
 MICRO_BATCH = 512
@@ -36,6 +38,7 @@ class Need:
 
     context: int
     weights: int
+    rearranged: int
     cache: int
     compute: int
     vocabulary: int
@@ -44,7 +47,24 @@ class Need:
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.cache + self.compute + self.vocabulary + self.process
+        return self.weights + self.rearranged + self.cache + self.compute + self.vocabulary + self.process
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be used.
+
+    Attributes:
+        name: of the device, or what the limit is.
+        bytes: that may be used.
+        reason: where that is from.
+        kinds: types of weights that the processor rearranges.
+    """
+
+    name: str
+    bytes: int
+    reason: str
+    kinds: frozenset[str] = NOTHING
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,7 @@ class Fit:
         reason: where the budget is from.
         need: at the context asked for.
         longest: context in tokens that still fits; 0: not even the shortest; at most what the model was built for.
+        trained_context: tokens that it was built for.
         notes: what else should be known.
     """
 
@@ -65,22 +86,31 @@ class Fit:
     reason: str
     need: Need
     longest: int
+    trained_context: int
     notes: tuple[str, ...]
 
     @property
     def fits(self) -> bool:
-        """Whether it fits with the context asked for."""
-        return self.need.total <= self.budget
+        """Whether it fits with the context asked for, which the model has to hold too."""
+        return self.need.total <= self.budget and self.need.context <= self.trained_context
 
 
-def need(model: Footprint, context: int, cache_type: str | None = None) -> Need:
-    """Memory that a model needs with a context of so many tokens."""
+def need(model: Footprint, context: int, cache_type: str | None = None, kinds: frozenset[str] = NOTHING) -> Need:
+    """Memory that a model needs with a context of so many tokens.
+
+    Args:
+        model: what it costs.
+        context: tokens.
+        cache_type: of the cache; None: the runtime's own.
+        kinds: types of weights that the processor rearranges.
+    """
     cells = -(-context // CELLS) * CELLS
     rows = MICRO_BATCH * 4 * (_WIDTHS * model.width + _INNERS * model.inner)
     mask = MICRO_BATCH * 2 * cells
     return Need(
         context=context,
         weights=model.weights_bytes,
+        rearranged=sum(size for kind, size in model.matrices.items() if kind in kinds),
         cache=model.cache_bytes(cells, cache_type),
         compute=rows + mask + 4 * model.vocabulary,
         vocabulary=_VOCABULARY_ENTRY * model.vocabulary,
@@ -91,36 +121,38 @@ def fit(model: Footprint, device: Device, context: int, cache_type: str | None =
     """Does it fit on a device, within what an app may use there."""
     allowed = app_memory(device)
     reason = f"{allowed.share:.0%} of {device.memory_gb:g} GB, {allowed.reason}"
-    return fit_within(model, device.name, allowed.bytes, reason, context, cache_type)
+    limit = Budget(device.name, allowed.bytes, reason, kinds_of_class(device.device_class))
+    return fit_within(model, limit, context, cache_type)
 
 
-def fit_within(  # noqa: PLR0913, PLR0917  # a budget is three words
-    model: Footprint, name: str, budget: int, reason: str, context: int, cache_type: str | None = None
-) -> Fit:
+def fit_within(model: Footprint, limit: Budget, context: int, cache_type: str | None = None) -> Fit:
     """Does it fit within a budget."""
-    asked = need(model, context, cache_type)
-    return Fit(name, budget, reason, asked, longest(model, budget, cache_type), tuple(_notes(model, context)))
+    asked = need(model, context, cache_type, limit.kinds)
+    most = longest(model, limit.bytes, cache_type, limit.kinds)
+    notes = tuple(_notes(model, asked))
+    return Fit(limit.name, limit.bytes, limit.reason, asked, most, model.trained_context, notes)
 
 
-def longest(model: Footprint, budget: int, cache_type: str | None = None) -> int:
+def longest(model: Footprint, budget: int, cache_type: str | None = None, kinds: frozenset[str] = NOTHING) -> int:
     """Longest context that fits, in whole cells of the cache, at most what the model was built for."""
     low, high = 0, -(-model.trained_context // CELLS)
     while low < high:
         middle = (low + high + 1) // 2
-        if need(model, middle * CELLS, cache_type).total <= budget:
+        if need(model, middle * CELLS, cache_type, kinds).total <= budget:
             low = middle
         else:
             high = middle - 1
     return min(low * CELLS, model.trained_context)
 
 
-def _notes(model: Footprint, context: int) -> Iterator[str]:
+def _notes(model: Footprint, asked: Need) -> Iterator[str]:
     yield from model.notes
-    if context > model.trained_context:
-        yield f"the model was built for {model.trained_context} tokens, fewer than the {context} asked for"
+    if asked.context > model.trained_context:
+        yield f"the model was built for {model.trained_context} tokens, fewer than the {asked.context} asked for"
     if model.runtime != "llama.cpp":
         yield f"the estimate was checked against llama.cpp, not against {model.runtime}, which may copy weights"
-    yield (
-        "on Arm, llama.cpp keeps rearranged copies of some types (q4_0, q4_k, iq4_nl, q8_0): while it loads, up to "
-        f"{model.weights_bytes / 1e6:.0f} MB more are held, of which the file's pages can be given back"
-    )
+    if asked.rearranged:
+        yield (
+            "llama.cpp keeps a rearranged copy of some weights: once it is loaded, the system can take back "
+            f"{asked.rearranged / 1e6:.0f} MB of the file's pages"
+        )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from edgetune.devices.device import Device, find_device, shipped_devices
 from edgetune.devices.footprint import Footprint
-from edgetune.devices.memory_fit import Fit, fit, fit_within
+from edgetune.devices.memory_fit import Budget, Fit, fit, fit_within
+from edgetune.devices.rearranging import kinds_here
 from edgetune.devices.transport import LocalTransport, Over, Transport
 from edgetune.errors import DeviceError, EdgetuneError
 
@@ -61,4 +62,5 @@ def fit_all(
             "--memory is a budget in place of a device's, so it does not go with --device",
             hint="edgetune fit ARTIFACT --memory MB, or edgetune fit ARTIFACT --device NAME",
         )
-    return [fit_within(model, "given", int(memory_mb * 1e6), "given with --memory", context, cache_type)]
+    reason = "given with --memory, on a processor like this machine's"
+    return [fit_within(model, Budget("given", int(memory_mb * 1e6), reason, kinds_here()), context, cache_type)]

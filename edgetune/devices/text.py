@@ -110,12 +110,13 @@ def fits_text(model: Footprint, fits: Sequence[Fit], cache_type: str) -> str:
     parts |= {"vocabulary": need.vocabulary, "process": need.process}
     shown = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in parts.items())
     lines = [
-        f"{model.name}: estimated {need.total / 1e6:.0f} MB at a context of {need.context} tokens ({shown})",
-        f"{'device':<22}{'an app may use':>16}{'fits':>6}{'longest context':>17}",
+        f"{model.name}: estimated {(need.total - need.rearranged) / 1e6:.0f} MB at {need.context} tokens ({shown})",
+        f"{'device':<22}{'rearranged':>13}{'needed':>11}{'an app may use':>16}{'fits':>6}{'longest context':>17}",
     ]
     for one in fits:
         most = "none" if not one.longest else f"{one.longest}{' (all)' * (one.longest == model.trained_context)}"
-        lines.append(f"{one.device:<22}{one.budget / 1e6:>13.0f} MB{'yes' if one.fits else 'no':>6}{most:>17}")
+        sizes = f"{one.need.rearranged / 1e6:>10.0f} MB{one.need.total / 1e6:>8.0f} MB{one.budget / 1e6:>13.0f} MB"
+        lines.append(f"{one.device:<22}{sizes}{'yes' if one.fits else 'no':>6}{most:>17}")
     reasons: dict[str, list[str]] = {}
     for one in fits:
         reasons.setdefault(one.reason, []).append(one.device)

@@ -61,6 +61,7 @@ def test_a_benchmark_from_start_to_report(artifact, tmp_path):
     assert 0 < start.ready_s < start.first_token_s < took
     (held,) = report.memory
     assert held.peak_rss >= held.python_only > 1e7
+    assert held.file_backed >= held.programs > 1e6
     assert held.weights > 1e5
     # keys and values, layers, cells, heads, width, bytes; llama.cpp tells hundredths of a megabyte
     assert held.kv == pytest.approx(2 * 2 * 512 * 2 * 16 * 2, abs=6000)
@@ -309,11 +310,20 @@ def test_a_dropped_file_is_gone_from_the_page_cache(tmp_path):
 def test_memory_is_read_from_the_kernel(tmp_path):
     (tmp_path / "status").write_text("Name:\tx\nVmHWM:\t  2000 kB\nRssAnon:\t 500 kB\nRssFile:\t 700 kB\nThreads:\t1\n")
     (tmp_path / "smaps_rollup").write_text("55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss: 1200 kB\nPss:  900 kB\n")
+    maps = [
+        *("1-2 r--p 00000000 fe:00 42   /lib/libx.so (deleted)", "Rss:  10 kB", "VmFlags: rd mr"),
+        *("2-3 r-xp 00001000 fe:00 42   /lib/libx.so (deleted)", "Rss:  103 kB", "Anonymous:  3 kB"),
+        *("3-4 r--s 00000000 fe:00 43   /models/x.gguf", "Rss:  5000 kB"),
+        *("4-5 rw-p 00000000 00:00 0 ", "Rss:  70 kB", "5-6 r-xp 00000000 00:00 0   [vdso]", "Rss:  4 kB"),
+    ]
+    (tmp_path / "smaps").write_text("\n".join(maps))
     found = resident(tmp_path)
-    assert found == {"peak_rss": 2048000, "anonymous": 512000, "file_backed": 716800, "pss": 921600}
+    sizes = {"peak_rss": 2048000, "anonymous": 512000, "file_backed": 716800, "pss": 921600, "programs": 112640}
+    assert found == sizes
     elsewhere = resident(tmp_path / "nothing")
     assert elsewhere["peak_rss"] > 1e7
     assert elsewhere["pss"] is None
+    assert elsewhere["programs"] is None
 
 
 def test_bytes_from_storage_are_the_kernels_count(tmp_path):

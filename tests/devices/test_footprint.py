@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gguf
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from edgetune.artifact import Artifact
 from edgetune.devices.device import find_device
 from edgetune.devices.footprint import CACHE_TYPES, Footprint, read_footprint
 from edgetune.devices.gguf_footprint import read_gguf
-from edgetune.devices.memory_fit import CELLS, fit, fit_within, longest, need
+from edgetune.devices.memory_fit import CELLS, Budget, fit, fit_within, longest, need
 from edgetune.devices.onnx_footprint import _looked_up, _weights
 from edgetune.devices.protobuf import read_graph
+from edgetune.devices.rearranging import AVX512
 from edgetune.errors import ArtifactError
 
 MODEL = Footprint("m", "llama.cpp", 10**8, 10**8, 10**8, 10_000, "f16", 8192, 50_000, 576, 1536)
@@ -31,16 +34,17 @@ def test_a_tied_embedding_counts_once(tiny):
 
 @pytest.fixture
 def written(tmp_path):
-    """Write a model of given tensors, all float32, and look at it."""
+    """Write a model of given tensors, float32 unless another type is given, and look at it."""
 
-    def write(tensors, **keys):
+    def write(tensors, kinds=None, **keys):
         path = tmp_path / "own.gguf"
         writer = gguf.GGUFWriter(path, "llama")
         shapes = {"block_count": 2, "context_length": 64, "embedding_length": 32, "feed_forward_length": 64}
         for name, value in (shapes | {"attention.head_count": 4} | keys).items():
             (writer.add_array if isinstance(value, list) else writer.add_uint32)(f"llama.{name}", value)
         for name, shape in tensors.items():
-            writer.add_tensor(name, np.zeros(shape, np.float32))
+            kind = (kinds or {}).get(name, gguf.GGMLQuantizationType.F32)
+            writer.add_tensor(name, gguf.quants.quantize(np.zeros(shape, np.float32), kind), raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -102,8 +106,39 @@ def test_a_fit_says_where_its_budget_is_from():
     assert found.budget == 4 * 2**30
     assert "50%" in found.reason
     assert "assumption" in found.reason
-    assert not fit_within(MODEL, "given", 10**8, "given", 4096).fits
-    assert any("built for 8192 tokens" in note for note in fit(MODEL, find_device("galaxy-s24"), 9000).notes)
+    assert not fit_within(MODEL, Budget("given", 10**8, "given"), 4096).fits
+    beyond = fit(MODEL, find_device("galaxy-s24"), 9000)
+    assert any("built for 8192 tokens" in note for note in beyond.notes)
+    assert beyond.need.total < beyond.budget
+    assert not beyond.fits, "the model does not hold so many"
+
+
+def test_a_rearranged_copy_counts_where_the_processor_has_one():
+    model = replace(MODEL, matrices={"q4_0": 60_000_000, "q8_0": 5_000_000, "q2_k": 1_000_000})
+    sizes = {
+        name: fit(model, find_device(name), 4096).need for name in ("n150-mini-pc", "raspberry-pi-4", "galaxy-s24")
+    }
+    assert {name: one.rearranged for name, one in sizes.items()} == {
+        "n150-mini-pc": 60_000_000,
+        "raspberry-pi-4": 0,
+        "galaxy-s24": 65_000_000,
+    }
+    assert sizes["galaxy-s24"].total - sizes["raspberry-pi-4"].total == 65_000_000
+    enough = need(model, 4096).total
+    assert fit_within(model, Budget("given", enough, "given"), 4096).fits
+    tight = fit_within(model, Budget("given", enough, "given", AVX512), 4096)
+    assert not tight.fits
+    assert tight.longest < 4096
+    assert any("61 MB of the file's pages" in note for note in tight.notes)
+
+
+def test_only_matrices_that_are_multiplied_by_whole_groups_of_rows_are_rearranged(written):
+    zeros = {"blk.0.a.weight": (16, 32), "blk.0.b.weight": (12, 32), "token_embd.weight": (96, 32)}
+    kinds = dict.fromkeys(zeros, gguf.GGMLQuantizationType.Q4_0) | {"blk.0.c.weight": gguf.GGMLQuantizationType.Q5_0}
+    tied = written(zeros | {"blk.0.c.weight": (16, 32), "blk.0.norm.weight": (32,)}, kinds)
+    assert tied.matrices == {"q4_0": 16 * 18 + 96 * 18}, "12 rows are no whole groups"
+    untied = written(zeros | {"output.weight": (96, 32)}, kinds)
+    assert untied.matrices == {"q4_0": 16 * 18}, "of the embedding single rows are read"
 
 
 def test_an_onnx_graph_without_the_onnx_package(tmp_path):
