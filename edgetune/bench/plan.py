@@ -73,8 +73,6 @@ class Plan:
         """How a runtime is opened, in the words of a job."""
         first: dict[str, Any] = {axis: values[0] if values else None for axis, values in self.axes.items()}
         first["decode_threads"] = first["decode_threads"] or self.threads
-        if first["prefill_threads"] is None and self.threads and first["decode_threads"] != self.threads:
-            first["prefill_threads"] = self.threads
         return first
 
     @property

@@ -290,7 +290,7 @@ class _Job:
         plan = self.plan
         job: Job = {
             **self.subject.job,
-            **plan.opening,
+            **self.subject.opening(plan),
             "mode": mode,
             "prompts": self.asked.conversations,
             "new_tokens": plan.new_tokens,

@@ -10,12 +10,14 @@ from typing import Any
 
 from edgetune import files
 from edgetune.artifact import Artifact, require_whole
+from edgetune.bench.plan import Plan
 from edgetune.bench.schema import Subject
 from edgetune.errors import ArtifactError
 from edgetune.recipe import TaskKind
 from edgetune.run import Run, is_run, open_run
 from edgetune.runtimes.choosing import require_artifact
 from edgetune.runtimes.pairing import on_base
+from edgetune.runtimes.threads import default_threads
 
 #: Runtimes that open the same folder.
 _ALIKE = frozenset({"onnxruntime", "onnxruntime-genai"})
@@ -52,6 +54,16 @@ class Measured:
     def is_llama(self) -> bool:
         """Whether llama.cpp runs it, which can be told more than the others."""
         return self.runtime == "llama.cpp"
+
+    def opening(self, plan: Plan) -> dict[str, Any]:
+        """How it is opened, in the words of a job.
+
+        Where prompts have threads of their own, these stay what they are while those for single tokens are varied.
+        """
+        asked = plan.opening
+        if self.is_llama and asked["prefill_threads"] is None:
+            asked["prefill_threads"] = plan.threads or default_threads()
+        return asked
 
 
 def artifact_subject(artifact: Artifact, runtime: str | None = None) -> Measured:

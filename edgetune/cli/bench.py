@@ -30,7 +30,12 @@ from edgetune.cli.lists import INTEGERS, WORDS
 )
 @click.option("--depths", type=INTEGERS, help="Tokens held before those timed. Default: 0,512,2048.")
 @click.option("--prefill-threads", type=INTEGERS, default="", help="Threads for prompts; several: try each.")
-@click.option("--decode-threads", type=INTEGERS, default="", help="Threads for single tokens; several: try each.")
+@click.option(
+    "--decode-threads",
+    type=INTEGERS,
+    default="",
+    help="Threads for single tokens (llama.cpp) or all; several: try each.",
+)
 @click.option(
     "--kv-type", "kv_types", type=WORDS, default="", help="Of the key-value cache: f16,q8_0; several: try each."
 )

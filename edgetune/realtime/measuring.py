@@ -19,7 +19,8 @@ from edgetune.bench.subjects import Measured
 from edgetune.realtime import frame_measuring, frames
 from edgetune.realtime.clause import CLAUSE_DEFINITION
 from edgetune.realtime.figures import DEFINITIONS, figure_of, measured_of_section
-from edgetune.realtime.plan import FIRST_SHARE, LONGER
+from edgetune.realtime.plan import FIRST_SHARE, LONGER, seconds_to_come
+from edgetune.realtime.simulation import simulated
 from edgetune.realtime.wanted import Wanted
 from edgetune.recipe import BenchSettings
 from edgetune.targets.judging import judge, measured_in
@@ -120,7 +121,7 @@ def measure_section(subject: Measured, wanted: Wanted, plan: Plan, seconds: floa
     new_tokens = wanted.new_tokens or plan.new_tokens
     job: dict[str, Any] = {
         **subject.job,
-        **plan.opening,
+        **subject.opening(plan),
         "prompts": asked.conversations,
         "new_tokens": new_tokens,
         "objectives": [one.model_dump(mode="json") for one in wanted.objectives],
@@ -145,15 +146,14 @@ def measure_section(subject: Measured, wanted: Wanted, plan: Plan, seconds: floa
 def warnings(section: RealtimeSection) -> tuple[str, ...]:
     """What makes the figures of a section doubtful, in words that the benchmark's own warnings do not use."""
     notes = [f"against a clock: {doubt}" for doubt in doubts(section.others_share, section.steal_share)]
-    shown = section.loops[:1] if section.search is not None else section.loops  # what ended a search, that says
-    notes += [
-        f"{loop.scenario}: {loop.stopped}, of {loop.planned} wanted: more with --seconds"
-        for loop in shown
-        if loop.stopped is not None
-    ]
-    empty = sum(not request.token_s for request in section.judged.requests)
+    judged = section.judged
+    if judged.stopped is not None:
+        seconds = needed_seconds(section)
+        remedy = "more with --seconds" if seconds is None else f"about --seconds {seconds} would be enough"
+        notes.append(f"{judged.scenario}: {judged.stopped}, of {judged.planned} wanted: {remedy}")
+    empty = sum(not request.token_s for request in judged.requests)
     if empty:
-        notes.append(f"{empty} of {len(section.judged.requests)} answers were empty and are in no latency figure")
+        notes.append(f"{empty} of {len(judged.requests)} answers were empty and are in no latency figure")
     return tuple(notes)
 
 
@@ -165,16 +165,16 @@ def needed_seconds(section: RealtimeSection) -> int | None:
     judged = section.judged
     if judged.stopped is None or not judged.requests:
         return None
-    needed = judged.planned * _pace(judged)
-    overloaded = judged.rate is not None and _pace(judged) > LONGER / judged.rate
-    # A queue that grows takes longer than its requests need to come: then half of the time has to be enough.
-    needed = needed / (1 - FIRST_SHARE) if overloaded else needed * LONGER
+    if judged.rate is None:
+        pace = max(one.scheduled_s + one.finished_s for one in judged.requests) / len(judged.requests)
+        needed = LONGER * judged.planned * pace
+    else:
+        sure = seconds_to_come(judged.rate, judged.planned, judged.seed)
+        queue = simulated(judged, judged.rate, judged.planned, judged.seed)
+        end = LONGER * max(one.scheduled_s + one.finished_s for one in queue.requests)
+        # A queue that grows takes longer than its requests need to come: then half of the time has to be enough.
+        needed = sure if end <= LONGER * sure else end / (1 - FIRST_SHARE)
     return math.ceil(needed / 10) * 10
-
-
-def _pace(loop: RealtimeLoop) -> float:
-    """Seconds from one answer's end to the next one's."""
-    return max((one.scheduled_s + one.finished_s for one in loop.requests), default=0.0) / max(1, len(loop.requests))
 
 
 def _run(job: dict[str, Any], name: str) -> tuple[Sequence[RealtimeLoop], RateSearch | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgetune.bench.objective import Objective
 from edgetune.bench.realtime_section import RateSearch, RealtimeLoop, RealtimeRequest
+from edgetune.realtime.arrivals import poisson
 from edgetune.realtime.clock import Clock
 from edgetune.realtime.figures import OF_REQUEST, measured_of, of_request, seconds_of
 from edgetune.realtime.loops import Arrivals, Serve, Stop, closed_loop, open_loop, time_is_up
@@ -18,7 +19,7 @@ from edgetune.targets.judging import judge
 OF_SEARCH = (*OF_REQUEST, "itl", "jitter", "deadline_miss")
 #: Of the time, the first loop may take so much where another one is judged.
 FIRST_SHARE = 0.5
-#: A loop at a rate takes a little longer than its requests need to come: the last one's answer, and Poisson's luck.
+#: A loop at a rate takes a little longer than its requests need to come: answers, and requests that queue.
 LONGER = 1.2
 
 
@@ -71,12 +72,18 @@ def first_seconds(plan: Plan) -> float:
     180
     >>> first_seconds(Plan(objectives=(), requests=60, seconds=180, rate=2.0))
     90.0
-    >>> first_seconds(Plan(objectives=(), requests=60, seconds=100, rate=1.0))
-    28.0
+    >>> first_seconds(Plan(objectives=(), requests=60, seconds=60, rate=1.0))
+    0.0
     """
     if plan.rate is None:
         return plan.seconds
-    return max(0.0, min(plan.seconds * FIRST_SHARE, plan.seconds - LONGER * plan.requests / plan.rate))
+    left = plan.seconds - seconds_to_come(plan.rate, plan.requests, plan.seed)
+    return max(0.0, min(plan.seconds * FIRST_SHARE, left))
+
+
+def seconds_to_come(rate: float, requests: int, seed: int) -> float:
+    """What a loop at a rate gets whatever came before it: until its last request comes, and some to answer."""
+    return LONGER * poisson(rate, requests, seed)[-1]
 
 
 def _search(  # noqa: PLR0913  # what carry_out has

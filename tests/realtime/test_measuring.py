@@ -1,6 +1,7 @@
 """From the command line to verdicts, on a tiny model in its own process."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from edgetune.bench.subjects import artifact_subject
 from edgetune.cli import main
 from edgetune.errors import ArtifactError, NotJudged
 from edgetune.realtime import measuring
+from edgetune.realtime.arrivals import poisson
+from edgetune.realtime.plan import Plan as RealtimePlan
+from edgetune.realtime.plan import first_seconds
 from edgetune.realtime.wanted import find_wanted
 from edgetune.targets.judging import require_met
 
@@ -133,7 +137,8 @@ def test_the_loops_are_opened_as_the_benchmark_was_asked_to(tiny, monkeypatch):
     monkeypatch.setattr(measuring, "_run", lambda job, _: jobs.append(job) or ((loop(request(0.1)),), None))
     subject = artifact_subject(open_artifact(tiny))
     measuring.measure_section(subject, find_wanted("voice-assistant", None), Plan(threads=1), 5)
-    assert {name: jobs[0][name] for name in Plan().opening} == Plan(threads=1).opening
+    opened = {**Plan(threads=1).opening, "prefill_threads": 1}
+    assert {name: jobs[0][name] for name in Plan().opening} == opened == subject.opening(Plan(threads=1))
     assert jobs[0]["context"] is None
 
 
@@ -161,15 +166,21 @@ def section(*loops):
 
 
 def test_the_seconds_that_are_needed():
-    """By how long answers took, a fifth to spare; where a queue grew, in the half that it has for sure."""
+    """By how long answers took, a fifth to spare; at a rate by when requests come, else in the half it has for sure."""
     answers = [request(3.0, scheduled_s=3.0 * index) for index in range(30)]
     cut = loop(*answers, planned=299, stopped="time was up after 30 requests")
     assert measuring.needed_seconds(section(cut)) == 1080
     late = [request(3.0, scheduled_s=4.0 * index + 1) for index in range(30)]
     opened = loop(*late, scenario="open loop", rate=0.25, planned=299, stopped="time was up after 30 requests")
-    assert measuring.needed_seconds(section(cut, opened)) == 1440
+    come = poisson(0.25, 299, seed=0)[-1]
+    assert 1190 < come < 1440
+    enough = measuring.needed_seconds(section(cut, opened))
+    assert enough == math.ceil(1.2 * come / 10) * 10
+    assert first_seconds(RealtimePlan((), 299, enough, rate=0.25)) < enough - come - 3, "the last one is answered"
+    sooner = opened.model_copy(update={"requests": tuple(late[:3]), "stopped": "time was up after 3 requests"})
+    assert measuring.needed_seconds(section(cut, sooner)) == enough, "however early it was cut off"
     faster = opened.model_copy(update={"rate": 1.0})
-    assert measuring.needed_seconds(section(cut, faster)) == 2400
+    assert measuring.needed_seconds(section(cut, faster)) == 2160
     assert measuring.needed_seconds(section(loop(*answers))) is None
     assert measuring.needed_seconds(section(loop(planned=299, stopped="time was up after 0 requests"))) is None
 
@@ -188,10 +199,10 @@ def test_a_busy_machine_is_said():
         loops=(loop(request(0.1), request(), planned=5, stopped="time was up after 2 requests"),),
         others_share=0.5, steal_share=0.1,
     )  # fmt: skip
-    assert [note.split(",")[0] for note in measuring.warnings(section)] == [
+    assert [note if "wanted" in note else note.split(",")[0] for note in measuring.warnings(section)] == [
         "against a clock: others used 50% of the CPUs meanwhile (10% or more)",
         "against a clock: the host took 10% of the CPUs' time for others meanwhile (2% or more)",
-        "closed loop: time was up after 2 requests",
+        "closed loop: time was up after 2 requests, of 5 wanted: about --seconds 10 would be enough",
         "1 of 2 answers were empty and are in no latency figure",
     ]
     assert json.loads(section.model_dump_json())["others_share"] == 0.5
