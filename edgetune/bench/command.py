@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +83,12 @@ def require_storable(output: Path | None, count: int) -> None:
             f"{place} is a file, and {'reports' if count > 1 else 'a report'} cannot be stored in it",
             hint="give a folder with --output" if count > 1 else "give a file in a folder with --output",
         )
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ResourceError(f"no permission to write in {place}", hint="give another place with --output")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass  # what the permissions say is not all: file systems are read-only, full, or none
+    except OSError as error:
+        why = f"cannot write in {place}: {error.strerror}"
+        raise ResourceError(why, hint="give another place with --output") from error
 
 
 def store(reports: Sequence[BenchReport], output: Path) -> None:

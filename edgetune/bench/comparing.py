@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 from typing import Literal
 
 from edgetune.bench.definitions import is_compared
@@ -71,9 +72,9 @@ class Difference:
 
     Attributes:
         name: of the figure.
-        unit: of the medians.
-        old: median of the old run.
-        new: median of the new one.
+        unit: of both.
+        old: geometric mean of the old run's rounds.
+        new: of the new one's, so that it is ``ratio`` times as much.
         ratio: new over old by rounds, with an interval that holds for all figures together.
         machine: ratios that the machine explains by itself, 1 among them: from lowest to highest.
         verdict: same where the interval leaves room for no difference but the machine's.
@@ -198,11 +199,10 @@ def difference(before: Figure, after: Figure, rule: Rule) -> Difference:
     """One figure of the old run and of the new one, both with a median."""
     drift = DRIFT_MEMORY if after.unit == "MB" else rule.drift
     size = ratio(before.rounds, after.rounds, paired=rule.turns, confidence=rule.confidence, drift=drift)
-    assert before.median is not None
-    assert after.median is not None
     machine = _explained(rule, before)
     verdict = _verdict(size, machine, after.better)
-    return Difference(after.name, after.unit, before.median, after.median, size, machine, verdict)
+    means = geometric_mean(before.rounds), geometric_mean(after.rounds)
+    return Difference(after.name, after.unit, *means, size, machine, verdict)
 
 
 def _answered(report: BenchReport) -> dict[int, int]:

@@ -8,6 +8,9 @@ from dataclasses import asdict
 
 from edgetune.bench.comparing import DRIFT_MEMORY, DRIFT_VIRTUAL, RISK, WIDE, Comparison, Difference, by_reason
 
+#: A difference of so many times that could hide says that nothing is known.
+_NOTHING = 10.0
+
 
 def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
     """The comparison as plain text."""
@@ -16,6 +19,7 @@ def comparison_text(found: Comparison, tolerance: float = 0.0) -> str:
     lines += ["", *(f"not compared: {names}: {reason}" for reason, names in by_reason(found.left_out))]
     lines += [f"note: {note}" for note in found.notes]
     how = "measured in turns, compared round by round" if found.paired else "measured at different times"
+    lines.append("old and new are geometric means of the rounds, which are compared; edgetune bench prints medians")
     lines.append(f"{how}; intervals hold together with a chance of {1 - RISK:.0%} (Student, by rounds, Bonferroni)")
     if found.moved is not None:
         size = f"{found.moved.value:.3f} [{found.moved.low:.3f}, {found.moved.high:.3f}]"
@@ -64,11 +68,14 @@ def _verdict(one: Difference) -> str:
         return f"no more than the machine itself moved (differences up to ±{one.hidden:.1%} could hide)"
     if one.hidden == 0:
         return "the same in every round"
+    if one.hidden >= _NOTHING:
+        return "not told apart: the rounds lie too far apart to say anything"
     return f"not told apart (differences up to ±{one.hidden:.1%} could hide)"
 
 
 def _line(one: Difference) -> str:
-    size = f"{one.ratio.value:.3f} [{one.ratio.low:.3f}, {one.ratio.high:.3f}]"
+    high = f"{one.ratio.high:.3f}" if one.hidden < _NOTHING else "…"
+    size = f"{one.ratio.value:.3f} [{one.ratio.low:.3f}, {high}]"
     return f"{one.name:<28}{_short(one.old):>12}{_short(one.new):>12}  {size} {_verdict(one)}, {one.unit}"
 
 

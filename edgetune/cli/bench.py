@@ -86,8 +86,10 @@ def bench(
     from edgetune.realtime.command import bench_held, require_all_met
 
     reports = bench_held(Words(subjects, output=output, **options), seconds)
-    if output:
-        store(reports, output)
-    console.data(printed(reports, as_json=as_json))
+    try:
+        if output:
+            store(reports, output)
+    finally:  # what took minutes is not lost with the place it was to be stored in
+        console.data(printed(reports, as_json=as_json))
     require_budget(reports)
     require_all_met(reports)

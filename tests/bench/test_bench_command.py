@@ -1,10 +1,12 @@
 """What `edgetune bench` says of its words before it measures."""
 
-import os
+import errno
 
 import pytest
+from benchreports import report
 from tinyruns import write_artifact
 
+from edgetune.bench import command as storing
 from edgetune.bench.command import require_storable
 from edgetune.cli import main
 from edgetune.errors import ResourceError
@@ -35,8 +37,14 @@ def test_places_that_do(tmp_path, monkeypatch, count, output):
     (tmp_path / "file.json").touch()
     require_storable(tmp_path / output, count)
     require_storable(None, count)
-    monkeypatch.setattr(os, "access", lambda place, _: place not in (tmp_path, tmp_path / "folder"))
-    with pytest.raises(ResourceError, match="no permission to write in"):
+    assert not list(tmp_path.glob("**/tmp*")), "nothing is left of the attempt"
+
+    def refuse(*, dir):
+        assert dir in (tmp_path, tmp_path / "folder")
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(storing.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ResourceError, match=r"cannot write in .*: Read-only file system"):
         require_storable(tmp_path / output, count)
 
 
@@ -46,3 +54,15 @@ def test_it_is_said_before_anything_is_measured(tmp_path, monkeypatch, capsys):
     (tmp_path / "out.json").touch()
     assert main(["bench", *made, "--output", str(tmp_path / "out.json")]) == 10
     assert "is a file, and reports cannot be stored in it" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_printed_where_it_cannot_be_stored(monkeypatch, capsys, tmp_path):
+    def fail(*_):
+        raise ResourceError("cannot write x", hint="give another place with --output")
+
+    monkeypatch.setattr("edgetune.realtime.command.bench_held", lambda *_: [report({"decode": [100, 101, 99]})])
+    monkeypatch.setattr("edgetune.bench.command.store", fail)
+    assert main(["bench", str(tmp_path), "--output", str(tmp_path / "x.json")]) == 10
+    out, err = capsys.readouterr()
+    assert "decode" in out
+    assert "cannot write x" in err

@@ -188,6 +188,8 @@ def test_which_way_and_by_how_much():
     found = compare(old, new)
     verdicts = {one.name: one.verdict for one in found.differences}
     assert verdicts == {"decode": "worse", "ttft": "better", "peak_rss": "same"}
+    for one in found.differences:
+        assert one.new / one.old == pytest.approx(one.ratio.value), "the columns say what is compared"
     worse = found.differences[0].ratio
     assert worse.value == pytest.approx(0.8, rel=0.01)
     assert worse.low < 0.8 < worse.high < 0.85
@@ -355,6 +357,13 @@ def test_what_is_not_told_apart_says_what_could_hide():
     stored = json.loads(comparison_json(wild))
     assert stored["differences"][0]["hidden"] == one.hidden
     assert "decode is known to" in stored["warnings"][0]
+
+
+def test_rounds_that_lie_worlds_apart_say_nothing():
+    found = compare(report({"decode": [1, 100, 3]}), report({"decode": [100, 0.01, 40]}))
+    assert found.differences[0].hidden > 1000
+    text = comparison_text(found)
+    assert ", …] not told apart: the rounds lie too far apart to say anything" in text
 
 
 def test_equal_runs_are_said_to_be_equal():
