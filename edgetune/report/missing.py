@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from edgetune.report.evidence import Evidence, Shipped
@@ -9,6 +10,8 @@ from edgetune.report.record import Missing
 
 #: Named in commands where nothing says which: one whose objectives need few requests, and one that many have.
 _TARGET, _DEVICE = "voice-assistant", "raspberry-pi-5"
+#: A target's name; what was held to a file, or to a target and a file, is called otherwise.
+_NAME = re.compile(r"[a-z0-9-]+")
 
 
 def missing(evidence: Evidence, chosen: str | None = None) -> tuple[Missing, ...]:
@@ -28,19 +31,22 @@ def missing(evidence: Evidence, chosen: str | None = None) -> tuple[Missing, ...
     if len(evidence.shipped) == 1:
         command = "edgetune export RUN --format gguf --quant q4_k_m"
         found.append(Missing(what="there is no second precision to choose from", command=command))
-    found += [one for shipped in evidence.shipped for one in _of(shipped)]
+    # A target of one's own may be a file, which only its owner can name.
+    targets = [name for shipped in evidence.shipped for name in shipped.held if _NAME.fullmatch(name)]
+    found += [one for shipped in evidence.shipped for one in _of(shipped, targets)]
     return (*found, *_of_run(evidence.shipped, chosen))
 
 
-def _of(shipped: Shipped) -> Iterator[Missing]:
-    """What one artifact lacks."""
+def _of(shipped: Shipped, targets: Sequence[str]) -> Iterator[Missing]:
+    """What one artifact lacks, where others of the run were held to targets."""
     path = f"RUN/exports/{shipped.label}"
     if not shipped.evaluation:
         yield Missing(what=f"{shipped.label} is not evaluated", command=f"edgetune eval {path}")
     if not shipped.verification:
         yield Missing(what=f"{shipped.label} is not verified", command=f"edgetune verify {path}")
     if not shipped.bench:
-        command = f"edgetune bench {path} --output RUN/bench/{shipped.manifest.name}.json"
+        held = f" --target {targets[0]}" if targets else ""
+        command = f"edgetune bench {path}{held} --output RUN/bench/{shipped.manifest.name}.json"
         yield Missing(what=f"{shipped.label} is not benchmarked", command=command)
 
 

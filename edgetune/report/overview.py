@@ -34,8 +34,22 @@ def overview(evidence: Evidence, quality: Quality, recommendation: Recommendatio
     ]
     candidates = {one.name: one for one in recommendation.candidates}
     rows = tuple(_row(one, quality, candidates[one.label], [name for name, _ in figures]) for one in evidence.shipped)
-    caption = "Artifacts; medians, with intervals in [ ]: of scores 95 %, of speed and memory over their few rounds"
+    caption = (
+        f"Artifacts{_asked(evidence.shipped, quality)}; medians, with intervals in [ ]: of scores 95 %, of speed and "
+        "memory over their few rounds"
+    )
     return Table(id="overview", caption=caption, columns=tuple(columns), rows=rows)
+
+
+def _asked(shipped: Sequence[Shipped], quality: Quality) -> str:
+    """How many rows each score is of: all that the artifact was asked, and not only those that others were too."""
+    scores = {one.label: quality.own_score(one.label) for one in shipped if one.evaluation}
+    rows = {label: score.n for label, score in scores.items() if score}
+    if not rows:
+        return ""
+    if len(set(rows.values())) == 1:
+        return f", asked {next(iter(rows.values()))} rows"
+    return f", asked {', '.join(f'{count} rows ({label})' for label, count in rows.items())}"
 
 
 def _row(one: Shipped, quality: Quality, candidate: Candidate, figures: Sequence[str]) -> tuple[Cell, ...]:
@@ -44,7 +58,7 @@ def _row(one: Shipped, quality: Quality, candidate: Candidate, figures: Sequence
     return (
         text_cell(one.label),
         text_cell(candidate.verdict, _TONES[candidate.verdict]),
-        score_cell(quality.score(one.label)) if one.evaluation else absent("not evaluated"),
+        score_cell(quality.own_score(one.label)) if one.evaluation else absent("not evaluated"),
         share_cell(gain.value, gain.low, gain.high, gain.reason),
         Cell(text=short(size), value=size),
         *(figure_cell(find_figure(one.bench, name)) for name in figures),

@@ -95,6 +95,22 @@ def test_one_artifact_has_no_front(tmp_path):
     assert any("second precision" in one.what for one in report.missing)
 
 
+def test_the_first_table_has_what_users_get_and_not_what_others_were_asked(tmp_path):
+    run = write_report_run(tmp_path / "run", FOUR[1:3], rows=60)
+    report = build(run.folder)
+    assert report.overview.caption.startswith("Artifacts, asked 60 rows; medians")
+    weights = json.loads(run.evaluation_file("smart-home-q4_k_m").read_text())["basis"]["weights_sha256"]
+    write_evaluation(run, "smart-home-q4_k_m", 1.0, 40, weights=weights)
+    report = build(run.folder)
+    assert report.overview.caption.startswith("Artifacts, asked 60 rows (q8_0), 40 rows (q4_k_m); medians")
+    scores = {row[0].text: row[2].value for row in report.overview.rows}
+    assert scores["q8_0"] == pytest.approx(0.925, abs=0.01)
+    shared = next(table for _, table in report.tables if table.caption.startswith("All figures on the 40 rows"))
+    of_shared = {row[0].text: row[5].value for row in shared.rows}
+    assert of_shared["q8_0"] != scores["q8_0"]
+    assert scores["q4_k_m"] == of_shared["q4_k_m"] == 1.0
+
+
 def test_one_evaluated_of_several_is_not_called_the_only_one(tmp_path):
     made = (*FOUR[1:2], Made("q4_k_m", 105, 0.9, evaluated=False), Made("q2_k", 80, 0.5, evaluated=False))
     report = build(write_report_run(tmp_path / "run", made, rows=60).folder)

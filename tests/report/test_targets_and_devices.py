@@ -333,6 +333,16 @@ def test_what_was_asked_once_is_not_missing_any_more(evidence):
     assert any("held to a target" in one for one in told)
 
 
+def test_what_is_to_be_measured_is_held_to_what_the_others_were(evidence):
+    plain = changed(evidence, f16=lambda _: ())
+    (told,) = [one.command for one in report_of(plain).missing if "exports/f16" in one.command]
+    assert told == "edgetune bench RUN/exports/f16 --output RUN/bench/smart-home-f16.json"
+    targeted = changed(plain, q8_0=lambda b: (held(b[0], verdict()),))
+    (told,) = [one.command for one in report_of(targeted).missing if "exports/f16" in one.command]
+    target = "--target voice-assistant"
+    assert told == f"edgetune bench RUN/exports/f16 {target} --output RUN/bench/smart-home-f16.json"
+
+
 def test_a_device_report_is_no_missing_one(tmp_path):
     run = write_report_run(tmp_path / "run", FOUR[:2], rows=60)
     assert any("device" in one.command for one in build(run.folder).missing)
