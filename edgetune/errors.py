@@ -17,10 +17,11 @@
     ├── InUse               12   another process is at work there
     ├── DeviceError         13   a device is unknown, cannot be reached, or failed while it was measured
     ├── TargetError         14   a target or a list of objectives is unknown, invalid, or does not fit the artifact
+    ├── WrongUsage           2   words of the command line that are wrong, or do not go together
     ├── NotJudged           15   what was measured is too little to judge an objective or a comparison
-    └── Interrupted        130   Ctrl-C; what was done is saved
+    └── Interrupted        130   Ctrl-C; a training, sweep or comparison goes on later
 
-Exit code 2 is Click's own for wrong command lines. Core code raises; only
+Exit code 2 is also Click's own for wrong command lines. Core code raises; only
 :func:`edgetune.cli.main` turns an error into text and an exit code.
 """
 
@@ -48,6 +49,12 @@ class EdgetuneError(Exception):
         self.message = message
         self.hint = hint
         self.problems = tuple(problems)
+
+
+class WrongUsage(EdgetuneError):
+    """Words of the command line are wrong, or do not go together."""
+
+    exit_code = 2
 
 
 class RecipeError(EdgetuneError):
@@ -144,7 +151,7 @@ class NotJudged(EdgetuneError):
 
 
 class Interrupted(EdgetuneError):
-    """The user pressed Ctrl-C; what was done so far is saved.
+    """The user pressed Ctrl-C: trainings, sweeps and comparisons keep what was done, others leave nothing half-written.
 
     Without a hint it is the same call that goes on.
     """

@@ -211,6 +211,11 @@ class Run:
                 hint="give the folder that `edgetune train` printed",
             ) from error
         except ValidationError as error:
+            if not is_run(self.folder):
+                raise EdgetuneError(
+                    f"{self.folder} is not a run folder: manifest.json is of something else, and recipe.yaml missing",
+                    hint="give the folder that `edgetune train` printed",
+                ) from error
             raise EdgetuneError(
                 f"{path} is damaged: {error.errors()[0]['msg']}", hint="train again, or restore the run folder"
             ) from error

@@ -14,7 +14,7 @@ from edgetune.bench.comparing_text import comparison_text
 from edgetune.bench.plan import DEPTHS, Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.text import to_text
-from edgetune.errors import CheckFailed, EdgetuneError, ResourceError
+from edgetune.errors import CheckFailed, EdgetuneError, ResourceError, WrongUsage
 from edgetune.runtimes.protocol import KvCache
 
 
@@ -48,17 +48,17 @@ class Words:
         """How to measure.
 
         Raises:
-            EdgetuneError: there is no such type of cache, or a number is 0.
+            WrongUsage: there is no such type of cache, or a number is 0.
         """
         kinds = get_args(KvCache)
         for kind in self.kv_types:
             if kind not in kinds:
-                raise EdgetuneError(
+                raise WrongUsage(
                     f"no type of the key-value cache is called '{kind}'", hint=f"one of {', '.join(kinds)}"
                 )
         for name in ("threads", "prefill_threads", "decode_threads", "batches", "contexts"):
             if 0 in getattr(self, name):
-                raise EdgetuneError(f"0 is no value to try for {name.replace('_', ' ')}", hint="edgetune bench --help")
+                raise WrongUsage(f"0 is no value to try for {name.replace('_', ' ')}", hint="edgetune bench --help")
         known = {name: value for name, value in vars(self).items() if name in Plan.__dataclass_fields__}
         known |= {"threads": next(iter(self.threads), None), "thread_counts": self.threads}
         return Plan(**{**known, "depths": DEPTHS if self.depths is None else self.depths})

@@ -36,7 +36,7 @@ from edgetune.bench.schema import BenchReport, Environment, Settings, Turns
 from edgetune.bench.subjects import Measured, artifact_subject
 from edgetune.bench.summary import Samples, figures, warnings
 from edgetune.bench.yardstick import Yardstick
-from edgetune.errors import EdgetuneError
+from edgetune.errors import ArtifactError, EdgetuneError
 from edgetune.memory import available_memory
 from edgetune.runtimes.threads import default_threads
 
@@ -82,6 +82,8 @@ def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport
             "of several values for --threads each is tried only with what classifies",
             hint="--decode-threads 1,2 and --prefill-threads 1,2: a model that writes has two numbers of threads",
         )
+    for subject in subjects:
+        _require_settings(subject, plan)
     asked = prompts_for(subjects[0].path, plan.prompts)
     machine = environment("")
     company = Company()
@@ -95,6 +97,21 @@ def bench_subjects(subjects: Sequence[Measured], plan: Plan) -> list[BenchReport
     machine = in_company(machine, company, yardstick)
     session, seconds = uuid4().hex, round(monotonic() - begun, 1)
     return [job.report(machine, session, seconds) for job in jobs]
+
+
+def _require_settings(subject: Measured, plan: Plan) -> None:
+    """Refuse before anything is measured what only llama.cpp can be told, and not by the process that would try it.
+
+    Raises:
+        ArtifactError: something else runs it.
+    """
+    only = {"prefill threads": plan.prefill_threads, "kv type": plan.kv_types, "batch": plan.batches}
+    given = [name for name, values in only.items() if set(values) - {"f16"}]
+    if given and not subject.is_llama:
+        raise ArtifactError(
+            f"the runtime {subject.runtime} of {subject.name} has no setting for {' and '.join(given)}",
+            hint="leave it out; llama.cpp has them",
+        )
 
 
 def _all_rounds(jobs: Sequence[_Job], plan: Plan, on_step: Step, yardstick: Yardstick) -> None:

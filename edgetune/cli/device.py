@@ -136,7 +136,8 @@ def constrain(subject: Path, *, artifact: str | None, as_json: bool, output: Pat
     """Run ARTIFACT on this host within a device's cores and memory, and say whether the memory is enough.
 
     Its speed is this host's: bandwidth and clock are not limited. Kind: constrained host. With --target or --slo the
-    objective on peak_rss gets a verdict; all others cannot be judged. Exit codes as those of device measure.
+    objective on peak_rss gets a verdict; all others cannot be judged. Exit code 9 where the memory is not enough, or
+    that objective is missed; else as device measure.
     """
     from edgetune.devices.constraining import Within, constrain
     from edgetune.devices.device import find_device

@@ -6,7 +6,7 @@ import difflib
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -103,8 +103,15 @@ def _read(path: Path) -> Device:
     try:
         return Device.model_validate(values)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, one['loc'])) or 'device'}: {one['msg'].removeprefix('Value error, ')}"
-            for one in error.errors()
-        ]
+        problems = [_explain(one) for one in error.errors()]
         raise DeviceError(f"{path} does not describe a device", hint=shown, problems=problems) from error
+
+
+def _explain(finding: Any) -> str:
+    key = ".".join(map(str, finding["loc"])) or "device"
+    if finding["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, Device.model_fields, n=1, cutoff=0.6)
+        return f"{key}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
+    if finding["type"] == "missing":
+        return f"{key}: required, but missing"
+    return f"{key}: {finding['msg'].removeprefix('Value error, ')}"

@@ -12,7 +12,7 @@ from edgetune.devices.llama_bench import Load, speeds
 from edgetune.devices.report import DeviceReport
 from edgetune.devices.report import Measured as MeasuredRun
 from edgetune.devices.transport import Over
-from edgetune.errors import TargetError
+from edgetune.errors import CheckFailed, TargetError
 from edgetune.targets.finding import find_target
 from edgetune.targets.judging import Measured, judge, require_met
 from edgetune.targets.reading import read_objectives
@@ -146,16 +146,23 @@ def _longest(found: MeasuredRun) -> int:
 
 
 def require_kept(report: DeviceReport) -> None:
-    """End with exit code 9 where an objective is missed, 15 where one cannot be judged.
+    """End with exit code 9 where memory is not enough or an objective is missed, 15 where one cannot be judged.
 
     Raises:
-        CheckFailed: naming each objective that is missed, and by how much.
+        CheckFailed: the memory is not enough, or naming each objective that is missed, and by how much.
         NotJudged: none is missed, but some could not be judged.
     """
+    found = report.constrained
+    if found is not None and found.verdict != "fits":
+        raise CheckFailed(
+            f"{report.subject.name} on {report.place}: {found.verdict}: {found.reason}",
+            hint="edgetune fit says what needs how much: a smaller precision or context may do",
+            problems=[one.text for one in report.verdicts],
+        )
     require_met(
         report.verdicts,
         f"{report.subject.name} on {report.place}",
-        otherwise="each says why; with --slo FILE it is held to what was measured alone",
+        otherwise="each says why; an --slo FILE that leaves it out is held to what was measured alone",
     )
 
 

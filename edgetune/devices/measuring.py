@@ -61,6 +61,8 @@ def measure(artifact: Artifact, transport: Transport, plan: Plan, device: Device
     _require_gguf(artifact)
     if not plan.runner.is_file():
         raise DeviceError(f"no runner at {plan.runner}", hint="give the path of a llama-bench with --runner")
+    if not _is_program(plan.runner):
+        raise DeviceError(f"{plan.runner} is no program", hint="give a llama-bench built for the device with --runner")
     about = subject_of(artifact, read_footprint(artifact))
     before = probe(transport)
     unsure = doubts(device, before, held=plan.held)
@@ -132,6 +134,13 @@ def _cores(state: DeviceState, plan: Plan, device: Device | None) -> tuple[int, 
     if len(fast) == count or not fast or threads > len(fast):
         return threads, None
     return threads, f"{sum(1 << core for core in fast):x}"
+
+
+def _is_program(file: Path) -> bool:
+    """Whether a file begins as programs do: ELF, Mach-O, Windows', or a script that names its interpreter."""
+    with file.open("rb") as handle:
+        head = handle.read(4)
+    return head[:2] in (b"#!", b"MZ") or head in (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
 
 def _push(transport: Transport, files: Sequence[Path], folder: str) -> None:

@@ -10,7 +10,7 @@ from edgetune.devices.footprint import Footprint
 from edgetune.devices.memory_fit import Budget, Fit, fit, fit_within
 from edgetune.devices.rearranging import kinds_here
 from edgetune.devices.transport import LocalTransport, Over, Transport
-from edgetune.errors import DeviceError, EdgetuneError
+from edgetune.errors import DeviceError, WrongUsage
 
 
 def open_transport(over: Over, serial: str | None, host: str | None, config: Path | None) -> Transport:
@@ -53,12 +53,13 @@ def fit_all(
     """Does it fit: within a budget where one is given, else on each device named, else on all that ship.
 
     Raises:
-        EdgetuneError: there is no such device, or a device and a budget are given.
+        DeviceError: there is no such device.
+        WrongUsage: a device and a budget are given.
     """
     if memory_mb is None:
         return [fit(model, device, context, cache_type) for device in chosen_devices(names)]
     if names:
-        raise EdgetuneError(
+        raise WrongUsage(
             "--memory is a budget in place of a device's, so it does not go with --device",
             hint="edgetune fit ARTIFACT --memory MB, or edgetune fit ARTIFACT --device NAME",
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from edgetune import __version__
 from edgetune.artifact import Artifact
 from edgetune.devices.device import Device
-from edgetune.devices.footprint import read_footprint
+from edgetune.devices.footprint import Footprint, read_footprint
 from edgetune.devices.measuring import subject_of
 from edgetune.devices.projection import project
 from edgetune.devices.report import DeviceReport, Projected
@@ -20,13 +20,18 @@ def project_all(artifact: Artifact, devices: Sequence[Device], depths: Sequence[
     """Project decode speed on each device at each depth.
 
     Raises:
-        ArtifactError: an artifact that cannot be read, or a mixture of experts.
+        ArtifactError: an artifact that cannot be read, a mixture of experts, or a depth that it was not built for.
     """
     model = read_footprint(artifact)
     if model.mixture:
         raise ArtifactError(
             f"{artifact.name} is a mixture of experts: what a token reads cannot be told, so nothing is projected",
             hint="edgetune device measure ARTIFACT --over local --runner llama-bench",
+        )
+    if beyond := [depth for depth in depths if depth > model.trained_context]:
+        raise ArtifactError(
+            f"{artifact.name} was built for {model.trained_context} tokens, so no depth of {max(beyond)} is projected",
+            hint=f"--depth {model.trained_context} at most",
         )
     found = [
         Projected(
@@ -43,5 +48,10 @@ def project_all(artifact: Artifact, devices: Sequence[Device], depths: Sequence[
         subject=subject_of(artifact, model),
         devices=tuple(devices),
         projected=tuple(found),
-        warnings=model.notes,
+        warnings=(*model.notes, *_of_another_runtime(model)),
     )
+
+
+def _of_another_runtime(model: Footprint) -> Iterator[str]:
+    if model.runtime != "llama.cpp":
+        yield f"how well devices use their bandwidth was measured with llama.cpp, not with {model.runtime}"

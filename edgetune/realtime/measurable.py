@@ -66,14 +66,7 @@ def _problems(objective: Objective, *, rate: float | None, classifies: bool) -> 
         return
     if objective.unit is not None and factor(known.unit, objective.unit) is None:
         yield f"{metric} is measured in {known.unit}"
-    if (metric in _SHARES) != (objective.statistic == "share"):
-        yield "the statistic share is that of deadline_miss, and its only one"
-    if objective.percent is not None and not known.tail:
-        yield f"a benchmark gives no {objective.statistic} of {metric}: use median" + _or_max(metric, known)
-    if objective.statistic == "max" and known.better == "higher":
-        yield f"more {metric} is better, so its largest one says nothing: use median"
-    if objective.statistic == "max" and metric in MANY_A_ROUND:
-        yield f"a benchmark keeps no max of {metric}, which has many samples a round: use median"
+    yield from _of_limit(objective, known)
     if metric in OF_RATE and rate is None:
         yield "measured in an open loop: give --rate"
     if classifies and metric in frames.DEFINITIONS and rate is None:
@@ -82,9 +75,28 @@ def _problems(objective: Objective, *, rate: float | None, classifies: bool) -> 
         yield "searched for only where no --rate is given"
 
 
+def _of_limit(objective: Objective, known: Definition) -> Iterator[str]:
+    """What is wrong with a statistic or a limit of a metric that there is."""
+    metric = objective.metric
+    if objective.at_least is not None and known.better == "lower":
+        yield f"less {metric} is better, so at_least is a limit in the wrong direction: use at_most"
+    if objective.at_most is not None and known.better == "higher":
+        yield f"more {metric} is better, so at_most is a limit in the wrong direction: use at_least"
+    if (metric in _SHARES) != (objective.statistic == "share"):
+        yield "the statistic share is that of deadline_miss, and its only one"
+    if objective.percent is not None and not known.tail:
+        yield f"a benchmark gives no {objective.statistic} of {metric}: use median" + _or_max(metric, known)
+    if objective.statistic == "max" and known.better == "higher":
+        yield f"more {metric} is better, so its largest one says nothing: use median"
+    if objective.statistic == "max" and metric in MANY_A_ROUND:
+        yield f"a benchmark keeps no max of {metric}, which has many samples a round: use median"
+
+
 def _unknown(metric: str, *, classifies: bool) -> str:
     if definition_of(metric, classifies=not classifies) is not None:
         return f"only {'what writes text' if classifies else 'what classifies'} has it"
+    if metric == "ttft_bound":
+        return "edgetune device measure alone measures it"
     near = difflib.get_close_matches(metric, _known(classifies=classifies), n=2, cutoff=0.5)
     return "no benchmark measures it" + (f"; did you mean {' or '.join(near)}?" if near else "")
 

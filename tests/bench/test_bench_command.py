@@ -66,3 +66,10 @@ def test_what_was_measured_is_printed_where_it_cannot_be_stored(monkeypatch, cap
     out, err = capsys.readouterr()
     assert "decode" in out
     assert "cannot write x" in err
+
+
+@pytest.mark.parametrize("words", [["--decode-threads", "0"], ["--batch", "0"], ["--kv-type", "q9"]])
+def test_values_that_nothing_can_have_are_wrong_usage(words, tmp_path, capsys):
+    artifact = write_artifact(tmp_path / "a", name="tiny")
+    assert main(["bench", str(artifact.path), *words]) == 2
+    assert "error:" in capsys.readouterr().err

@@ -1,12 +1,16 @@
 """What a trained model in torch is measured by: every file that a start of it reads."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from tinygguf import write_tiny_gguf
+from tinyruns import write_artifact
 
 from edgetune.adapters import tuned
-from edgetune.bench.subjects import choose_subjects, tuned_subject
+from edgetune.bench.plan import Plan
+from edgetune.bench.single_stream import bench_subjects
+from edgetune.bench.subjects import artifact_subject, choose_subjects, tuned_subject
 from edgetune.errors import ArtifactError
 from edgetune.run import Run, RunManifest
 
@@ -37,3 +41,15 @@ def test_what_would_be_ignored_is_refused(tmp_path):
         choose_subjects([file], ["q4_k_m"])
     with pytest.raises(ArtifactError, match="is for adapters, and none of these is one"):
         choose_subjects([file], base=file)
+
+
+def test_what_only_llama_cpp_can_be_told_is_refused_before_anything_is_measured(tmp_path):
+    artifact = write_artifact(tmp_path / "a", name="tiny")
+    other = replace(artifact_subject(artifact), runtime="onnxruntime")
+    for options, words in (({"kv_types": ("f16", "q8_0")}, "kv type"), ({"batches": (8,)}, "batch")):
+        with pytest.raises(ArtifactError, match=f"onnxruntime of tiny has no setting for {words}"):
+            bench_subjects([other], Plan(**options))
+    threads = {"prefill_threads": 2, "decode_threads": 1}
+    opened = artifact_subject(artifact).opening(Plan(threads=2, decode_threads=(1,)))
+    assert {name: opened[name] for name in threads} == threads, "prompts keep theirs"
+    assert other.opening(Plan(threads=2, decode_threads=(1,)))["prefill_threads"] is None

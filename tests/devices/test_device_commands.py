@@ -83,7 +83,7 @@ def test_each_device_has_a_file_of_its_own(exported, runner):
 def test_another_question_does_not_replace_an_answer(exported, runner):
     _, artifact = exported
     device = find_device("raspberry-pi-5")
-    reports = [project_all(artifact, [device], depths) for depths in ([0], [4096], [0, 4096])]
+    reports = [project_all(artifact, [device], depths) for depths in ([0], [512], [0, 512])]
     here = measure(artifact, LocalTransport(), Plan(runner, threads=1), device)
     deep = here.measured.tests[0].model_copy(update={"depth": 2048})
     reports += [here, here.model_copy(update={"target": "raspberry-pi-5"})]
@@ -115,7 +115,7 @@ def test_fit_answers_for_each_device(capsys, tiny):
 
 def test_a_budget_takes_no_device(capsys, tiny):
     code, out, err = run(capsys, "fit", tiny.path, "--device", "raspberry-pi-4", "--memory", 400)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "does not go with --device" in err
     assert "hint:" in err
 
@@ -159,3 +159,24 @@ def test_words_that_do_not_go_together(capsys, tiny, runner, words, message):
     assert code == 13
     assert message in err
     assert "hint:" in err
+
+
+def test_a_depth_that_the_model_was_not_built_for_is_not_projected(capsys, tiny):
+    code, _, err = run(capsys, "device", "project", tiny.path, "--depth", 100, "--depth", 600)
+    assert code == 8
+    assert "was built for 512 tokens, so no depth of 600 is projected" in err
+
+
+def test_what_is_no_program_is_not_run(capsys, tiny, tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    code, _, err = run(capsys, "device", "measure", tiny.path, "--over", "local", "--runner", tmp_path / "mine.yaml")
+    assert code == 13
+    assert "mine.yaml is no program" in err
+
+
+def test_keys_of_a_device_are_explained(capsys, tiny, tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\nsystem: linux\nsok: x\n")
+    code, _, err = run(capsys, "device", "project", tiny.path, "--device", tmp_path / "mine.yaml")
+    assert code == 13
+    assert "sok: unknown key; did you mean 'soc'?" in err
+    assert "soc: required, but missing" in err

@@ -110,6 +110,12 @@ def test_devices_are_not_judged_by_this_machine():
         ("metric: overhead_per_token, statistic: max, at_most: 5", "keeps no max of overhead_per_token"),
         ("metric: itl_raw, statistic: p95, at_most: 5", "gives no p95 of itl_raw: use median"),
         ("metric: decode, statistic: max, at_least: 1", "more decode is better"),
+        (
+            "metric: ttft, statistic: p95, at_least: 1",
+            "less ttft is better, so at_least is a limit in the wrong direction",
+        ),
+        ("metric: decode, at_most: 100", "more decode is better, so at_most is a limit in the wrong direction"),
+        ("metric: ttft_bound, at_most: 500", "edgetune device measure alone measures it"),
         ("metric: frame, statistic: p95, at_most: 33", "only what classifies has it"),
         ("metric: offered_rate, at_least: 1", "give --rate"),
     ],

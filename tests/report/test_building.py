@@ -244,3 +244,9 @@ def test_ladder_and_merge(tmp_path):
     assert "150" in section(report, "ladder").lead
     assert "it is what was trained" in section(report, "merge").lead
     assert report.evidence_until == "2026-01-03T00:00:00+00:00"
+
+
+def test_an_export_is_no_run(tmp_path):
+    run = write_report_run(tmp_path / "run", FOUR[1:2], rows=60)
+    with pytest.raises(EdgetuneError, match=r"is not a run folder: manifest\.json is of something else"):
+        build(run.exports_folder / "q8_0")
