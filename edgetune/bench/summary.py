@@ -84,6 +84,9 @@ def warnings(
 ) -> tuple[str, ...]:
     """What makes the figures doubtful, or incomplete."""
     notes = list(doubts(environment, found))
+    threads = max(settings.threads, settings.prefill_threads or 0)
+    if threads > environment.usable_cpus:
+        notes.append(f"{threads} threads on {environment.usable_cpus} CPUs: their waiting for one another is timed too")
     if environment.virtual and any(figure.name == "load_cold" and figure.median for figure in found):
         notes.append("a virtual machine: its host may hold the dropped file in memory, so load_cold is a lower bound")
     empty = sum(not request.token_s for request in requests)

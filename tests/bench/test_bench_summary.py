@@ -159,6 +159,9 @@ def test_warnings():
     assert any(note.startswith("ttft is noisy") for note in notes)
     assert "1 of 4 answers were empty and are in no latency figure" in notes
     assert notes[-1] == "peak_rss is 50 MB above the budget of 200 MB"
+    many = SETTINGS.model_copy(update={"threads": 9})
+    assert "9 threads on 4 CPUs: their waiting for one another is timed too" in warnings(machine, many, (), ())
+    assert not any("threads on" in note for note in notes)
     virtual = machine.model_copy(update={"virtual": True})
     cold = samples(*noisy, cold=(1.0,))
     assert any("load_cold is a lower bound" in note for note in told(cold, virtual))
