@@ -29,7 +29,7 @@ FOLDER = publishing.REPOSITORY / "runs" / "benchmark-sweep"
 def main() -> None:
     """Sweep, store and publish."""
     machine = publishing.describe_machine(("optuna", "torch", "transformers", "peft"))
-    resolved = resolve(shipped_recipe("sentiment").file, {"train.evaluate_every": (10, "flag")})
+    resolved = resolve(shipped_recipe("sentiment").file)
     done = sweep(resolved, Wanted(trials=TRIALS, limits={"max_steps": STEPS}), FOLDER)
     found = {"created": done.sweep.created, "machine": machine, "sweep": done.sweep.model_dump(mode="json")}
     publishing.write_results(HERE / "results", found, machine["cpu"])

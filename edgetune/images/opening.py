@@ -6,6 +6,7 @@ what there is         what becomes of it
 EXIF orientation      turned as it says
 grey, black and white the same value in all three channels
 16 bits a channel     the upper eight; grey of 16 bits is divided by 257
+32-bit integers       taken as they are where none is above 255, else refused: no one says which is white
 a palette             its colours
 transparency          laid over white
 CMYK, YCbCr, LAB      converted to RGB by Pillow
@@ -70,7 +71,7 @@ def to_rgb(image: Image, name: str = "the image") -> Image:
     ops: Any = require("PIL.ImageOps", **_EXTRA)
     turned = ops.exif_transpose(image)
     if turned.mode in _DEEP:
-        return _of_deep(turned, sixteen=image.format in _SIXTEEN)
+        return _of_deep(turned, name, sixteen=image.format in _SIXTEEN)
     if turned.mode == "F":
         raise DataError(
             f"{name} holds floating-point values, whose range is not known", hint="save it with 8 bits a channel"
@@ -128,16 +129,26 @@ def _too_large(name: str, size: str = "") -> DataError:
     )
 
 
-def _of_deep(image: Image, *, sixteen: bool) -> Image:
+def _of_deep(image: Image, name: str, *, sixteen: bool) -> Image:
     """Grey of up to 32 bits: 16 are scaled to eight, and integers that fit into eight are taken as they are.
 
     Args:
         image: one number a pixel.
+        name: what messages call it.
         sixteen: its file has 16 bits, however dark the picture is.
+
+    Raises:
+        DataError: integers of 32 bits that do not fit into eight: scaled by their own largest, pictures of one camera
+            would differ by one bright pixel.
     """
     pillow: Any = require("PIL.Image", **_EXTRA)
     values = np.asarray(image).astype(np.int64)
-    if image.mode == "I" and not sixteen and values.max(initial=0) <= 255:
+    if image.mode == "I" and not sixteen:
+        if values.max(initial=0) > 255:
+            raise DataError(
+                f"{name} holds integers of 32 bits above 255, and nothing says which of them is white",
+                hint="save it with 8 bits a channel, or as a PNG with 16",
+            )
         scaled = values.clip(0)
     else:
         scaled = np.rint(values.clip(0, 65535) / 257)

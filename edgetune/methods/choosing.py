@@ -41,7 +41,7 @@ def rule(margin: float) -> tuple[str, ...]:
     return (
         f"At least {FEWEST_ROUNDS} seeds: fewer do not show how much chance there is in a training.",
         f"Mean task figure within {percent(margin)} of the best method's, and not certainly worse than it.",
-        "Of these, none whose interval of forgetting (bits for a byte of plain text) lies wholly above another's.",
+        "Of these, none whose intervals of forgetting (bits for a byte of plain text) lie wholly above another's.",
         f"Of these, the least peak memory in training; within {percent(SAME_MEMORY)} of it, the smallest file.",
     )
 
@@ -95,9 +95,14 @@ def _is_good(comparison: MethodsComparison, one: Summary, best: Summary, allowed
 
 
 def _forgetting_least(good: Sequence[Summary]) -> list[Summary]:
-    known = [one.bits for one in good]
-    least = min((bits.below for bits in known if bits), default=None)
-    return [one for one, bits in zip(good, known, strict=True) if bits is None or least is None or bits.above <= least]
+    return [one for one in good if not any(_forgets_more(one, other) for other in good)]
+
+
+def _forgets_more(one: Summary, other: Summary) -> bool:
+    """Whether it certainly does: over the seeds, and over the passages of the text, which all methods share."""
+    if one.bits is None or other.bits is None or one.bits_by_passage is None or other.bits_by_passage is None:
+        return False
+    return one.bits.above > other.bits.below and one.bits_by_passage[0] > other.bits_by_passage[1]
 
 
 def _cheapest(good: Sequence[Summary]) -> Summary:

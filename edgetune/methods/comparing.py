@@ -103,6 +103,7 @@ class _Comparison:
 
     Attributes:
         laid: the recipe over rows that all trainings share.
+        chosen: the methods, at their learning rates.
         lacking: what could not be had of a method that was trained, and why.
     """
 
@@ -111,6 +112,7 @@ class _Comparison:
     folder: Path
     allow_scripts: bool
     laid: Resolved = field(init=False)
+    chosen: list[Method] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     trained: dict[tuple[str, int, float], tuple[Trial, Training]] = field(default_factory=dict)
@@ -129,7 +131,7 @@ class _Comparison:
             console.note(f"{one.method} is left out: {one.reason}")
         format_of(recipe)  # an unknown format is said before training
         self.laid = self._with_rows()
-        methods = self._tuned(methods)
+        self.chosen = methods = self._tuned(methods)
         for method in methods:
             console.note(f"{method.name}: learning rate {method.rate:g} ({method.why})")
         self._train_all(methods, general=general_reason is None)
@@ -202,16 +204,16 @@ class _Comparison:
             company = Company()
             run = Run(trial.folder) if done else run_trial(trial, allow_scripts=self.allow_scripts)
             others = done.others_share if done else company.share()
-            if general:
-                self._look(run, general_limit=self.wanted.general_limit)
-        except (OutOfMemory, Diverged) as error:  # a finding, not a failure
-            self._leave_out(method, error)
-            return
-        except DataError as error:
-            if share == 1:
+        except (OutOfMemory, Diverged, DataError) as error:
+            if share < 1:
+                self._lack(f"{method.name}, seed {seed}, was not trained on {share:.0%} of the rows", error)
+            elif isinstance(error, DataError):
                 raise
-            self._lack(f"{method.name}, seed {seed}, was not trained on {share:.0%} of the rows", error)
+            else:  # a finding, not a failure
+                self._leave_out(method, error)
             return
+        if general:
+            general = self._can_look(run, f"what {method.name}, seed {seed}, forgot was not measured")
         shutil.rmtree(run.checkpoints_folder, ignore_errors=True)  # of no use any more, and the largest part of a run
         known = stored_general(run, self.folder / BASE_GENERAL) if general else None
         forgot = compare(*known).differences if known else ()
@@ -252,6 +254,15 @@ class _Comparison:
         }
         in_fresh_process(child.__name__, job, run.folder.with_name(f"{run.folder.name}.look.log"))
 
+    def _can_look(self, run: Run, otherwise: str) -> bool:
+        """Measure general ability; False, and said, where memory does not suffice for that."""
+        try:
+            self._look(run, general_limit=self.wanted.general_limit)
+        except OutOfMemory as error:
+            self._lack(otherwise, error)
+            return False
+        return True
+
     def _devices(self, methods: list[Method]) -> list[Device]:
         """The model of each method's first seed, exported and timed."""
         runs: dict[str, Run] = {}
@@ -265,7 +276,13 @@ class _Comparison:
                     except (ExportError, OutOfMemory) as error:
                         self._lack(f"{method.name} was not exported", error)
                 bar.advance()
-        return time_all(runs, self.resolved.recipe, self.folder / BENCH) if runs else []
+        try:
+            return time_all(runs, self.resolved.recipe, self.folder / BENCH) if runs else []
+        except Interrupted:
+            raise
+        except EdgetuneError as error:
+            self._lack("what was exported was not timed", error)
+            return []
 
     def _record(
         self, base: Base, methods: list[Method], general_reason: str | None, devices: list[Device]
@@ -324,7 +341,13 @@ class _Comparison:
             )
         run = Run(next(iter(self.trained.values()))[0].folder)
         if run.evaluation_rows_file == run.heldout_file:
-            yield "no data.validation: the held-out rows also chose each checkpoint, so figures flatter, all alike"
+            if any(one.tried for one in self.chosen):
+                yield (
+                    "no data.validation: the held-out rows also chose each checkpoint and each learning rate, so "
+                    "figures flatter, and those of methods with more tries may flatter more; name rows of their own"
+                )
+            else:
+                yield "no data.validation: the held-out rows also chose each checkpoint, so figures flatter, all alike"
 
 
 def _layers(base: Base, resolved: Resolved) -> int:

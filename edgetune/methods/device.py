@@ -17,7 +17,9 @@ from edgetune.recipe import Recipe
 from edgetune.run import Run
 
 #: A short look: how the methods differ, not how fast the machine is.
-PLAN = Plan(prompts=8, new_tokens=24, rounds=3, starts=0, memory_rounds=1, depths=())
+PLAN = Plan(prompts=8, rounds=3, starts=0, memory_rounds=1, depths=())
+#: Of answers, where there are any.
+NEW_TOKENS = 24
 #: What is kept of a benchmark.
 FIGURES = ("latency", "batch_rate", "ttft", "decode", "peak_rss")
 
@@ -45,6 +47,11 @@ def artifact_in(run: Run, precision: str) -> Artifact:
     return read_artifact(run.exports_folder / precision)
 
 
+def plan_for(recipe: Recipe) -> Plan:
+    """How the exported models are timed: a class has no tokens."""
+    return replace(PLAN, new_tokens=NEW_TOKENS) if recipe.task.kind == "generation" else PLAN
+
+
 def time_all(runs: Mapping[str, Run], recipe: Recipe, folder: Path) -> list[Device]:
     """Time the exported model of each method, all in turns, or take what is stored of the very same files.
 
@@ -58,7 +65,7 @@ def time_all(runs: Mapping[str, Run], recipe: Recipe, folder: Path) -> list[Devi
     reports = [BenchReport.read(folder / f"{subject.name}.json") for subject in subjects]
     known = [one for one in reports if one is not None]
     if not _are_of(known, subjects):
-        known = bench_subjects(subjects, PLAN)
+        known = bench_subjects(subjects, plan_for(recipe))
         for report in known:
             report.write(folder / f"{report.subject.name}.json")
     return [

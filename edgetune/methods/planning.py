@@ -137,6 +137,10 @@ def _settings(name: str, recipe: Recipe, wanted: Wanted, layers: Callable[[], in
     found = {"name": f"{recipe.name[:_NAME]}-{name}"} | _OF_FREEZING | METHODS[name]
     if name == "frozen":
         found |= _frozen(recipe.method, wanted.last_layers, layers)
+    if name == "qlora" and recipe.method.base_storage == "auto":
+        found["method.base_storage"] = "4bit"  # its memory is what it is for, however much this machine has free
+    if (wanted.budget.minutes, wanted.budget.examples) != (None, None) and recipe.train.early_stopping is not None:
+        found["train.early_stopping"] = None  # as much for each; the best checkpoint is chosen all the same
     if wanted.budget.minutes is not None:
         found |= {"train.max_minutes": wanted.budget.minutes, "train.epochs": _ENDLESS_EPOCHS, "train.max_steps": None}
     if wanted.budget.examples is not None:

@@ -90,6 +90,14 @@ class Summary:
         """Change in the bits for a byte of plain text: what is forgotten adds some."""
         return self._forgot(BITS_PER_BYTE)
 
+    @property
+    def bits_by_passage(self) -> tuple[float, float] | None:
+        """The same change over the passages of the text: the mean interval of its trainings; None: not measured."""
+        found = [one for training in self.trainings if (one := training.forgotten(BITS_PER_BYTE))]
+        if not found:
+            return None
+        return math.fsum(one.low for one in found) / len(found), math.fsum(one.high for one in found) / len(found)
+
     def _forgot(self, name: str) -> Spread | None:
         return self.over_seeds(lambda one: found.value if (found := one.forgotten(name)) else None)
 

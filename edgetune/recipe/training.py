@@ -124,7 +124,8 @@ class TrainSettings(Section):
     """prefix: the rows of a batch become one sequence without padding, and what they begin with in common is computed
     once; off: one padded row each. auto: prefix where the model allows it."""
     evaluate_every: Positive | None = None
-    """Steps between evaluations on validation rows; default: ten times a run."""
+    """Steps between evaluations on validation rows; default: ten times a run; with max_minutes ten times a pass over
+    the rows, if that is more often, and ten steps apart at least."""
     evaluate_rows: Positive = 200
     """Validation (or held-out) rows behind each evaluation while training, chosen by seed; edgetune eval takes all
     held-out ones."""

@@ -27,6 +27,11 @@ from edgetune.trials import with_settings
 VALIDATION_SHARE = 0.1
 #: Evaluations of a trial, at each of which it may be pruned.
 EVALUATIONS = 8
+#: Of a recipe, where things lie: what they hold is compared by its hash.
+_PLACES: dict[str, Any] = {
+    "data": {"prepare": True, "train": True, "validation": True, "heldout": True, "replay": {"source"}},
+    "model": {"source", "revision", "chat_template"},
+}
 PREPARED, SUGGESTION = "prepared", "suggestion.json"
 
 
@@ -70,7 +75,9 @@ def prepare(resolved: Resolved, folder: Path, limits: Mapping[str, float], *, al
         changed = with_settings(resolved, _settings(run, resolved.recipe, limits, train))
         suggestion = _suggestion(changed, folder / SUGGESTION)
     data = {"train": files.sha256_file(train), "validation": files.sha256_file(run.rows_file("validation"))}
-    settings = changed.recipe.model_dump(mode="json", exclude={"data", "model"})
+    if (replayed := run.rows_file("replay")).is_file():
+        data["replay"] = files.sha256_file(replayed)
+    settings = changed.recipe.model_dump(mode="json", exclude=_PLACES)
     return Shared(changed, suggestion, run.manifest.base_sha256, data, validation, files.sha256_json(settings))
 
 
@@ -117,8 +124,11 @@ def _settings(run: Run, recipe: Recipe, limits: Mapping[str, float], train: Path
     settings = rows_settings(run, recipe) | {"data.train": str(train.resolve())}
     settings |= {"exports": [], "train.keep_checkpoints": 1, "train.tensorboard": False}
     settings |= {f"train.{name}": value for name, value in limits.items()}
-    if "max_steps" in limits and recipe.train.evaluate_every is None:
-        settings["train.evaluate_every"] = max(1, int(limits["max_steps"]) // EVALUATIONS)
+    if "max_steps" in limits:
+        often = max(1, int(limits["max_steps"]) // EVALUATIONS)
+        settings["train.evaluate_every"] = min(often, recipe.train.evaluate_every or often)
+    elif "max_minutes" in limits:  # the recipe's is for its own length: a trial may end before
+        settings["train.evaluate_every"] = None
     return settings
 
 

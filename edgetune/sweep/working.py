@@ -61,6 +61,7 @@ class Work:
     stop: threading.Event = field(default_factory=threading.Event)
     failure: BaseException | None = None
     own: set[int] = field(default_factory=set)
+    choosing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def over(self) -> bool:
@@ -96,11 +97,7 @@ def work_all(work: Work, workers: int) -> None:
 
 def _work(work: Work, ended: threading.Event) -> None:
     try:
-        while not work.over and not _enough(work):
-            for number in studies.retry_lost(work.study, frozenset(work.own)):
-                console.note(f"trial {number}: its worker was gone; it is tried again")
-            trial = work.study.ask()
-            work.own.add(trial.number)
+        while not work.over and (trial := _next(work)) is not None:
             _one(work, trial)
             work.own.discard(trial.number)
     except BaseException as error:  # noqa: BLE001  # raised again by the main thread
@@ -108,6 +105,21 @@ def _work(work: Work, ended: threading.Event) -> None:
         work.stop.set()
     finally:
         ended.set()
+
+
+def _next(work: Work) -> optuna.Trial | None:
+    """The next trial; None: there are enough, those that run among them.
+
+    What a worker that is gone left running is none: it is tried again first.
+    """
+    with work.choosing:  # between counting and asking no other worker of this process may ask
+        for number in studies.retry_lost(work.study, frozenset(work.own)):
+            console.note(f"trial {number}: its worker was gone; it is tried again")
+        if _enough(work):
+            return None
+        trial = work.study.ask()
+        work.own.add(trial.number)
+        return trial
 
 
 def _enough(work: Work) -> bool:

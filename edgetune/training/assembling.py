@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Held-out evaluations in a run where the recipe does not say how often.
 EVALUATIONS = 10
+#: Steps between two of them, where the end is a matter of time.
+FEWEST_BETWEEN = 10
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,10 @@ class Steps:
         """Count the steps of a run over ``rows`` rows."""
         size = BatchSize.of(settings.batch_size, settings.micro_batch_size, rows, processes)
         total = settings.max_steps or math.ceil(settings.epochs * size.steps_per_epoch(rows))
-        return cls(total, settings.evaluate_every or max(1, total // EVALUATIONS), size)
+        usual = max(1, total // EVALUATIONS)
+        if settings.max_minutes is not None:  # how many steps there will be is not known: by the rows, then
+            usual = min(usual, max(FEWEST_BETWEEN, size.steps_per_epoch(rows) // EVALUATIONS))
+        return cls(total, settings.evaluate_every or usual, size)
 
 
 def assemble(run: Run, recipe: Recipe, rows: Rows, machinery: Machinery, bar: console.Bar) -> Assembled:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgetune import console, files
 from edgetune.adapters.origin import write_origin
@@ -51,12 +52,18 @@ def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
             "tokens_per_s": entries[-1]["tokens_per_s"],
             "rows_per_s": entries[-1]["rows_per_s"],
             "trainable_parameters": trainable_parameters(trainer.model),
-            **peak_memory(trainer.args.device.type),
+            **_peaks(entries, trainer.args.device.type),
         },
     )
     console.note(f"best evaluation loss {parts.best_loss:.4f} at step {parts.best_step}")
     if parts.clock.share >= 1 and trainer.state.global_step < trainer.state.max_steps:
         console.note(cut_short(trainer.state.global_step, trainer.state.max_steps))
+
+
+def _peaks(entries: Sequence[Mapping[str, Any]], device: str) -> dict[str, Any]:
+    """Peak memory of all sessions: the one that ends a training may only have loaded what another had trained."""
+    now = peak_memory(device)
+    return {name: max([value, *(entry[name] for entry in entries if name in entry)]) for name, value in now.items()}
 
 
 def cut_short(steps: int, planned: int) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 
 from edgetune import files
 
+#: Of memory: the largest of all sessions counts.
+PEAKS = ("peak_rss", "peak_cuda")
+
 
 def append(path: Path, event: str, step: int, values: Mapping[str, Any]) -> None:
     """Add one line: ``{"event": …, "step": …, …}``."""

@@ -35,10 +35,12 @@ def _recorder_class() -> Any:
         def __init__(self, watch: Watch) -> None:
             self.watch = watch
             self.energy = EnergyMeter()
+            self.before: Mapping[str, Any] | None = None
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.watch.metrics:
                 metrics_file.cut_after(self.watch.metrics, state.global_step)
+                self.before = next(reversed(metrics_file.read(self.watch.metrics)), None)
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             logs: Mapping[str, float] = kwargs["logs"]
@@ -47,9 +49,23 @@ def _recorder_class() -> Any:
                 return
             _require_finite(logs, state.global_step)
             event = "evaluation" if "eval_loss" in logs else "step"
-            metrics_file.append(self.watch.metrics, event, state.global_step, {**logs, **figures})
+            metrics_file.append(self.watch.metrics, event, state.global_step, {**logs, **_of_all(self.before, figures)})
 
     return Recorder
+
+
+def _of_all(before: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with energy and peaks of the sessions before this one; energy that one of them did not have is unknown.
+
+    Args:
+        before: the last line that they wrote; None: this is the first.
+        figures: of this session.
+    """
+    if before is None:
+        return dict(figures)
+    energies = before.get("energy_j"), figures["energy_j"]
+    peaks = {name: max(before.get(name, 0), figures[name]) for name in metrics_file.PEAKS if name in figures}
+    return {**figures, **peaks, "energy_j": None if None in energies else sum(energies)}
 
 
 def _figures(parts: Parts, device: str, energy: EnergyMeter) -> dict[str, Any]:

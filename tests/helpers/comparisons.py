@@ -42,9 +42,16 @@ def evaluation(right: int, rows: int = ROWS, data: str = "d") -> Evaluation:
     )
 
 
+#: Half of the interval over the passages of the text.
+PASSAGES = 0.002
+
+
 def training(method: str, seed: int, right: int, *, share: float = 1.0, bits: float | None = None) -> Training:
     """One training that got ``right`` rows right, and forgot so many bits for a byte."""
-    forgot = (Difference(BITS_PER_BYTE, 1.0, 1.0 + bits, 0, 0), Difference(TOGETHER, 0.6, 0.5, 0, 0)) if bits else ()
+    forgot: tuple[Difference, ...] = ()
+    if bits:
+        plain = Difference(BITS_PER_BYTE, 1.0, 1.0 + bits, bits - PASSAGES, bits + PASSAGES)
+        forgot = (plain, Difference(TOGETHER, 0.6, 0.5, 0, 0))
     value = right / ROWS
     return Training(
         method=method,

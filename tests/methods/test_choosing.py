@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import comparisons
 import pytest
 from comparisons import comparison, evaluation
 
@@ -50,6 +51,13 @@ def test_what_forgets_certainly_more_is_not_taken():
     assert choice.method == "frozen"
     assert "of the forgetting" in choice.headline
     assert any("Bits for a byte" in reason for reason in choice.reasons)
+
+
+def test_what_few_passages_cannot_tell_apart_forgets_no_more(monkeypatch):
+    rights = {"full": [80, 81, 80], "lora": [80, 81, 80]}
+    assert choose(comparison(rights, bits={"full": 0.02, "lora": 0.05})).method == "full"
+    monkeypatch.setattr(comparisons, "PASSAGES", 0.02)
+    assert choose(comparison(rights, bits={"full": 0.02, "lora": 0.05})).method == "lora", "seeds alone are sure"
 
 
 def test_equal_memory_is_decided_by_the_file():

@@ -275,6 +275,42 @@ def test_what_cannot_be_exported_or_trained_on_few_rows_is_said_and_the_rest_is_
     assert [len(found.of(method)) for method in ("full", "lora")] == [2, 2]
 
 
+def test_one_failure_takes_nothing_else_away(short, tmp_path, monkeypatch):
+    real = comparing.run_trial
+
+    def run_trial(trial, **options):
+        if trial.resolved.recipe.data.train_limit and trial.resolved.recipe.train.seed == 18:
+            raise Diverged("the loss is not finite")
+        return real(trial, **options)
+
+    def fail(*_):
+        raise EdgetuneError("the measured process died")
+
+    monkeypatch.setattr(comparing, "run_trial", run_trial)
+    monkeypatch.setattr(comparing, "time_all", fail)
+    found = compare_methods(short, dataclasses.replace(FEW, seeds=2, shares=(0.5,), export=True), tmp_path / "out")
+    assert found.left_out == ()
+    assert [len(found.of(method)) for method in ("full", "lora")] == [2, 2]
+    assert [len(found.of(method, 0.5)) for method in ("full", "lora")] == [1, 1]
+    assert "lora, seed 18, was not trained on 50% of the rows: the loss is not finite" in found.warnings
+    assert "what was exported was not timed: the measured process died" in found.warnings
+    assert found.devices == ()
+
+
+def test_forgetting_that_memory_is_too_short_for_is_not_measured(tmp_path, monkeypatch):
+    resolved = tinytraining.write_recipe(tmp_path / "recipe", tinyruns.write_base(tmp_path / "base"))
+
+    def look(module, job, log):
+        raise OutOfMemory("not enough memory")
+
+    monkeypatch.setattr(comparing, "no_general", lambda *_: None)
+    monkeypatch.setattr(comparing, "in_fresh_process", look)
+    found = compare_methods(resolved, dataclasses.replace(FEW, seeds=1), tmp_path / "out")
+    assert found.left_out == ()
+    assert all(one.forgot == () for one in found.trainings)
+    assert any("forgot was not measured: not enough memory" in warning for warning in found.warnings)
+
+
 def test_what_a_generating_model_forgets(tmp_path, monkeypatch):
     base = tinyruns.write_base(tmp_path / "base")
     resolved = tinytraining.write_recipe(tmp_path / "recipe", base, task={"max_new_tokens": 4})

@@ -116,3 +116,21 @@ def test_wrong_words(words, message):
 
 def test_all_rows_are_always_trained_on_and_come_first():
     assert Wanted(shares=(0.25, 1.0, 0.5)).all_shares == (1.0, 0.5, 0.25)
+
+
+def test_qlora_is_compared_with_the_memory_that_it_is_for(tmp_path):
+    resolved = tinytraining.write_recipe(tmp_path / "a", tmp_path)
+    settings = {one.name: one.settings for one in plan_methods(resolved, Wanted(), lambda: 6)[0]}
+    assert settings["qlora"]["method.base_storage"] == "4bit", "auto asks how much memory is free that day"
+    assert "method.base_storage" not in settings["lora"]
+    own = tinytraining.write_recipe(tmp_path / "b", tmp_path, method={"kind": "qlora", "base_storage": "dequantised"})
+    settings = {one.name: one.settings for one in plan_methods(own, Wanted(), lambda: 6)[0]}
+    assert "method.base_storage" not in settings["qlora"], "as the recipe says"
+
+
+@pytest.mark.parametrize("budget", [Budget(minutes=2), Budget(examples=100), Budget()])
+def test_under_a_budget_no_method_ends_before_another(tmp_path, base, budget):
+    resolved = tinyclassifier.write_recipe(tmp_path / "r", base, train={"early_stopping": 3})
+    for one in plan_methods(resolved, Wanted(budget=budget), lambda: 2)[0]:
+        ends = with_settings(resolved, one.settings).recipe.train.early_stopping
+        assert ends == (3 if budget == Budget() else None)

@@ -118,6 +118,30 @@ def test_limits_make_trials_short_and_evaluated_often_enough_to_prune(tmp_path, 
     assert shared.resolved.recipe.train.evaluate_every == 5
 
 
+@pytest.mark.parametrize(
+    ("own", "limits", "often"),
+    [
+        (2000, {"max_steps": 40}, 5),
+        (2, {"max_steps": 40}, 2),
+        (2000, {"max_minutes": 1}, None),
+        (7, {}, 7),
+    ],
+)
+def test_what_the_recipe_says_for_its_own_length_prunes_nothing(tmp_path, base, own, limits, often):
+    resolved = tinyclassifier.write_recipe(tmp_path / "recipe", base, train={"evaluate_every": own})
+    assert (
+        prepare(resolved, tmp_path / "sweep", limits, allow_scripts=False).resolved.recipe.train.evaluate_every == often
+    )
+
+
+def test_settings_of_the_data_that_change_the_loss_are_of_the_recipe(tmp_path, base):
+    def hashed(name, **data):
+        resolved = tinyclassifier.write_recipe(tmp_path / name, base, data=data)
+        return prepare(resolved, tmp_path / name / "sweep", {}, allow_scripts=False).recipe_sha256
+
+    assert hashed("a") == hashed("b") != hashed("c", max_tokens=17)
+
+
 def test_the_same_recipe_is_the_same_wherever_it_lies_and_another_is_another(tmp_path, base):
     first, second, other = (
         prepare(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import _thread
 import json
+import platform
+import subprocess
+import sys
 import threading
 import time
 
@@ -182,3 +185,24 @@ def test_a_full_disk_ends_a_sweep_at_once_and_keeps_it(make, monkeypatch):
     with pytest.raises(ResourceError, match="disk full"):
         work_all(work := make(wanted=5), workers=1)
     assert (len(calls), outcomes(work)) == (2, ["complete", "failed"])
+
+
+def test_a_trial_that_a_killed_process_left_is_none_of_those_wanted(make, monkeypatch):
+    calls = play(monkeypatch)
+    work_all(make(1), 1)
+    gone = make(2)
+    trial = gone.study.ask()
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    trial.set_user_attr("pid", int(done.stdout))
+    trial.set_user_attr("host", platform.node())
+    work_all(make(2), 1)
+    assert len(calls) == 2, "it was tried again, and not waited for"
+    states = [one.state.name for one in make().study.trials]
+    assert states.count("COMPLETE") == 2
+    assert "RUNNING" not in states
+
+
+def test_workers_together_train_no_more_than_wanted(make, monkeypatch):
+    calls = play(monkeypatch, end=lambda _: time.sleep(0.05))
+    work_all(make(3), 4)
+    assert len(calls) == 3

@@ -15,9 +15,13 @@ import torch
 
 from edgetune.energy import EnergyMeter
 from edgetune.errors import DataError, RecipeError, ResourceError, TrainingError
+from edgetune.recipe import TrainSettings
 from edgetune.training import checkpoints, devices, memory, metrics_file, stopping
+from edgetune.training.assembling import Steps
 from edgetune.training.batch_size import BatchSize
+from edgetune.training.finishing import _peaks
 from edgetune.training.plots import plot_losses
+from edgetune.training.recorder import _of_all
 from edgetune.training.schedule import Clock, learning_rate_factor, schedule
 
 
@@ -312,3 +316,30 @@ def test_lines_are_json(tmp_path):
     assert json.loads((tmp_path / "m").read_text()) == {"event": "step", "step": 1, "energy_j": None}
     with pytest.raises(ValueError, match="JSON"):
         metrics_file.append(tmp_path / "m", "step", 2, {"loss": math.nan})
+
+
+def test_energy_and_peaks_are_of_all_sessions():
+    now = {"energy_j": 5.0, "peak_rss": 100, "rows": 7}
+    assert _of_all(None, now) == now
+    before = {"energy_j": 90.0, "peak_rss": 300, "rows": 3}
+    assert _of_all(before, now) == {"energy_j": 95.0, "peak_rss": 300, "rows": 7}
+    assert _of_all({**before, "energy_j": None}, now)["energy_j"] is None, "a part of it is not known"
+    assert _of_all(before, {**now, "energy_j": None})["energy_j"] is None
+    ended = _peaks([{"event": "step", "peak_rss": 10**15}, {"event": "evaluation"}], "cpu")
+    assert ended == {"peak_rss": 10**15}, "the last session only loaded"
+    assert 10**6 < _peaks([], "cpu")["peak_rss"] < 10**15
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "every"),
+    [
+        ({"epochs": 3}, 1000, 30),
+        ({"epochs": 3, "max_minutes": 2}, 1000, 10),
+        ({"epochs": 1000, "max_minutes": 2}, 8000, 80),
+        ({"epochs": 0.5, "max_minutes": 2}, 100, 1),
+        ({"max_steps": 50, "max_minutes": 2}, 8000, 5),
+        ({"epochs": 1000, "max_minutes": 2, "evaluate_every": 500}, 8000, 500),
+    ],
+)
+def test_a_training_that_time_ends_is_looked_at_by_its_rows(settings, rows, every):
+    assert Steps.of(TrainSettings(batch_size=10, **settings), rows, 1).evaluate_every == every
