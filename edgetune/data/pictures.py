@@ -127,13 +127,16 @@ class Album:
 
     def __init__(self) -> None:
         self._places: dict[str, Path] = {}
+        self._names: dict[str, str] = {}
 
     def named(self, rows: Iterable[Conversation]) -> tuple[Conversation, ...]:
         """The rows with ``images/HASH.png`` in place of where their images lie."""
         return tuple(_with_image(row, self._name(Path(str(row.messages[0]["content"])))) for row in rows)
 
     def _name(self, path: Path) -> str:
-        name = f"{IMAGES}/{content_name(path)}"
+        found = Path(content_name(path))
+        # The first ending it is met with: cat.jpg in one folder and cat.jpeg in another are one image.
+        name = self._names.setdefault(found.stem, f"{IMAGES}/{found.name}")
         self._places.setdefault(name, path)
         return name
 

@@ -103,6 +103,8 @@ def test_a_datasets_folder_keeps_its_images_and_the_names_of_its_classes(tmp_pat
 def test_the_copies_are_named_by_content_so_a_leak_shows_wherever_it_lies(tmp_path):
     folder = write_pictures(tmp_path / "a", 4)
     write_pictures(tmp_path / "b", 2, start=2)
+    for file in (tmp_path / "b").rglob("*.png"):
+        file.rename(file.with_suffix(".jpeg"))  # whatever its ending
     album = Album()
     train, heldout = (album.named(load(tmp_path / name, tmp_path).rows) for name in "ab")
     assert [leak.kind for leak in find_leaks(train, heldout)] == ["row", "row"]
