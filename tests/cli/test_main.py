@@ -66,7 +66,7 @@ def test_exit_code_is_that_of_the_class(failing, capsys, kind):
 def test_exit_codes_differ():
     codes = [kind.exit_code for kind in error_classes() if "exit_code" in vars(kind)]  # the others have their parent's
     assert len(set(codes)) == len(codes)
-    assert [kind for kind in error_classes() if kind.exit_code == 2] == [errors.WrongUsage], "click's, and what it cannot see"
+    assert [kind for kind in error_classes() if kind.exit_code == 2] == [errors.WrongUsage], "as click's own"
 
 
 def test_tree_in_the_docstring_is_the_tree():
