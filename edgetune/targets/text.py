@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from edgetune.targets.finding import Found, readable_targets
 from edgetune.targets.target import Target
 
@@ -17,11 +19,14 @@ def list_text() -> str:
     """Name, kind and description of every target; those of one's own say where they lie."""
     found = list(readable_targets())
     width = max(len(one.name) for one, _ in found)
-    return "\n".join(f"{one.name:<{width}}  {_line(one, target)}" for one, target in found)
+    shipped = {one.name for one, _ in found if one.owner == "edgetune"}
+    return "\n".join(f"{one.name:<{width}}  {_line(one, target, shipped)}" for one, target in found)
 
 
-def _line(found: Found, target: Target) -> str:
-    where = "" if found.owner == "edgetune" else f"  ({found.owner}: {found.file})"
+def _line(found: Found, target: Target, shipped: AbstractSet[str]) -> str:
+    where = "" if found.owner == "edgetune" else f"  ({found.owner}: {found.file}"
+    if where:
+        where += "; edgetune has one of that name: rename it, or give its path)" if found.name in shipped else ")"
     return f"{target.kind:<9} {target.description}{where}"
 
 
