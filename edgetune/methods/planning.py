@@ -138,7 +138,7 @@ def _settings(name: str, recipe: Recipe, wanted: Wanted, layers: Callable[[], in
     if name == "frozen":
         found |= _frozen(recipe.method, wanted.last_layers, layers)
     if name == "qlora" and recipe.method.base_storage == "auto":
-        found["method.base_storage"] = "4bit"  # its memory is what it is for, however much this machine has free
+        found["method.base_storage"] = "4bit"  # auto hangs on how much memory is free that day
     if (wanted.budget.minutes, wanted.budget.examples) != (None, None) and recipe.train.early_stopping is not None:
         found["train.early_stopping"] = None  # as much for each; the best checkpoint is chosen all the same
     if wanted.budget.minutes is not None:
