@@ -23,6 +23,7 @@ from edgetune.bench.looping import at_depths, steady, through_the_loop
 from edgetune.bench.resident import resident, storage_bytes
 from edgetune.bench.telling import Job, run_job, tell, wait_for_turn
 from edgetune.energy import EnergyMeter
+from edgetune.machine import peak_rss
 from edgetune.runtimes import open_runtime
 from edgetune.runtimes.pairing import on_base
 from edgetune.runtimes.protocol import Decoding, LoopsRaw, Runtime, TellsMemory
@@ -94,7 +95,7 @@ def axis(assistant: Assistant, job: Job, _ready: float) -> None:
     """Both rates at one depth, with one setting varied, and the memory that it takes."""
     runtime = assistant.runtime
     for found in at_depths(assistant, job, job["depths"]):
-        peak = resident()["peak_rss"]
+        peak = peak_rss()
         cache = runtime.memory_parts().kv if isinstance(runtime, TellsMemory) else None
         tell("axis", axis=job["axis"], value=job["value"], peak_rss=peak, kv=cache, **found)
 

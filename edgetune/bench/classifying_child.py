@@ -15,6 +15,7 @@ from edgetune.artifact import open_artifact
 from edgetune.bench.resident import resident, storage_bytes
 from edgetune.bench.telling import Job, run_job, tell
 from edgetune.classification import LoadedClassifier, load_classifier
+from edgetune.machine import peak_rss
 from edgetune.runtimes.classifier import Features, RunsRaw
 
 #: Batches timed in a round.
@@ -55,7 +56,7 @@ def axis(classifier: LoadedClassifier, job: Job, _ready: float) -> None:
     _timed(classifier, job["inputs"][:1])  # warms up, not counted
     if job["axis"] == "threads":
         for one in job["inputs"]:
-            tell("batch", inputs=1, done_s=_timed(classifier, [one]), raw_s=None, peak_rss=_peak(), **varied)
+            tell("batch", inputs=1, done_s=_timed(classifier, [one]), raw_s=None, peak_rss=peak_rss(), **varied)
     _batches(classifier, job["inputs"], job["batch"], **varied)
 
 
@@ -81,7 +82,7 @@ def _batches(classifier: LoadedClassifier, inputs: Sequence[str], size: int, **v
     for _ in range(REPEATS):
         features, _ = _prepared(classifier, several)
         raw = None if features is None else _raw(classifier, features)
-        tell("batch", inputs=size, done_s=_timed(classifier, several), raw_s=raw, peak_rss=_peak(), **varied)
+        tell("batch", inputs=size, done_s=_timed(classifier, several), raw_s=raw, peak_rss=peak_rss(), **varied)
 
 
 def _timed(classifier: LoadedClassifier, inputs: list[str]) -> float:
@@ -103,10 +104,6 @@ def _raw(classifier: LoadedClassifier, features: Features) -> float:
     begun = time.monotonic()
     classifier.runtime.compute(features)
     return time.monotonic() - begun
-
-
-def _peak() -> int | None:
-    return resident()["peak_rss"]
 
 
 def open_job(job: Job) -> LoadedClassifier:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from edgetune.bench.resident import resident
 from edgetune.errors import EdgetuneError
+from edgetune.machine import peak_rss
 
 Job = dict[str, Any]
 #: Seconds after which threads of a runtime have stopped to look for further work; ONNX Runtime's spin for a while.
@@ -44,7 +44,7 @@ def run_job(open_job: Callable[[Job], AbstractContextManager[Opened]], do: Calla
         do: measures it; told the moment at which it was ready.
     """
     job = json.loads(sys.stdin.readline())
-    job["python_only"] = resident()["peak_rss"]
+    job["python_only"] = peak_rss()
     try:
         opening = open_job(job)
         ready = time.monotonic()
