@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,24 @@ def read_yaml(path: Path, what: str, error: type[EdgetuneError], *, hint: str) -
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         problem = getattr(cause, "problem", None) or cause
         raise error(f"{where}: not valid YAML: {problem}", hint="check indentation and quotes") from cause
+
+
+def explain(finding: Any, known: Iterable[str], whole: str) -> str:
+    """What pydantic found in a file that people write, in their words.
+
+    Args:
+        finding: one of ``ValidationError.errors()``.
+        known: keys that there are; the nearest to an unknown one is offered.
+        whole: what a finding without a key is about.
+    """
+    key = ".".join(map(str, finding["loc"]))
+    if finding["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(finding["loc"][-1]), list(known), n=1, cutoff=0.6)
+        return f"{key}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
+    if finding["type"] == "missing":
+        return f"{key}: required, but missing"
+    message = str(finding["msg"]).removeprefix("Value error, ")
+    return message if finding["type"] == "value_error" and not key else f"{key or whole}: {message}"
 
 
 def _near(path: Path) -> str:

@@ -6,13 +6,13 @@ import difflib
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgetune.errors import DeviceError
-from edgetune.yamlfile import read_yaml
+from edgetune.yamlfile import explain, read_yaml
 
 SHIPPED = "devices.yaml"
 DeviceClass = Literal[
@@ -103,15 +103,5 @@ def _read(path: Path) -> Device:
     try:
         return Device.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(one) for one in error.errors()]
+        problems = [explain(one, Device.model_fields, "device") for one in error.errors()]
         raise DeviceError(f"{path} does not describe a device", hint=shown, problems=problems) from error
-
-
-def _explain(finding: Any) -> str:
-    key = ".".join(map(str, finding["loc"])) or "device"
-    if finding["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, Device.model_fields, n=1, cutoff=0.6)
-        return f"{key}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
-    if finding["type"] == "missing":
-        return f"{key}: required, but missing"
-    return f"{key}: {finding['msg'].removeprefix('Value error, ')}"

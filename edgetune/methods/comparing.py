@@ -103,7 +103,6 @@ class _Comparison:
 
     Attributes:
         laid: the recipe over rows that all trainings share.
-        chosen: the methods, at their learning rates.
         lacking: what could not be had of a method that was trained, and why.
     """
 
@@ -112,7 +111,6 @@ class _Comparison:
     folder: Path
     allow_scripts: bool
     laid: Resolved = field(init=False)
-    chosen: list[Method] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     trained: dict[tuple[str, int, float], tuple[Trial, Training]] = field(default_factory=dict)
@@ -131,7 +129,7 @@ class _Comparison:
             console.note(f"{one.method} is left out: {one.reason}")
         format_of(recipe)  # an unknown format is said before training
         self.laid = self._with_rows()
-        self.chosen = methods = self._tuned(methods)
+        methods = self._tuned(methods)
         for method in methods:
             console.note(f"{method.name}: learning rate {method.rate:g} ({method.why})")
         self._train_all(methods, general=general_reason is None)
@@ -320,10 +318,10 @@ class _Comparison:
             devices=tuple(devices),
             device_reason=None if self.wanted.export else NO_DEVICE,
             environment=environment(""),
-            warnings=tuple(self._warnings(trainings)),
+            warnings=tuple(self._warnings(trainings, methods)),
         )
 
-    def _warnings(self, trainings: tuple[Training, ...]) -> Iterator[str]:
+    def _warnings(self, trainings: tuple[Training, ...], methods: list[Method]) -> Iterator[str]:
         """What limits the figures."""
         yield from self.lacking
         shares = [one.others_share for one in trainings if one.others_share is not None]
@@ -341,7 +339,7 @@ class _Comparison:
             )
         run = Run(next(iter(self.trained.values()))[0].folder)
         if run.evaluation_rows_file == run.heldout_file:
-            if any(one.tried for one in self.chosen):
+            if any(one.tried for one in methods):
                 yield (
                     "no data.validation: the held-out rows also chose each checkpoint and each learning rate, so "
                     "figures flatter, and those of methods with more tries may flatter more; name rows of their own"

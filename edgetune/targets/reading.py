@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from edgetune.bench.objective import Objective
 from edgetune.errors import TargetError
 from edgetune.targets.target import Target
-from edgetune.yamlfile import read_yaml
+from edgetune.yamlfile import explain, read_yaml
 
 Read = TypeVar("Read")
 
@@ -80,16 +79,6 @@ def _kind(values: Any) -> str:
 
 
 def _explain(finding: Any, model: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in finding["loc"])
-    if finding["type"] == "extra_forbidden":
-        known = [*model.model_fields, *Objective.model_fields]
-        near = difflib.get_close_matches(str(finding["loc"][-1]), known, n=1, cutoff=0.6)
-        return f"{key}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
-    if finding["type"] == "missing":
-        return f"{key}: required, but missing"
     if finding["type"] in _KINDS:
-        return f"{key or 'the file'}: {_KINDS[finding['type']]}"
-    message = finding["msg"].removeprefix("Value error, ")
-    if finding["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key or 'the file'}: {message}"
+        return f"{'.'.join(map(str, finding['loc'])) or 'the file'}: {_KINDS[finding['type']]}"
+    return explain(finding, [*model.model_fields, *Objective.model_fields], "the file")

@@ -203,6 +203,6 @@ def test_a_trial_that_a_killed_process_left_is_none_of_those_wanted(make, monkey
 
 
 def test_workers_together_train_no_more_than_wanted(make, monkeypatch):
-    calls = play(monkeypatch, end=lambda _: time.sleep(0.05))
+    calls = play(monkeypatch, end=lambda _: time.sleep(0.05))  # none of them fails, and all overlap
     work_all(make(3), 4)
     assert len(calls) == 3
