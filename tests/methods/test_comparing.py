@@ -176,6 +176,7 @@ def test_a_method_that_diverges_is_left_out_and_in_a_try_it_is_a_rate_too_high(s
     left = compare_methods(short, one, tmp_path / "out")
     assert [(one.method, one.reason) for one in left.left_out] == [("lora", "the loss is not finite at step 3")]
     tuned = compare_methods(short, dataclasses.replace(one, tries=2), tmp_path / "out")
+    assert any("each checkpoint and each learning rate" in warning for warning in tuned.warnings)
     assert tuned.left_out == ()
     lora = next(rate for rate in tuned.rates if rate.method == "lora")
     assert [(one.rate, one.loss is None) for one in lora.tried] == [(0.00316, False), (0.01, True)]
