@@ -22,6 +22,8 @@ WORDS = {
     "questions (change)": "sobreescritura: preguntas generales (cambio)",
     "plain text (bits a byte more)": "sobreescritura: texto general (bits más por byte)",
     "exported (MB)": "exportado (MB)",
+    "exported: accuracy (change)": "exportado: exactitud (cambio)",
+    "exported: exact_match (change)": "exportado: respuestas idénticas (cambio)",
     "exported: latency (ms)": "exportado: latencia (ms)",
     "exported: batch_rate (inputs/s)": "exportado: en lotes (entradas/s)",
     "exported: ttft (ms)": "exportado: hasta el primer token (ms)",

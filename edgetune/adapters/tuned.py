@@ -15,6 +15,7 @@ from edgetune.exporters import TunedModel, public_name
 from edgetune.models import Base, hash_config, resolve_base
 from edgetune.models.base import gguf_path
 from edgetune.models.gguf_base import cached
+from edgetune.models.text_config import read_architecture
 from edgetune.recipe import ModelSettings
 from edgetune.run import Run, RunManifest
 
@@ -156,6 +157,7 @@ def tuned_from_adapter(folder: Path, base: str | None = None) -> TunedModel:
     source = base or _named_base(folder, origin)
     require_changes(folder)
     found = resolve_base(ModelSettings(source=source), Path.cwd())
+    _require_generating_base(folder, found.folder)
     if base is not None and origin is None:
         _tell_other_base(folder, base, found.folder)
     if origin is None:
@@ -208,6 +210,15 @@ def _require_generating(folder: Path) -> None:
         f"{folder} is an adapter for {kind}, with a head ({head}) that a base which generates does not have",
         hint="export the run that it is of; a classifier is trained with task.kind: text-classification",
     )
+
+
+def _require_generating_base(folder: Path, base: Path) -> None:
+    """Refuse an adapter of a classifier of images: PEFT has no word for what that does, so its base tells."""
+    if (architecture := read_architecture(base)).endswith("Classification"):
+        raise ExportError(
+            f"{folder} is an adapter of a classifier ({architecture}), whose classes and preprocessing are in its run",
+            hint="export the run that it is of: edgetune export RUN --format onnx",
+        )
 
 
 def _tell_other_base(folder: Path, base: str, found: Path) -> None:

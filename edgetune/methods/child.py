@@ -19,10 +19,10 @@ def look(job: dict[str, Any]) -> None:
     run = open_run(Path(job["run"]))
     if job["general_limit"]:
         measure_general(run, Path(job["base"]), limit=job["general_limit"], seed=job["seed"])
-    if job["format"]:
-        from edgetune.exporting import export
+    if job["export"]:
+        from edgetune.methods.exported import EXPORTS
 
-        export(run, job["format"], job["precision"])
+        EXPORTS[job["export"]](run, job["format"], job["precision"])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from edgetune.errors import (
     DataError,
     Diverged,
     EdgetuneError,
-    ExportError,
     Interrupted,
     InUse,
     OutOfMemory,
@@ -27,7 +26,7 @@ from edgetune.errors import (
 from edgetune.general.comparing import compare
 from edgetune.methods import child
 from edgetune.methods.collecting import collect, tuned_evaluation
-from edgetune.methods.device import format_of, time_all
+from edgetune.methods.device import Exporting, format_of
 from edgetune.methods.forgetting import no_general, stored_general
 from edgetune.methods.pairing import all_pairs
 from edgetune.methods.planning import Method, Wanted, plan_methods
@@ -139,7 +138,7 @@ class _Comparison:
                 hint="--tune 4 or --rate METHOD=RATE where it diverged; a smaller model or batch where memory ran out",
                 problems=[f"{one.method}: {one.reason}" for one in self.left_out],
             )
-        devices = self._devices(methods) if self.wanted.export else []
+        devices = self._devices() if self.wanted.export else []
         return self._record(base, methods, general_reason, devices)
 
     def _with_rows(self) -> Resolved:
@@ -239,7 +238,7 @@ class _Comparison:
         console.note(f"{what}: {error.message}")
         self.lacking.append(f"{what}: {error.message}")
 
-    def _look(self, run: Run, *, general_limit: int = 0, export: bool = False) -> None:
+    def _look(self, run: Run, *, general_limit: int = 0, export: str | None = None) -> None:
         """Have a fresh process measure general ability, or export; what is stored of the same is not made again."""
         kind, precision = format_of(self.resolved.recipe)
         job = {
@@ -247,7 +246,8 @@ class _Comparison:
             "base": str(self.folder / BASE_GENERAL),
             "general_limit": general_limit,
             "seed": self.seeds[0],
-            "format": kind if export else None,
+            "export": export,
+            "format": kind,
             "precision": precision,
         }
         in_fresh_process(child.__name__, job, run.folder.with_name(f"{run.folder.name}.look.log"))
@@ -261,26 +261,17 @@ class _Comparison:
             return False
         return True
 
-    def _devices(self, methods: list[Method]) -> list[Device]:
+    def _devices(self) -> list[Device]:
         """The model of each method's first seed, exported and timed."""
-        runs: dict[str, Run] = {}
-        with console.progress("Exporting", total=len(methods), unit="models") as bar:
-            for method in methods:
-                if (known := self.trained.get((method.name, self.seeds[0], 1.0))) is not None:
-                    run = Run(known[0].folder)
-                    try:
-                        self._look(run, export=True)
-                        runs[method.name] = run
-                    except (ExportError, OutOfMemory) as error:
-                        self._lack(f"{method.name} was not exported", error)
-                bar.advance()
-        try:
-            return time_all(runs, self.resolved.recipe, self.folder / BENCH) if runs else []
-        except Interrupted:
-            raise
-        except EdgetuneError as error:
-            self._lack("what was exported was not timed", error)
-            return []
+        firsts = {
+            name: Run(trial.folder)
+            for (name, seed, share), (trial, _) in self.trained.items()
+            if (seed, share) == (self.seeds[0], 1)
+        }
+        exporting = Exporting(
+            self.resolved.recipe, self.folder / BENCH, lambda run, what: self._look(run, export=what), self._lack
+        )
+        return exporting.devices(firsts)
 
     def _record(
         self, base: Base, methods: list[Method], general_reason: str | None, devices: list[Device]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgetune import console
 from edgetune.artifact import Artifact, read_artifact
 from edgetune.bench.plan import Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import Measured, artifact_subject
+from edgetune.errors import EdgetuneError, Interrupted
 from edgetune.exporters import find_exporter
+from edgetune.methods.collecting import tuned_evaluation
+from edgetune.methods.exported import apart_of, has_adapter, shift_of
 from edgetune.methods.record import Device
 from edgetune.recipe import Recipe
+from edgetune.report.quality import task_figure
 from edgetune.run import Run
 
 #: A short look: how the methods differ, not how fast the machine is.
@@ -80,6 +85,66 @@ def time_all(runs: Mapping[str, Run], recipe: Recipe, folder: Path) -> list[Devi
         )
         for (method, run), subject, report in zip(runs.items(), subjects, known, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class Exporting:
+    """All methods exported alike, asked and timed. What fails is said, and the rest goes on.
+
+    Attributes:
+        recipe: that was compared.
+        folder: where benchmarks are kept.
+        look: do one of :data:`edgetune.methods.exported.EXPORTS` with a run, in a process of its own.
+        lack: say what could not be had, and why.
+    """
+
+    recipe: Recipe
+    folder: Path
+    look: Callable[[Run, str], None]
+    lack: Callable[[str, EdgetuneError], None]
+
+    def devices(self, runs: Mapping[str, Run]) -> list[Device]:
+        """What each method's model costs where it runs, and what it does there.
+
+        Args:
+            runs: method → a run that is trained.
+        """
+        written: dict[str, Run] = {}
+        with console.progress("Exporting", total=len(runs), unit="models") as bar:
+            for method, run in runs.items():
+                if self._is_exported(run, "whole", f"{method} was not exported"):
+                    written[method] = run
+                bar.advance()
+        figure = task_figure(tuned_evaluation(run) for run in written.values())
+        return [self._completed(one, written[one.method], figure) for one in self._timed(written)]
+
+    def _is_exported(self, run: Run, what: str, otherwise: str) -> bool:
+        try:
+            self.look(run, what)
+        except Interrupted:
+            raise
+        except EdgetuneError as error:
+            self.lack(otherwise, error)
+            return False
+        return True
+
+    def _timed(self, runs: Mapping[str, Run]) -> list[Device]:
+        try:
+            return time_all(runs, self.recipe, self.folder) if runs else []
+        except Interrupted:
+            raise
+        except EdgetuneError as error:
+            self.lack("what was exported was not timed", error)
+            return []
+
+    def _completed(self, device: Device, run: Run, figure: str | None) -> Device:
+        """With what exporting changed in the task's figure, and with what its adapter takes kept apart."""
+        shift = shift_of(run, artifact_in(run, device.precision).name, figure) if figure else None
+        apart = None
+        failed = f"the adapter of {device.method} was not exported apart"
+        if has_adapter(run) and self._is_exported(run, "apart", failed):
+            apart = apart_of(run, device.format, device.precision)
+        return device.model_copy(update={"shift": shift, "apart": apart})
 
 
 def _named(subject: Measured, method: str) -> Measured:

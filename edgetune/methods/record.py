@@ -131,6 +131,13 @@ class Pair(Stored):
         return all(low > 0 or high < 0 for low, high in ((self.low, self.high), (self.row_low, self.row_high)))
 
 
+class Apart(Stored):
+    """An exported adapter that is not merged, and the exported base that all such adapters share."""
+
+    base_bytes: int
+    adapter_bytes: int
+
+
 class Device(Stored):
     """What the exported model of one method costs where it runs."""
 
@@ -141,6 +148,10 @@ class Device(Stored):
     runtime: str
     size_bytes: int
     figures: tuple[Figure, ...]
+    shift: Difference | None = None
+    """The task's figure on the held-out rows: from the trained model of that seed to its artifact, paired by row."""
+    apart: Apart | None = None
+    """Its adapter, kept apart; null: it has none, or the format cannot."""
 
 
 class MethodsComparison(Stored):

@@ -14,6 +14,7 @@ from edgetune.report.record import Cell, Column, Definition, Section, Table
 
 #: A reason that is longer stands in the notes, not in a cell.
 _LONG = 40
+FIT_EXPORTED = "whole exported models; of adapters, where they can be kept apart: one exported base with adapters"
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,17 @@ def lines(comparison: MethodsComparison) -> list[Line]:
         Line("questions", "change", lambda one: _change(one.questions, no_general), "general questions answered right"),
         Line("plain text", "bits a byte more", lambda one: _change(one.bits, no_general), "more is forgotten"),
         Line("exported", "MB", lambda one: _exported(one, no_device), "all files of the artifact"),
+        Line(
+            f"exported: {comparison.metric}",
+            "change",
+            lambda one: _shift(one, no_device),
+            "from the trained model of the first seed to its artifact; [ ] over the held-out rows",
+        ),
         Line("in 1 GB, trained", "", lambda one: _count(one.fit_trained, ""), "base and adapters, or whole models"),
-        Line("in 1 GB, exported", "", lambda one: _count(one.fit_exported, no_device), "whole exported models"),
+        Line("in 1 GB, exported", "", lambda one: _count(one.fit_exported, no_device), FIT_EXPORTED),
     ]
     names = dict.fromkeys(figure.name for one in comparison.devices for figure in one.figures)
-    return [*found[:11], *(_bench_line(comparison, name) for name in names), *found[11:]]
+    return [*found[:-2], *(_bench_line(comparison, name) for name in names), *found[-2:]]
 
 
 def _bench_line(comparison: MethodsComparison, name: str) -> Line:
@@ -118,7 +125,7 @@ def _notes(comparison: MethodsComparison) -> list[str]:
     notes += [f"learning rate of {one.method}: {one.value:g}, {one.why}" for one in comparison.rates]
     notes += [
         "intervals of one method are Student's over its seeds: another training, on the same held-out rows",
-        "exported models are merged: an adapter costs nothing where it runs, and saves nothing either",
+        "exported models are timed merged: there an adapter costs nothing, and saves nothing either",
     ]
     if figures := [figure for device in comparison.devices for figure in device.figures]:
         notes.append(f"[ ] of the benchmark is {interval_note(figures)}")
@@ -208,6 +215,16 @@ def _change(found: Spread | None, reason: str) -> Cell:
     if found is None:
         return absent("there is none" if len(reason) > _LONG else reason)
     return Cell(text=_signed(found.value, found.low, found.high), value=found.value, low=found.low, high=found.high)
+
+
+def _shift(one: Summary, reason: str) -> Cell:
+    if one.device is None:
+        return absent(reason)
+    found = one.device.shift
+    if found is None:
+        return absent("not measured")
+    text = _signed(found.value, found.low, found.high)
+    return Cell(text=text, value=found.value, low=found.low, high=found.high)
 
 
 def _exported(one: Summary, reason: str) -> Cell:

@@ -124,8 +124,11 @@ class Summary:
 
     @property
     def fit_exported(self) -> int | None:
-        """Exported models that fit into a gigabyte."""
-        return GIGABYTE // self.device.size_bytes if self.device else None
+        """Specialisations that fit into a gigabyte as exported: whole models, or more adapters kept apart on a base."""
+        if self.device is None:
+            return None
+        whole, apart = GIGABYTE // self.device.size_bytes, self.device.apart
+        return whole if apart is None else max(whole, (GIGABYTE - apart.base_bytes) // apart.adapter_bytes)
 
 
 def summaries(comparison: MethodsComparison) -> list[Summary]:

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import tinyimages
 import torch
 import transformers
 from edgetune_gguf import GgufExporter
@@ -97,4 +98,18 @@ def test_a_head_that_the_base_lacks_is_never_dropped(foreign, tmp_path, format, 
     assert "score" in said
     assert "hint:" in said
     assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("how", [(), ("--adapter", "separate")], ids=["merged", "separate"])
+def test_an_adapter_of_a_classifier_of_images_is_refused_without_its_run(tmp_path, how, capsys):
+    """PEFT has no task for images, so its settings do not tell."""
+    run = train(
+        tinyimages.write_recipe(tmp_path / "recipe", tinyimages.write_base(tmp_path / "base")), tmp_path / "run"
+    )
+    words = ["export", str(run.adapter_folder), "--base", str(tmp_path / "base"), "--format", "onnx", *how]
+    assert main([*words, "--output", str(tmp_path / "out")]) == ExportError.exit_code
+    said = capsys.readouterr().err
+    assert "is an adapter of a classifier (ResNetForImageClassification)" in said
+    assert "hint: export the run that it is of" in said
     assert not (tmp_path / "out").exists()

@@ -248,6 +248,7 @@ def test_exported_models_are_timed_in_turns_once(short, tmp_path, monkeypatch):
         ("lora", "onnx", "int8"),
     ]
     assert all(one.size_bytes > 0 and {"latency", "peak_rss"} <= {f.name for f in one.figures} for one in found.devices)
+    assert [(one.shift.name, one.apart) for one in found.devices] == [("accuracy", None)] * 2
     monkeypatch.setattr(device, "bench_subjects", lambda *given: pytest.fail("it is stored"))
     assert compare_methods(short, wanted, tmp_path / "out").devices == found.devices
 
@@ -288,7 +289,7 @@ def test_one_failure_takes_nothing_else_away(short, tmp_path, monkeypatch):
         raise EdgetuneError("the measured process died")
 
     monkeypatch.setattr(comparing, "run_trial", run_trial)
-    monkeypatch.setattr(comparing, "time_all", fail)
+    monkeypatch.setattr(device, "time_all", fail)
     found = compare_methods(short, dataclasses.replace(FEW, seeds=2, shares=(0.5,), export=True), tmp_path / "out")
     assert found.left_out == ()
     assert [len(found.of(method)) for method in ("full", "lora")] == [2, 2]

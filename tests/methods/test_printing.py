@@ -9,6 +9,7 @@ import pytest
 from comparisons import comparison, training
 
 from edgetune.errors import EdgetuneError
+from edgetune.evaluation.compare import Difference
 from edgetune.methods.printing import PRINTERS, write_charts
 from edgetune.methods.record import MethodsComparison
 from edgetune.methods.sections import lines, sections
@@ -34,8 +35,20 @@ def test_the_table_has_every_figure_of_the_chapter():
     assert found["questions (change)"]["lora"].value == pytest.approx(-0.1)
     assert found["exported (MB)"]["lora"].value == 23
     assert found["exported: latency (ms)"]["lora"].text == "2.50 [2.40, 2.60]"
+    assert found["exported: accuracy (change)"]["lora"].reason == "not measured"
     assert found["in 1 GB, trained"]["lora"].value == 228
     assert set(found) == {line.heading for line in lines(comparison(RIGHTS, bits=BITS))}
+
+
+def test_what_exporting_changed():
+    found = comparison(RIGHTS)
+    shifted = [
+        one.model_copy(update={"shift": Difference("accuracy", 0.8, 0.79, -0.03, 0.01)}) for one in found.devices
+    ]
+    table = cells(found.model_copy(update={"devices": tuple(shifted)}), "methods")
+    assert table["exported: accuracy (change)"]["full"].text == "-0.010 [-0.030, +0.010]"
+    bare = cells(found.model_copy(update={"devices": (), "device_reason": "not asked for"}), "methods")
+    assert bare["exported: accuracy (change)"]["full"].reason == "not asked for"
 
 
 def test_what_has_no_forgetting_says_why():
