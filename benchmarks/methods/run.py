@@ -134,7 +134,17 @@ def _measured(found: MethodsComparison) -> str:
 
 def _exported(found: MethodsComparison, words: str) -> str:
     forms = {f"{one.format} {one.precision}" for one in found.devices}
-    return f"{words} {', '.join(sorted(forms))}." if forms else ""
+    said = f"{words} {', '.join(sorted(forms))}." if forms else ""
+    if any(device.shift for device in found.devices):
+        said += " What exporting changed is of the first seed, [ ] a bootstrap over the held-out rows."
+    if any(device.apart for device in found.devices):
+        said += " In 1 GB, exported: adapters kept apart on one base, which were not timed so."
+    missing = [f"{one.method} {one.apart.missing:.2g}" for one in found.devices if one.apart and one.apart.missing]
+    if missing:
+        said += (
+            f" Kept apart the format approximates some; of a weight's change is missing up to: {', '.join(missing)}."
+        )
+    return said
 
 
 def _machine(found: MethodsComparison) -> str:

@@ -52,13 +52,22 @@ def sentences(found: MethodsComparison) -> list[str]:
     return [
         _choice(found),
         (
-            f"Receta `{found.name}`, {budget}, {len(found.seeds)} semillas; medias, y entre [ ] intervalos del 95 %: "
-            f"los de la métrica de la tarea, de Student sobre las semillas.{exported}"
+            f"Receta `{found.name}`, {budget}, {len(found.seeds)} semillas; medias, y entre [ ] intervalos: los de la "
+            f"métrica de la tarea y de la sobreescritura, del 95 %, de Student sobre las semillas"
+            f"{_others(found)}.{exported}"
         ),
         f"Mejor con la última velocidad probada, así que otra podría ser aún mejor: {edges}." if edges else "",
         f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
         "Sin energía: aquí no se puede leer." if any(one.energy_reason for one in found.trainings) else "",
     ]
+
+
+def _others(found: MethodsComparison) -> str:
+    """Intervals of what is exported."""
+    rounds = max((len(one.rounds) for device in found.devices for one in device.figures), default=0)
+    timed = f"; los de tiempos, de la mediana de {rounds} rondas, con menos confianza" if rounds else ""
+    shifted = any(one.shift for one in found.devices)
+    return timed + ("; el del cambio al exportar, del 95 %, sobre las filas de evaluación" if shifted else "")
 
 
 def _choice(found: MethodsComparison) -> str:

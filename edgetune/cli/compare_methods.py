@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--general-limit", type=click.IntRange(min=0), default=100, show_default=True, help="Questions a task; 0: none."
 )
-@click.option("--export/--no-export", default=True, help="Export and time a model of each method.")
+@click.option("--export/--no-export", default=True, help="Export, ask and time a model of each method.")
 @click.option(
     "--margin", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share a cheaper one may be behind."
 )

@@ -44,7 +44,8 @@ def sweep(recipe: str, overrides: Overrides, output: Path | None, as_json: bool,
 
     Trials are chosen by their loss on validation rows; where the recipe has none, some training rows become them.
     Held-out rows are never looked at. The first trial is the recipe as it is, the second what `edgetune suggest`
-    proposes; worse ones are stopped early. Called again, it goes on. A trial that fails is noted and the sweep goes on.
+    proposes; worse ones are stopped early. Called again, it goes on. A trial that fails is noted and the
+    sweep goes on, unless most do.
     """
     from edgetune.sweep.sweeping import sweep
     from edgetune.sweep.text import to_text

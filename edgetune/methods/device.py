@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgetune import console
-from edgetune.artifact import Artifact, read_artifact
 from edgetune.bench.plan import Plan
 from edgetune.bench.schema import BenchReport
 from edgetune.bench.single_stream import bench_subjects
 from edgetune.bench.subjects import Measured, artifact_subject
 from edgetune.errors import EdgetuneError, Interrupted
+from edgetune.evaluation.compare import Difference
 from edgetune.exporters import find_exporter
-from edgetune.methods.collecting import tuned_evaluation
-from edgetune.methods.exported import apart_of, has_adapter, shift_of
-from edgetune.methods.record import Device
+from edgetune.methods.exported import apart_of, artifact_of, has_adapter, shift_of
+from edgetune.methods.record import Apart, Device
 from edgetune.recipe import Recipe
-from edgetune.report.quality import task_figure
 from edgetune.run import Run
 
 #: A short look: how the methods differ, not how fast the machine is.
@@ -43,15 +42,6 @@ def format_of(recipe: Recipe) -> tuple[str, str]:
     return first.format, exporter.default_precision if exporter.default_precision in asked else asked[-1]
 
 
-def artifact_in(run: Run, precision: str) -> Artifact:
-    """What was exported of a run.
-
-    Raises:
-        ArtifactError: nothing, or it is damaged.
-    """
-    return read_artifact(run.exports_folder / precision)
-
-
 def plan_for(recipe: Recipe) -> Plan:
     """How the exported models are timed: a class has no tokens."""
     return replace(PLAN, new_tokens=NEW_TOKENS) if recipe.task.kind == "generation" else PLAN
@@ -66,7 +56,7 @@ def time_all(runs: Mapping[str, Run], recipe: Recipe, folder: Path) -> list[Devi
         folder: where benchmarks are kept, ``METHOD.json`` each.
     """
     kind, precision = format_of(recipe)
-    subjects = [_named(artifact_subject(artifact_in(run, precision)), method) for method, run in runs.items()]
+    subjects = [_named(artifact_subject(artifact_of(run, kind, precision)), method) for method, run in runs.items()]
     reports = [BenchReport.read(folder / f"{subject.name}.json") for subject in subjects]
     known = [one for one in reports if one is not None]
     if not _are_of(known, subjects):
@@ -112,39 +102,46 @@ class Exporting:
         written: dict[str, Run] = {}
         with console.progress("Exporting", total=len(runs), unit="models") as bar:
             for method, run in runs.items():
-                if self._is_exported(run, "whole", f"{method} was not exported"):
+                with self._going_on(f"{method} was not exported"):
+                    self.look(run, "whole")
                     written[method] = run
                 bar.advance()
-        figure = task_figure(tuned_evaluation(run) for run in written.values())
-        return [self._completed(one, written[one.method], figure) for one in self._timed(written)]
+        return [
+            one.model_copy(update={"shift": self._shift(one, run), "apart": self._apart(one, run)})
+            for one in self._timed(written)
+            for run in [written[one.method]]
+        ]
 
-    def _is_exported(self, run: Run, what: str, otherwise: str) -> bool:
+    @contextmanager
+    def _going_on(self, otherwise: str) -> Iterator[None]:
+        """Say what could not be had, and why: hours of trainings are not lost for it."""
         try:
-            self.look(run, what)
+            yield
         except Interrupted:
             raise
         except EdgetuneError as error:
             self.lack(otherwise, error)
-            return False
-        return True
 
     def _timed(self, runs: Mapping[str, Run]) -> list[Device]:
-        try:
+        with self._going_on("what was exported was not timed"):
             return time_all(runs, self.recipe, self.folder) if runs else []
-        except Interrupted:
-            raise
-        except EdgetuneError as error:
-            self.lack("what was exported was not timed", error)
-            return []
+        return []
 
-    def _completed(self, device: Device, run: Run, figure: str | None) -> Device:
-        """With what exporting changed in the task's figure, and with what its adapter takes kept apart."""
-        shift = shift_of(run, artifact_in(run, device.precision).name, figure) if figure else None
-        apart = None
-        failed = f"the adapter of {device.method} was not exported apart"
-        if has_adapter(run) and self._is_exported(run, "apart", failed):
-            apart = apart_of(run, device.format, device.precision)
-        return device.model_copy(update={"shift": shift, "apart": apart})
+    def _shift(self, device: Device, run: Run) -> Difference | None:
+        """What exporting changed in the task's figure."""
+        with self._going_on(f"the exported model of {device.method} was not asked"):
+            self.look(run, "asked")
+            return shift_of(run, artifact_of(run, device.format, device.precision))
+        return None
+
+    def _apart(self, device: Device, run: Run) -> Apart | None:
+        """What its adapter takes kept apart; None: it has none, or it cannot be."""
+        if not has_adapter(run):
+            return None
+        with self._going_on(f"the adapter of {device.method} was not exported apart"):
+            self.look(run, "apart")
+            return apart_of(run, device.format, device.precision)
+        return None
 
 
 def _named(subject: Measured, method: str) -> Measured:

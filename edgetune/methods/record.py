@@ -136,6 +136,8 @@ class Apart(Stored):
 
     base_bytes: int
     adapter_bytes: int
+    missing: float = 0.0
+    """‖missing‖ / ‖change‖ of the weight that the format approximates worst; of a LoRA nothing."""
 
 
 class Device(Stored):

@@ -102,7 +102,7 @@ def _table_section(comparison: MethodsComparison) -> Section:
     return Section(
         id="methods",
         title="Methods",
-        lead=f"Means over seeds; [ ] are 95 % intervals, of the benchmark over its rounds. {_base(comparison)}",
+        lead=f"Means over seeds; [ ] of them are Student's 95 % intervals. {_base(comparison)}",
         charts=charts(comparison),
         tables=(Table(id="methods", caption=caption, columns=columns, rows=rows),),
         notes=tuple(f"{note}." for note in _notes(comparison)),
@@ -125,8 +125,8 @@ def _notes(comparison: MethodsComparison) -> list[str]:
     notes += [f"learning rate of {one.method}: {one.value:g}, {one.why}" for one in comparison.rates]
     notes += [
         "intervals of one method are Student's over its seeds: another training, on the same held-out rows",
-        "exported models are timed merged: there an adapter costs nothing, and saves nothing either",
     ]
+    notes += _exported_notes(comparison)
     if figures := [figure for device in comparison.devices for figure in device.figures]:
         notes.append(f"[ ] of the benchmark is {interval_note(figures)}")
     notes += [f"forgetting: {comparison.general_reason}"] if comparison.general_reason else []
@@ -134,6 +134,28 @@ def _notes(comparison: MethodsComparison) -> list[str]:
     if reason := next((one.energy_reason for one in comparison.trainings if one.energy_reason), None):
         notes.append(f"energy: {reason}")
     return [*notes, *comparison.warnings]
+
+
+def _exported_notes(comparison: MethodsComparison) -> list[str]:
+    """What exported models are, and what is not asked of them."""
+    if not comparison.devices:
+        return []
+    forms = sorted({f"{one.format} {one.precision}" for one in comparison.devices})
+    notes = [
+        f"exported as {', '.join(forms)}, merged: there an adapter costs nothing, and saves nothing either",
+        "exported: what is changed or timed is the model of the first seed; [ ] of the change is over held-out rows",
+    ]
+    if parted := [one.method for one in comparison.devices if one.apart]:
+        notes.append(
+            f"in 1 GB, exported: adapters of {', '.join(parted)} kept apart on one base, not asked or timed so"
+        )
+    notes += [
+        f"of {one.method} kept apart the format only approximates what was learnt: up to {one.apart.missing:.2g} of a "
+        "weight's change is missing"
+        for one in comparison.devices
+        if one.apart and one.apart.missing
+    ]
+    return notes
 
 
 def _differences_section(comparison: MethodsComparison) -> Section:

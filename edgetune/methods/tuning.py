@@ -1,6 +1,6 @@
 """The peak learning rate of a method by trying: around what the known ratio gives, in short trainings.
 
-Every method gets as many tries as any other, so none looks bad for a rate that suits another one.
+Every method may have as many tries as any other, so none looks bad for a rate that suits another one.
 """
 
 from __future__ import annotations

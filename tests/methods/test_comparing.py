@@ -249,6 +249,7 @@ def test_exported_models_are_timed_in_turns_once(short, tmp_path, monkeypatch):
     ]
     assert all(one.size_bytes > 0 and {"latency", "peak_rss"} <= {f.name for f in one.figures} for one in found.devices)
     assert [(one.shift.name, one.apart) for one in found.devices] == [("accuracy", None)] * 2
+    assert not any("apart" in warning for warning in found.warnings)
     monkeypatch.setattr(device, "bench_subjects", lambda *given: pytest.fail("it is stored"))
     assert compare_methods(short, wanted, tmp_path / "out").devices == found.devices
 

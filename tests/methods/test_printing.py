@@ -11,7 +11,7 @@ from comparisons import comparison, training
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.compare import Difference
 from edgetune.methods.printing import PRINTERS, write_charts
-from edgetune.methods.record import MethodsComparison
+from edgetune.methods.record import Apart, MethodsComparison
 from edgetune.methods.sections import lines, sections
 
 RIGHTS = {"full": [80, 81, 82], "lora": [79, 80, 81]}
@@ -47,8 +47,24 @@ def test_what_exporting_changed():
     ]
     table = cells(found.model_copy(update={"devices": tuple(shifted)}), "methods")
     assert table["exported: accuracy (change)"]["full"].text == "-0.010 [-0.030, +0.010]"
+    (notes,) = (section.notes for section in sections(found) if section.notes)
+    assert "exported as onnx int8, merged: there an adapter costs nothing, and saves nothing either." in notes
+    assert not any("kept apart" in note for note in notes)
     bare = cells(found.model_copy(update={"devices": (), "device_reason": "not asked for"}), "methods")
     assert bare["exported: accuracy (change)"]["full"].reason == "not asked for"
+
+
+def test_what_an_adapter_kept_apart_lacks_is_said():
+    found = comparison(RIGHTS)
+    full, lora = found.devices
+    parted = lora.model_copy(update={"apart": Apart(base_bytes=1, adapter_bytes=1, missing=0.125)})
+    (notes,) = (
+        section.notes for section in sections(found.model_copy(update={"devices": (full, parted)})) if section.notes
+    )
+    assert "in 1 GB, exported: adapters of lora kept apart on one base, not asked or timed so." in notes
+    assert any(note.endswith("up to 0.12 of a weight's change is missing.") for note in notes)
+    without = found.model_copy(update={"devices": ()})
+    assert not any("merged" in note for section in sections(without) for note in section.notes)
 
 
 def test_what_has_no_forgetting_says_why():
