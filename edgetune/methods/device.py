@@ -123,25 +123,27 @@ class Exporting:
             self.lack(otherwise, error)
 
     def _timed(self, runs: Mapping[str, Run]) -> list[Device]:
+        timed: list[Device] = []
         with self._going_on("what was exported was not timed"):
-            return time_all(runs, self.recipe, self.folder) if runs else []
-        return []
+            timed = time_all(runs, self.recipe, self.folder) if runs else []
+        return timed
 
     def _shift(self, device: Device, run: Run) -> Difference | None:
         """What exporting changed in the task's figure."""
+        shift = None
         with self._going_on(f"the exported model of {device.method} was not asked"):
             self.look(run, "asked")
-            return shift_of(run, artifact_of(run, device.format, device.precision))
-        return None
+            shift = shift_of(run, artifact_of(run, device.format, device.precision))
+        return shift
 
     def _apart(self, device: Device, run: Run) -> Apart | None:
         """What its adapter takes kept apart; None: it has none, or it cannot be."""
-        if not has_adapter(run):
-            return None
-        with self._going_on(f"the adapter of {device.method} was not exported apart"):
-            self.look(run, "apart")
-            return apart_of(run, device.format, device.precision)
-        return None
+        apart = None
+        if has_adapter(run):
+            with self._going_on(f"the adapter of {device.method} was not exported apart"):
+                self.look(run, "apart")
+                apart = apart_of(run, device.format, device.precision)
+        return apart
 
 
 def _named(subject: Measured, method: str) -> Measured:
