@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from edgetune import console
 from edgetune.bench.plan import Plan
@@ -19,6 +20,8 @@ from edgetune.methods.exported import apart_of, artifact_of, has_adapter, shift_
 from edgetune.methods.record import Apart, Device
 from edgetune.recipe import Recipe
 from edgetune.run import Run
+
+T = TypeVar("T")
 
 #: A short look: how the methods differ, not how fast the machine is.
 PLAN = Plan(prompts=8, rounds=3, starts=0, memory_rounds=1, depths=())
@@ -102,48 +105,44 @@ class Exporting:
         written: dict[str, Run] = {}
         with console.progress("Exporting", total=len(runs), unit="models") as bar:
             for method, run in runs.items():
-                with self._going_on(f"{method} was not exported"):
-                    self.look(run, "whole")
+                if self._had(f"{method} was not exported", partial(self._whole, run)):
                     written[method] = run
                 bar.advance()
-        return [
-            one.model_copy(update={"shift": self._shift(one, run), "apart": self._apart(one, run)})
-            for one in self._timed(written)
-            for run in [written[one.method]]
-        ]
+        if not written:
+            return []
+        timed = self._had("what was exported was not timed", partial(time_all, written, self.recipe, self.folder))
+        return [self._completed(one, written[one.method]) for one in timed or ()]
 
-    @contextmanager
-    def _going_on(self, otherwise: str) -> Iterator[None]:
-        """Say what could not be had, and why: hours of trainings are not lost for it."""
+    def _had(self, otherwise: str, work: Callable[[], T]) -> T | None:
+        """What some work gives; None, and said, where it fails: hours of trainings are not lost for it."""
         try:
-            yield
+            return work()
         except Interrupted:
             raise
         except EdgetuneError as error:
             self.lack(otherwise, error)
+            return None
 
-    def _timed(self, runs: Mapping[str, Run]) -> list[Device]:
-        timed: list[Device] = []
-        with self._going_on("what was exported was not timed"):
-            timed = time_all(runs, self.recipe, self.folder) if runs else []
-        return timed
+    def _whole(self, run: Run) -> bool:
+        self.look(run, "whole")
+        return True
 
-    def _shift(self, device: Device, run: Run) -> Difference | None:
-        """What exporting changed in the task's figure."""
-        shift = None
-        with self._going_on(f"the exported model of {device.method} was not asked"):
+    def _completed(self, device: Device, run: Run) -> Device:
+        """With what exporting changed in the task's figure, and with what its adapter takes kept apart."""
+        wanted = (run, device.format, device.precision)
+
+        def shift() -> Difference | None:
             self.look(run, "asked")
-            shift = shift_of(run, artifact_of(run, device.format, device.precision))
-        return shift
+            return shift_of(run, artifact_of(*wanted))
 
-    def _apart(self, device: Device, run: Run) -> Apart | None:
-        """What its adapter takes kept apart; None: it has none, or it cannot be."""
-        apart = None
+        def apart() -> Apart:
+            self.look(run, "apart")
+            return apart_of(*wanted)
+
+        found: dict[str, object] = {"shift": self._had(f"the exported model of {device.method} was not asked", shift)}
         if has_adapter(run):
-            with self._going_on(f"the adapter of {device.method} was not exported apart"):
-                self.look(run, "apart")
-                apart = apart_of(run, device.format, device.precision)
-        return apart
+            found["apart"] = self._had(f"the adapter of {device.method} was not exported apart", apart)
+        return device.model_copy(update=found)
 
 
 def _named(subject: Measured, method: str) -> Measured:
