@@ -56,6 +56,7 @@ def sentences(found: MethodsComparison) -> list[str]:
             f"métrica de la tarea y de la sobreescritura, del 95 %, de Student sobre las semillas"
             f"{_others(found)}.{exported}"
         ),
+        _apart(found),
         f"Mejor con la última velocidad probada, así que otra podría ser aún mejor: {edges}." if edges else "",
         f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
         "Sin energía: aquí no se puede leer." if any(one.energy_reason for one in found.trainings) else "",
@@ -68,6 +69,22 @@ def _others(found: MethodsComparison) -> str:
     timed = f"; los de tiempos, de la mediana de {rounds} rondas, con menos confianza" if rounds else ""
     shifted = any(one.shift for one in found.devices)
     return timed + ("; el del cambio al exportar, del 95 %, sobre las filas de evaluación" if shifted else "")
+
+
+def _apart(found: MethodsComparison) -> str:
+    """How adapters are counted that can be kept apart."""
+    parted = [one for one in found.devices if one.apart]
+    if not parted:
+        return ""
+    names = ", ".join(WORDS.get(one.method, one.method) for one in parted)
+    said = (
+        f"Lo que cabe en 1 GB, exportado, se cuenta con los adaptadores de {names} aparte, sobre una sola base; "
+        "así no se midieron."
+    )
+    missing = [f"{WORDS[one.method]} {one.apart.missing:.2g}" for one in parted if one.apart and one.apart.missing]
+    if missing:
+        said += f" Aparte, el formato solo aproxima algunos; del cambio de un peso falta hasta: {', '.join(missing)}."
+    return said
 
 
 def _choice(found: MethodsComparison) -> str:
