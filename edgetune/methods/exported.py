@@ -10,7 +10,7 @@ from edgetune.evaluation.compare import Difference, compare
 from edgetune.evaluation.record import load
 from edgetune.evaluation.subjects import evaluate_run
 from edgetune.exporting import Wanted, export, find_source
-from edgetune.exporting_parts import Part, plan_parts, write_parts
+from edgetune.exporting_parts import plan_parts, write_parts
 from edgetune.methods.collecting import tuned_evaluation
 from edgetune.methods.record import Apart
 from edgetune.report.quality import task_figure
@@ -47,7 +47,7 @@ def export_apart(run: Run, kind: str, precision: str) -> None:
         ExportError: the format cannot, or not with this precision or adapter.
         EdgetuneError: as in exporting.
     """
-    parts = _apart(run, kind, precision)
+    parts = find_source(str(run.folder)).parts(Wanted(kind, separate=True, with_base=precision))
     plan_parts(parts)
     write_parts(parts)
 
@@ -59,17 +59,10 @@ EXPORTS: Mapping[str, Callable[[Run, str, str], None]] = {"whole": export_whole,
 def artifact_of(run: Run, kind: str, precision: str) -> Artifact:
     """The whole model that was exported of a run.
 
-    Its folder is not always called as the precision: what is weighed by its inputs says that too.
-
     Raises:
         ArtifactError: nothing was, or it is damaged.
     """
-    folders = sorted(run.exports_folder.glob(f"{precision}*/{MANIFEST}"))
-    for artifact in (read_artifact(file.parent) for file in folders):
-        made = artifact.manifest
-        if made and (made.format, made.precision) == (kind, precision) and not artifact.is_base:
-            return artifact
-    raise ArtifactError(f"{run.folder} has no artifact {precision}", hint=f"edgetune export {run.folder}")
+    return _find(run, kind, precision, lambda one: not (one.is_adapter or one.is_base))
 
 
 def shift_of(run: Run, artifact: Artifact) -> Difference | None:
@@ -79,17 +72,28 @@ def shift_of(run: Run, artifact: Artifact) -> Difference | None:
         EdgetuneError: one of them was not evaluated, or on other rows.
     """
     trained = tuned_evaluation(run)
+    figure = task_figure([trained])
     found = compare(trained, load(run.evaluation_file(artifact.name)))
-    return next((one for one in found.differences if one.name == task_figure([trained])), None)
+    return next((one for one in found.differences if one.name == figure), None)
 
 
 def apart_of(run: Run, kind: str, precision: str) -> Apart:
-    """The sizes of what :func:`export_apart` wrote, and how much of the change is not in it."""
-    made = {part.kind: read_artifact(part.folder) for part in _apart(run, kind, precision)}
-    manifest = made["adapter"].manifest
-    missing = max(manifest.missing.values(), default=0.0) if manifest else 0.0
-    return Apart(base_bytes=made["base"].size_bytes, adapter_bytes=made["adapter"].size_bytes, missing=missing)
+    """The sizes of what :func:`export_apart` wrote, and how much of the change is not in it.
+
+    Raises:
+        ArtifactError: nothing was, or it is damaged.
+    """
+    base = _find(run, kind, precision, lambda one: one.is_base)
+    adapter = _find(run, kind, None, lambda one: one.is_adapter)
+    missing = max(adapter.manifest.missing.values(), default=0.0) if adapter.manifest else 0.0
+    return Apart(base_bytes=base.size_bytes, adapter_bytes=adapter.size_bytes, missing=missing)
 
 
-def _apart(run: Run, kind: str, precision: str) -> list[Part]:
-    return find_source(str(run.folder)).parts(Wanted(kind, separate=True, with_base=precision))
+def _find(run: Run, kind: str, precision: str | None, wanted: Callable[[Artifact], bool]) -> Artifact:
+    """By what the manifests say: a folder is not always called as its precision (what is weighed by its inputs)."""
+    for file in sorted(run.exports_folder.glob(f"*/{MANIFEST}")):
+        artifact = read_artifact(file.parent)
+        made = artifact.manifest
+        if made and made.format == kind and precision in (None, made.precision) and wanted(artifact):
+            return artifact
+    raise ArtifactError(f"{run.folder} has no such artifact: {precision or kind}", hint=f"edgetune export {run.folder}")

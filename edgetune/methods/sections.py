@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgetune.bench.figuring import interval_note
+from edgetune.evaluation.compare import Difference
 from edgetune.methods.charts import charts
 from edgetune.methods.record import Device, MethodsComparison
 from edgetune.methods.summing import Spread, Summary, summaries, task_at
@@ -66,7 +67,7 @@ def lines(comparison: MethodsComparison) -> list[Line]:
         Line(
             f"exported: {comparison.metric}",
             "change",
-            lambda one: _shift(one, no_device),
+            lambda one: _change(one.device.shift if one.device else None, no_device),
             "from the trained model of the first seed to its artifact; [ ] over the held-out rows",
         ),
         Line("in 1 GB, trained", "", lambda one: _count(one.fit_trained, ""), "base and adapters, or whole models"),
@@ -233,20 +234,10 @@ def _energy(one: Summary) -> Cell:
     return number_cell(found.value if found else None, reason="not readable here")
 
 
-def _change(found: Spread | None, reason: str) -> Cell:
+def _change(found: Spread | Difference | None, reason: str) -> Cell:
     if found is None:
         return absent("there is none" if len(reason) > _LONG else reason)
     return Cell(text=_signed(found.value, found.low, found.high), value=found.value, low=found.low, high=found.high)
-
-
-def _shift(one: Summary, reason: str) -> Cell:
-    if one.device is None:
-        return absent(reason)
-    found = one.device.shift
-    if found is None:
-        return absent("not measured")
-    text = _signed(found.value, found.low, found.high)
-    return Cell(text=text, value=found.value, low=found.low, high=found.high)
 
 
 def _exported(one: Summary, reason: str) -> Cell:

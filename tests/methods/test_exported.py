@@ -39,7 +39,7 @@ def test_the_artifact_is_asked_the_same_rows_as_the_trained_model(run):
 
 
 def test_an_artifact_is_found_by_what_it_is_and_not_by_the_name_of_its_folder(run):
-    with pytest.raises(ArtifactError, match="has no artifact q8_0"):
+    with pytest.raises(ArtifactError, match="has no such artifact: q8_0"):
         artifact_of(run, "gguf", "q8_0")
     EXPORTS["whole"](run, "gguf", "q8_0")
     (run.exports_folder / "q8_0").rename(run.exports_folder / "q8_0-imatrix")
