@@ -325,8 +325,8 @@ class _Comparison:
             yield f"fewer than {FEW_STEPS} steps, so hardly trained: {', '.join(hasty)}; more may turn the order"
         if worse := list(dict.fromkeys(one.method for one in trainings if one.got_worse)):
             yield (
-                f"training ended above the loss it began with, the learning rate may be too high: {', '.join(worse)}; "
-                "--tune 4 looks for a better one, --rate gives one"
+                f"training ended above the loss it began with, at a rate too high, or too low for so few steps: "
+                f"{', '.join(worse)}; --tune 4 looks for a better one, --rate gives one"
             )
         run = Run(next(iter(self.trained.values()))[0].folder)
         if run.evaluation_rows_file == run.heldout_file:

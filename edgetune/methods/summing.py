@@ -13,6 +13,8 @@ from edgetune.methods.record import Device, MethodsComparison, Training
 
 #: Bytes that specialisations are counted in.
 GIGABYTE = 1_000_000_000
+#: Figures whose best is another than one.
+_OF = {"chrf": 100.0}
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,14 @@ def summaries(comparison: MethodsComparison) -> list[Summary]:
 
 
 def task_at(comparison: MethodsComparison, method: str, share: float) -> Spread:
-    """The task's figure of a method trained on a share of the rows."""
+    """The task's figure of a method trained on a share of the rows; its interval is cut at what it can be.
+
+    Losses are nats and have no upper end; chrF is of a hundred, all others are shares of one.
+    """
     values = [score.value for one in comparison.of(method, share) if (score := one.score(comparison.metric))]
     found = spread(values)
     assert found is not None, "every training was scored"
-    return found
+    if found.low is None or found.high is None:
+        return found
+    most = math.inf if comparison.lower_is_better else _OF.get(comparison.metric, 1.0)
+    return Spread(found.value, max(0.0, found.low), min(most, found.high))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import comparisons
 import pytest
 from comparisons import comparison, evaluation
@@ -113,3 +115,21 @@ def test_specialisations_in_a_gigabyte():
     assert full.fit_trained == 1_000_000_000 // 90_000_000
     assert lora.fit_trained == (1_000_000_000 - 88_000_000) // 4_000_000
     assert full.fit_exported == lora.fit_exported == 1_000_000_000 // 23_000_000
+
+
+def test_the_interval_of_a_share_ends_where_shares_end():
+    """Three seeds that differ much have an interval that is wider than what an accuracy can be."""
+    (wide,) = summaries(comparison({"full": [50, 99, 99]}))
+    assert spread([0.5, 0.99, 0.99]).high > 1
+    assert wide.task.high == 1.0
+    (low,) = summaries(comparison({"full": [1, 1, 60]}))
+    assert low.task.low == 0.0
+    (loss,) = summaries(comparison({"full": [50, 99, 99]}).model_copy(update={"lower_is_better": True}))
+    assert loss.task.high > 1
+    chrf = comparison({"full": [50, 99, 99]})
+    scored = tuple(
+        one.model_copy(update={"scores": (replace(one.scores[0], name="chrf", value=100 * one.scores[0].value),)})
+        for one in chrf.trainings
+    )
+    (hundred,) = summaries(chrf.model_copy(update={"metric": "chrf", "trainings": scored}))
+    assert hundred.task.high == 100.0

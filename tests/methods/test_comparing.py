@@ -202,7 +202,7 @@ def test_a_rate_that_makes_the_loss_worse_is_warned_of(short, tmp_path):
     (training_found,) = compare_methods(logged, wanted, tmp_path / "out").trainings
     assert training_found.got_worse
     found = compare_methods(logged, wanted, tmp_path / "out")
-    assert any("learning rate may be too high: full" in warning for warning in found.warnings)
+    assert any("too low for so few steps: full" in warning for warning in found.warnings)
     quiet = compare_methods(logged, dataclasses.replace(wanted, rates={"full": 1e-3}), tmp_path / "out")
     assert not any("too high" in warning for warning in quiet.warnings)
 
