@@ -5,7 +5,7 @@ Needs the ``onnx`` extra only, and for images the ``images`` extra.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 
 from edgetune.artifact import Artifact, open_artifact
+from edgetune.errors import DataError
 from edgetune.runtimes.classifier import BATCH, Classifier, log_probabilities
 from edgetune.runtimes.classifying import open_classifier
 
@@ -70,7 +71,7 @@ class LoadedClassifier:
                 RGB, uint8. OpenCV's frames have blue first: give ``frame[:, :, ::-1]``.
 
         Raises:
-            DataError: there is no such image, or it cannot be opened.
+            DataError: there is no such image, or it cannot be opened; a text is empty, or is none.
         """
         if isinstance(asked, list | tuple):
             return classify_all(self.runtime, asked)
@@ -109,6 +110,47 @@ def classify_all(runtime: Classifier, asked: Sequence[Any]) -> list[Classificati
         shares = np.exp(log_probabilities(runtime.logits(asked[start : start + BATCH])))
         found += [_ranked(runtime.labels, [float(share) for share in row]) for row in shares]
     return found
+
+
+def answers_to(classifier: LoadedClassifier, asked: Sequence[Any]) -> Iterator[tuple[Any, Classification]]:
+    """Each with its class; of many, what cannot be read takes nothing from the others.
+
+    Raises:
+        DataError: at the end, naming all that cannot.
+    """
+    failed: list[DataError] = []
+    for start in range(0, len(asked), BATCH):
+        chosen = list(asked[start : start + BATCH])
+        for one, found in zip(chosen, _tried_together(classifier, chosen), strict=True):
+            if isinstance(found, DataError):
+                failed.append(found)
+            else:
+                yield one, found
+    _raise_all(failed, len(asked))
+
+
+def _tried_together(classifier: LoadedClassifier, asked: list[Any]) -> Sequence[Classification | DataError]:
+    try:
+        found: list[Classification] = classifier.classify(asked)
+    except DataError:
+        return [_tried(classifier, one) for one in asked]
+    return found
+
+
+def _tried(classifier: LoadedClassifier, one: Any) -> Classification | DataError:
+    try:
+        found: Classification = classifier.classify(one)
+    except DataError as error:
+        return error
+    return found
+
+
+def _raise_all(failed: Sequence[DataError], of: int) -> None:
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        problems = [error.message for error in failed]
+        raise DataError(f"{len(failed)} of {of} cannot be classified", hint=failed[0].hint, problems=problems)
 
 
 def _ranked(labels: Sequence[str], shares: Sequence[float]) -> Classification:

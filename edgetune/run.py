@@ -248,7 +248,10 @@ class Run:
         """
         kind = self.recipe.task.kind
         if kind != "generation":
-            raise EdgetuneError(f"{what} is for models that generate, and {self.folder} is for {kind}")
+            raise EdgetuneError(
+                f"{what} is for models that generate, and {self.folder} is for {kind}",
+                hint=f"of a classifier there are: edgetune eval, export, verify, bench and report {self.folder}",
+            )
 
 
 def create_run(resolved: Resolved, folder: Path, *, created: str, version: str) -> Run:

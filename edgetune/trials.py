@@ -24,6 +24,8 @@ from edgetune.sources import default_folder
 CHILD = "edgetune.trial_child"
 #: How often somebody who watches a trial is asked whether it shall go on.
 WATCH_SECONDS = 1.0
+#: So many settings are told with their values where they do not suit a recipe.
+_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def with_settings(resolved: Resolved, settings: Mapping[str, Any]) -> Resolved:
     values = resolved.recipe.model_dump(mode="json")
     for key, value in settings.items():
         put_setting(values, key, value)
-    recipe = validate(values, f"{resolved.path} with {', '.join(settings)}")
+    told = [f"{key} = {value}" for key, value in settings.items()] if len(settings) <= _TOLD else settings
+    recipe = validate(values, f"{resolved.path} with {', '.join(told)}")
     kept = {key: origin for key, origin in resolved.origins.items() if not _is_of(key, settings)}
     changed: dict[str, Origin] = dict.fromkeys(settings, "flag")
     return Resolved(recipe, kept | changed, resolved.path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 from tinyclassifier import write_base, write_recipe
 
 import edgetune
 from edgetune.cli import main
-from edgetune.errors import EdgetuneError
+from edgetune.errors import DataError, EdgetuneError
 from edgetune.pipeline import run_recipe
 
 
@@ -68,3 +71,39 @@ def test_fit_and_chat_say_what_it_is(whole, capsys):
             main([command, str(whole.shipped[0].artifact.path), *(["--prompt", "x"] if command == "chat" else [])]) == 8
         )
         assert "is for text-classification" in capsys.readouterr().err
+
+
+def test_eval_on_rows_that_were_trained_on_says_so(whole, tmp_path, capsys):
+    seen = whole.run.train_file.read_text().splitlines()[:3]
+    rows = tmp_path / "mixed.jsonl"
+    rows.write_text("\n".join([*seen, json.dumps({"text": "a film nobody saw", "label": "positive"})]) + "\n")
+    assert main(["eval", str(whole.run.folder), "--data", str(rows), "--no-base"]) == 0
+    assert f"3 of the 4 rows of {rows} were trained on, such as {rows}:1" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("words", [[""], ["  ", ""]])
+def test_nothing_to_classify_is_wrong_usage(whole, words, capsys):
+    assert main(["classify", str(whole.run.folder), *words]) == 2
+    assert "nothing to classify" in capsys.readouterr().err
+
+
+def test_an_empty_text_spoils_no_other(whole, capsys):
+    assert main(["classify", str(whole.run.folder), "awful", " ", "a lovely film"]) == 4
+    said = capsys.readouterr()
+    assert [line.split("\t")[0] for line in said.out.splitlines()] == ["negative", "positive"]
+    assert "is empty" in said.err
+
+
+def test_an_application_that_gives_no_text_is_told(whole):
+    with edgetune.load(whole.shipped[0].artifact.path) as classifier, pytest.raises(DataError, match="int, not text"):
+        classifier.classify(5)
+
+
+def test_names_of_classes_changed_in_one_place_are_refused(whole, tmp_path, capsys):
+    """The label map is part of what the model says: swapped, every answer is wrong and looks right."""
+    folder = shutil.copytree(whole.shipped[0].artifact.path, tmp_path / "copy")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["labels"] = manifest["labels"][::-1]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["classify", str(folder), "a lovely film"]) == 8
+    assert "its manifest calls the classes positive, negative; its graph negative, positive" in capsys.readouterr().err

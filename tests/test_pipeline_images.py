@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tinyimages import picture, write_base, write_recipe
 
 import edgetune
 from edgetune.cli import main
+from edgetune.errors import DataError
 from edgetune.pipeline import run_recipe
 
 
@@ -75,9 +77,12 @@ def test_what_cannot_be_opened_is_told_without_a_traceback(whole, red, tmp_path,
     assert main(["classify", folder, str(tmp_path / "gone.png")]) == 4
     assert "no such image" in capsys.readouterr().err
     assert main(["classify", folder, red, str(tmp_path / "text.png"), str(tmp_path / "gone.png")]) == 4
-    told = capsys.readouterr().err
-    assert "2 of 3 images cannot be opened" in told
-    assert "text.png is not an image" in told
+    said = capsys.readouterr()
+    assert said.out.split("\t")[0] == "red", "the others have their answers"
+    assert "2 of 3 cannot be classified" in said.err
+    assert "text.png is not an image" in said.err
+    with edgetune.load(folder) as classifier, pytest.raises(DataError, match="NoneType, not an image"):
+        classifier.classify(None)
 
 
 def test_the_device_side_needs_no_torch(whole, red):
@@ -103,6 +108,15 @@ sys.exit(main(["classify", {str(whole.run.folder)!r}, {red!r}]))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 11, done.stderr
     assert "pip install 'edgetune[images]'" in done.stderr
+
+
+def test_pictures_that_were_trained_on_are_told_by_their_content(whole, tmp_path, capsys):
+    recipe = whole.run.folder.parent / "recipe"
+    moved = shutil.copytree(recipe / "train", tmp_path / "elsewhere")
+    assert main(["eval", str(whole.run.folder), "--data", str(moved), "--no-base"]) == 0
+    assert f"48 of the 48 rows of {moved} were trained on" in capsys.readouterr().out
+    assert main(["eval", str(whole.run.folder), "--data", str(recipe / "heldout"), "--no-base"]) == 0
+    assert "were trained on" not in capsys.readouterr().out
 
 
 def test_checking_pictures_beforehand(whole, tmp_path, capsys):

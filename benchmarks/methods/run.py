@@ -30,6 +30,7 @@ from edgetune.methods.summing import summaries  # noqa: E402
 from edgetune.methods.words import wanted_of  # noqa: E402
 from edgetune.recipe import resolve  # noqa: E402
 from edgetune.recipes import find_recipe  # noqa: E402
+from edgetune.report.cells import score_number  # noqa: E402
 
 GUIDE = publishing.REPOSITORY / "docs" / "guide"
 RESULTS = HERE / "results"
@@ -103,6 +104,8 @@ def english(found: MethodsComparison) -> str:
 
 def _limits(found: MethodsComparison) -> Iterator[str]:
     """What the table does not show."""
+    if found.floor:
+        yield f"The most frequent class for every row has {found.metric} {score_number(found.floor.value)}."
     if edges := [one.method for one in found.rates if one.at_edge]:
         yield f"Best at the last rate that was tried, so another may be better still: {', '.join(edges)}."
     if reason := next((one.energy_reason for one in found.trainings if one.energy_reason), None):

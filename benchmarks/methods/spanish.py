@@ -56,6 +56,7 @@ def sentences(found: MethodsComparison) -> list[str]:
             f"métrica de la tarea y de la sobreescritura, del 95 %, de Student sobre las semillas"
             f"{_others(found)}.{exported}"
         ),
+        _floor(found),
         _apart(found),
         f"Mejor con la última velocidad probada, así que otra podría ser aún mejor: {edges}." if edges else "",
         f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
@@ -69,6 +70,14 @@ def _others(found: MethodsComparison) -> str:
     timed = f"; los de tiempos, de la mediana de {rounds} rondas, con menos confianza" if rounds else ""
     shifted = any(one.shift for one in found.devices)
     return timed + ("; el del cambio al exportar, del 95 %, sobre las filas de evaluación" if shifted else "")
+
+
+def _floor(found: MethodsComparison) -> str:
+    """What the most frequent class gets."""
+    if found.floor is None:
+        return ""
+    metric = WORDS.get(found.metric, found.metric).capitalize()
+    return f"{metric} de la clase más frecuente para todas las filas: {score_number(found.floor.value)}."
 
 
 def _apart(found: MethodsComparison) -> str:
@@ -90,7 +99,7 @@ def _apart(found: MethodsComparison) -> str:
 def _choice(found: MethodsComparison) -> str:
     choice = choose(found)
     if choice.method is None:
-        return "**Aún no hay elección**: hacen falta al menos tres semillas."
+        return "**No hay elección**: hacen falta tres semillas, dos métodos, y uno mejor que la clase más frecuente."
     name = WORDS.get(choice.method, choice.method)
     said = (
         f"**Elección: {name}.**" if choice.sure else f"**Elección probable: {name}** (los intervalos no la aseguran)."

@@ -108,10 +108,15 @@ def doubts(environment: Environment, found: Sequence[Figure]) -> Iterator[str]:
         if share >= RESTLESS:
             yield f"the machine itself was restless: MAD of copying memory is {share:.0%} ({RESTLESS:.0%} or more)"
     for one in found:
-        if one.median and one.mad is not None and one.samples > 2 and one.name not in OVERHEADS:
-            share = one.mad / abs(one.median)
-            if share >= NOISY:
-                yield f"{one.name} is noisy: MAD is {share:.0%} of the median ({NOISY:.0%} or more)"
+        if (share := noise(one)) >= NOISY:
+            yield f"{one.name} is noisy: MAD is {share:.0%} of the median ({NOISY:.0%} or more)"
+
+
+def noise(figure: Figure) -> float:
+    """MAD over the median; 0 where a figure has too few samples to tell, or is a difference around zero."""
+    if not figure.median or figure.mad is None or figure.samples <= 2 or figure.name in OVERHEADS:
+        return 0.0
+    return figure.mad / abs(figure.median)
 
 
 def starts(found: Samples) -> dict[str, Values]:

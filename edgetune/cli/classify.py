@@ -20,15 +20,18 @@ from edgetune import console
 def classify(subject: Path, asked: tuple[str, ...], artifact: str | None, threads: int | None, as_json: bool) -> None:
     """Print the class of each TEXT, or of each IMAGE file, and its probability.
 
-    Without any, each line of standard input is one, or the path of one.
+    Without any, each line of standard input is one, or the path of one. What cannot be classified is told at the end,
+    with exit code 4; the others have their answers.
     """
-    from edgetune.classification import load_classifier
+    from edgetune.classification import answers_to, load_classifier
     from edgetune.runtimes.choosing import require_artifact
 
     all_asked = asked or tuple(line.strip() for line in sys.stdin if line.strip())
+    if not any(one.strip() for one in all_asked):
+        raise click.UsageError("nothing to classify: give a TEXT or an IMAGE, or lines on standard input")
     opened = require_artifact(subject, artifact)
     key = "image" if opened.manifest and opened.manifest.task == "image-classification" else "text"
     with load_classifier(opened, threads=threads) as classifier:
-        for one, found in zip(all_asked, classifier.classify(all_asked), strict=True):
+        for one, found in answers_to(classifier, all_asked):
             whole = json.dumps({key: one, "label": found.label, "scores": found.scores}, ensure_ascii=False)
             console.data(whole if as_json else f"{found.label}\t{found.score:.3f}\t{one}")

@@ -37,5 +37,7 @@ def suggest(
     found = suggest(resolve_recipe(recipe, overrides), Wanted(rows, output, force, allow_scripts))
     console.data(found.suggestion.model_dump_json(indent=1) if as_json else to_text(found.suggestion))
     console.note(f"stored: {found.file}")
-    if output is not None:
-        console.note(f"next: edgetune run {output}")
+    if found.recipe is not None:
+        console.note(f"next: edgetune run {found.recipe}")
+    elif output is not None:
+        console.note(f"{output} was not written: nothing is proposed")

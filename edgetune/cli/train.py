@@ -40,6 +40,7 @@ def train(
         resolved = resolve_recipe(recipe, overrides)
         run = training.train(resolved, output or default_folder(resolved), allow_scripts=allow_scripts)
     if os.environ.get("RANK", "0") == "0":  # under a launcher each process is a command; one result is enough
+        console.note(f"next: edgetune eval {run.folder}")
         console.data(str(run.folder))
 
 

@@ -44,16 +44,23 @@ def verify(path: Path, as_json: bool, **options: Path | str | bool | None) -> No
         console.data("[" + ",".join(one.model_dump_json() for one in found) + "]")
     else:
         console.data("\n\n".join(to_text(one) for one in found))
-    require_verified(verified.failed, verified.refused)
+    above = "the findings above say where it differs and why: export it again, or in a wider precision"
+    require_verified(verified.failed, verified.refused, hint=above)
     require_read(verified.refused)
 
 
-def require_verified(failed: Sequence[Verification], refused: Sequence[ArtifactError] = ()) -> None:
+def require_verified(
+    failed: Sequence[Verification],
+    refused: Sequence[ArtifactError] = (),
+    *,
+    hint: str = "`edgetune verify` on it shows the findings and the likely causes",
+) -> None:
     """End with exit code 9 where an artifact is not the trained model.
 
     Args:
         failed: those that are not.
         refused: why others could not be looked at, to be said with it.
+        hint: what to do next.
 
     Raises:
         CheckFailed: naming the artifacts and the checks that failed.
@@ -61,6 +68,5 @@ def require_verified(failed: Sequence[Verification], refused: Sequence[ArtifactE
     if failed:
         from edgetune.verification.text import failure
 
-        hint = "`edgetune verify` on it shows the findings and the likely causes"
         problems = [line for error in refused for line in (error.message, *error.problems)]
         raise CheckFailed("; ".join(failure(one) for one in failed), hint=hint, problems=problems)

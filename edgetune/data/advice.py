@@ -64,7 +64,8 @@ class Facts:
 
 def advise(facts: Facts) -> list[Advice]:
     """Every value of the recipe that depends on rows or model."""
-    return [*_task(facts), *_data(facts), *_method(facts), *_train(facts), _export(facts)]
+    exports = (Advice("exports.format", "gguf", "the exporter for llama.cpp"), _export(facts))
+    return [*_task(facts), *_data(facts), *_method(facts), *_train(facts), *exports]
 
 
 def _task(facts: Facts) -> list[Advice]:
@@ -102,24 +103,42 @@ def _data(facts: Facts) -> list[Advice]:
     count = len(facts.rows)
     advice = [Advice("data.format", facts.format, facts.reason)]
     if not facts.has_heldout:
-        share = 0.2 if count < 200 else max(0.01, round(min(0.1, 2000 / count), 2))
-        why = (
-            f"about {round(share * count)} of {count} rows measure what was not trained on; rows with one prompt stay "
+        advice.append(
+            heldout_share(count, "rows with one prompt stay together. Better: a file of your own in data.heldout")
         )
-        advice.append(Advice("data.heldout_share", share, f"{why}together. Better: a file of your own in data.heldout"))
     limit = Advice("data.heldout_limit", ENOUGH_TO_SCORE, "generating is slow; this many give figures to a few points")
-    return [*advice, _max_tokens(facts), limit]
+    return [*advice, max_tokens(facts.lengths, facts.limit, TEMPLATE_TOKENS), limit]
 
 
-def _max_tokens(facts: Facts) -> Advice:
-    """Room for nearly all rows: the limit costs nothing, a dropped row does."""
-    longest, most = _tokens(facts.lengths, facts.lengths.maximum), _tokens(facts.lengths, facts.lengths.p99)
-    known = "counted with the model's template"
-    if facts.lengths.unit == "characters":
-        longest, most = longest + TEMPLATE_TOKENS, most + TEMPLATE_TOKENS
+def heldout_share(count: int, further: str, least: int = 0) -> Advice:
+    """How many of ``count`` rows measure what was not trained on.
+
+    Args:
+        count: rows.
+        further: what else is to be known.
+        least: rows that say something, if that is no more than three in ten.
+    """
+    usual = 0.2 if count < 200 else max(0.01, round(min(0.1, 2000 / count), 2))
+    share = max(usual, round(min(0.3, least / count), 2))
+    why = f"about {round(share * count)} of {count} rows measure what was not trained on; {further}"
+    return Advice("data.heldout_share", share, why)
+
+
+def max_tokens(lengths: Lengths, limit: int, template: int) -> Advice:
+    """Room for nearly all rows: the limit costs nothing, a dropped row does.
+
+    Args:
+        lengths: of the rows.
+        limit: longest row the model takes, in tokens.
+        template: tokens that are put around a row, where only its characters were counted.
+    """
+    longest, most = _tokens(lengths, lengths.maximum), _tokens(lengths, lengths.p99)
+    known = "counted as the model reads them"
+    if lengths.unit == "characters":
+        longest, most = longest + template, most + template
         known = "estimated from characters; --model counts them"
     wanted = longest if longest <= 2 * most else most  # one huge row does not set the limit
-    value = min(facts.limit, _round_up(wanted * 5 // 4, 64))
+    value = min(limit, _round_up(wanted * 5 // 4, 64))
     why = f"99 % of the rows have {most} tokens or fewer, the longest {longest} ({known}); longer ones are dropped"
     return Advice("data.max_tokens", value, why)
 
@@ -142,12 +161,19 @@ def _train(facts: Facts) -> list[Advice]:
     count = len(facts.rows)
     epochs = next((e for most, e in ((500, 5), (5000, 3), (50_000, 2)) if count < most), 1)
     batch = 8 if count < 1000 else 16
+    return [
+        Advice("train.learning_rate", 0.0002, "about ten times what full fine-tuning takes"),
+        *passes(count, epochs, batch, "small batches learn more from few rows; beyond 32 LoRA loses quality"),
+    ]
+
+
+def passes(count: int, epochs: int, batch: int, why: str) -> list[Advice]:
+    """How often ``count`` rows are seen, how many at once, and when that is enough."""
     steps = max(1, round(epochs * count / batch))
     length = f"{count} rows: about {steps} optimiser steps; early stopping ends it when it is enough"
     return [
-        Advice("train.learning_rate", 0.0002, "about ten times what full fine-tuning takes"),
         Advice("train.epochs", epochs, length),
-        Advice("train.batch_size", batch, "small batches learn more from few rows; beyond 32 LoRA loses quality"),
+        Advice("train.batch_size", batch, why),
         Advice("train.early_stopping", 3, "evaluations without a better loss before it stops"),
     ]
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetune.data.conversation import Conversation, Problem
-from edgetune.data.labelled import label_names, label_of
+from edgetune.data.labelled import asked_of, label_names, label_of
 from edgetune.data.leaks import PAIRS, look_for_leaks
 from edgetune.data.lengths import Lengths, measure
 from edgetune.data.pictures import COLUMNS, Album, load_images
@@ -22,6 +22,7 @@ from edgetune.data.reading import LoadedRows, load_rows
 from edgetune.data.splitting import Leak, lesson_key, prompt_key
 from edgetune.data.templating import encode_rows
 from edgetune.errors import DataError
+from edgetune.images.opening import longer_side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 2048
 #: From this many rows on, one answer to all of them is suspicious.
 ENOUGH_ROWS = 10
+#: Classes of a single row that are named before it says how many more there are.
+RARE = 5
 #: Kinds of rows that have a class in place of an answer.
 CLASSIFIED = ("labelled", "image")
 _FOR = {"heldout": "testing", "validation": "validation"}
@@ -70,6 +73,7 @@ class FileReport:
         turns: answers in a conversation → conversations.
         classes: name → rows of that class, in the order that a classifier numbers them; none where rows are answered.
         lengths: of whole rows; None of images.
+        sides: longer sides of images; None of all else.
         answers: of the answers, the end token included; None where rows have a class.
         limit: longest row that is trained on, in tokens; None without a model.
         too_long: rows beyond it.
@@ -86,6 +90,7 @@ class FileReport:
     turns: dict[int, int]
     classes: dict[str, int]
     lengths: Lengths | None
+    sides: Lengths | None
     answers: Lengths | None
     limit: int | None
     too_long: int
@@ -190,7 +195,10 @@ def check_data(  # noqa: PLR0913  # what a check can be told
     album = Album()  # the same image, wherever it lies, counts as the same row
     with TemporaryDirectory(prefix="edgetune-") as scratch:
         loaded = {name: load_images(file, columns or COLUMNS, Path(scratch)) for name, file in given.items()}
-        return check_loaded({name: replace(one, rows=album.named(one.rows)) for name, one in loaded.items()}, None)
+        report = check_loaded({name: replace(one, rows=album.named(one.rows)) for name, one in loaded.items()}, None)
+        sides = [measure([longer_side(Path(asked_of(row))) for row in one.rows], "pixels") for one in loaded.values()]
+    measured = (replace(file, sides=one) for file, one in zip(report.files, sides, strict=True))
+    return replace(report, files=tuple(measured))
 
 
 def check_loaded(loaded: Mapping[str, LoadedRows], model: Model | None) -> DataReport:
@@ -229,6 +237,7 @@ def _check_file(loaded: LoadedRows, model: Model | None) -> tuple[FileReport, li
         turns=dict(sorted(Counter(_answers(row) for row in answered).items())),
         classes=_classes(rows),
         lengths=measure([_characters(row) for row in read], "characters"),
+        sides=None,
         answers=measure([len(row.answer["content"]) for row in answered], "characters"),
         limit=model.limit if model else None,
         too_long=0,
@@ -303,6 +312,7 @@ def _lost_classes(loaded: Mapping[str, LoadedRows]) -> Iterator[Problem]:
     known = _classes(training.rows)
     if not known:
         return
+    yield from _odd_classes(training.source, known)
     if len(known) == 1:
         (name,) = known
         severity: Literal["error", "warning"] = "error" if len(loaded) > 1 else "warning"  # alone it may be for testing
@@ -314,6 +324,21 @@ def _lost_classes(loaded: Mapping[str, LoadedRows]) -> Iterator[Problem]:
             first = next(row for row in lost if label_of(row) == name)
             rows = f"{count} rows" if count > 1 else "a row"
             yield Problem(first.where, f"{rows} for {_FOR[kind]} of the class '{name}', which training lacks")
+
+
+def _odd_classes(source: str, classes: Mapping[str, int]) -> Iterator[Problem]:
+    """Names that look like slips, and classes that cannot both be learnt and asked after."""
+    written: dict[str, str] = {}
+    for name in classes:
+        known = written.setdefault(" ".join(name.casefold().split()), name)
+        if known != name:
+            text = f"the classes '{known}' and '{name}' differ in capitals or blanks only, and are two classes"
+            yield Problem(source, text, "warning")
+    rare = [f"'{name}'" for name, count in classes.items() if count == 1]
+    if rare and len(classes) > 1:
+        named = ", ".join(rare[:RARE]) + (f" and {len(rare) - RARE} more" if len(rare) > RARE else "")
+        text = f"one row only of the class {named}: it is either trained on or asked after, never both"
+        yield Problem(source, text, "warning")
 
 
 def _monotony(rows: Sequence[Conversation], source: str) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["tokens", "characters"]
+Unit = Literal["tokens", "characters", "pixels"]
 
 #: About this many bars make a histogram.
 BARS = 12
@@ -18,7 +18,7 @@ class Lengths:
     """Lengths of rows.
 
     Attributes:
-        unit: tokens where a tokenizer was given.
+        unit: tokens where a tokenizer was given; pixels of an image's longer side.
         minimum: the shortest row.
         median: half the rows are no longer.
         p90: nine in ten rows are no longer.

@@ -16,7 +16,7 @@ from typing import Any
 from edgetune import console, files
 from edgetune.data.conversation import Conversation
 from edgetune.data.datasets_door import is_saved
-from edgetune.data.reading import LoadedRows, locate, read_records, rename, to_rows
+from edgetune.data.reading import LoadedRows, locate, read_records, to_rows
 from edgetune.data.records import Records
 from edgetune.errors import DataError
 from edgetune.images.opening import open_image
@@ -44,11 +44,10 @@ def load_images(source: str, columns: Mapping[str, str], scratch: Path) -> Loade
     """
     path, _ = locate(source)
     if path.is_dir() and not is_saved(path):
-        records, base = _of_folder(path, source), path
+        records, base, columns = _of_folder(path, source), path, COLUMNS  # its own, whatever files are to have
     else:
         records, base = read_records(source), path.parent if path.is_file() else Path.cwd()
-        rename(records, columns["image"], "image")
-    _open_all(records, base.resolve(), scratch, source)
+    _open_all(records, columns["image"], base.resolve(), scratch, source)
     return to_rows(source, records, "images", columns)
 
 
@@ -81,31 +80,31 @@ def _is_litter(file: Path) -> bool:
     return file.name.startswith(".") or file.name.lower() in _LITTER
 
 
-def _open_all(records: Records, base: Path, scratch: Path, source: str) -> None:
+def _open_all(records: Records, column: str, base: Path, scratch: Path, source: str) -> None:
     """Put an absolute path into each row; rows whose image cannot be opened are errors."""
     kept: list[tuple[str, dict[str, Any]]] = []
     with console.progress(f"Opening the images of {source}", total=len(records.rows), unit="images") as bar:
         for where, row in records.rows:
             try:
-                kept.append((where, _opened(where, row, base, scratch)))
+                kept.append((where, _opened(where, row, column, base, scratch)))
             except DataError as error:
                 records.error(where, error.message)
             bar.advance()
     records.rows[:] = kept
 
 
-def _opened(where: str, row: dict[str, Any], base: Path, scratch: Path) -> dict[str, Any]:
+def _opened(where: str, row: dict[str, Any], column: str, base: Path, scratch: Path) -> dict[str, Any]:
     """The row with an absolute path. What is no path at all stays: the format tells.
 
     Raises:
         DataError: there is no such image, or it cannot be opened.
     """
-    written = row.get("image")
+    written = row.get(column)
     place = _place(written, base, scratch)
     if not isinstance(place, str) or not place.strip():
         return row
     open_image(Path(place), "it" if not isinstance(written, str) or where.endswith(Path(written).name) else written)
-    return {**row, "image": place}
+    return {**row, column: place}
 
 
 def _place(value: Any, base: Path, scratch: Path) -> Any:

@@ -30,7 +30,7 @@ def print_report(report: DataReport) -> None:
         if file.classes:
             console.print(_bars(file.classes), markup=False)
     _print_warnings(report.warnings)
-    print(f"{len(report.errors)} errors, {len(report.warnings)} warnings", flush=True)
+    print(f"{_count(report.errors, 'error')}, {_count(report.warnings, 'warning')}", flush=True)
 
 
 def _facts(file: FileReport, report: DataReport) -> list[tuple[str, str]]:
@@ -50,8 +50,12 @@ def _facts(file: FileReport, report: DataReport) -> list[tuple[str, str]]:
         facts.append(("too long", f"{file.too_long} over {file.limit} tokens ({report.model} has {report.context})"))
     if file.split:
         facts.append(("split", f"{file.split} conversations become a row for each answer: the template rewrites turns"))
-    facts += [(name, _quantiles(part)) for name, part in (("row", file.lengths), ("answer", file.answers)) if part]
-    return facts
+    measured = {"row": file.lengths, "longer side": file.sides, "answer": file.answers}
+    return [*facts, *((name, _quantiles(part)) for name, part in measured.items() if part)]
+
+
+def _count(found: list[Problem], what: str) -> str:
+    return f"{len(found)} {what}{'' if len(found) == 1 else 's'}"
 
 
 def _quantiles(lengths: Lengths) -> str:

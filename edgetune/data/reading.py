@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -98,9 +98,25 @@ def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, st
 
 def to_rows(source: str, records: Records, format: str, columns: Mapping[str, str] | None = None) -> LoadedRows:
     """What was read as conversations; arguments as for :func:`load_rows`."""
-    for key, name in (columns or {}).items():
-        rename(records, name, key)
-    return replace(_convert(source, records, format), options=_options(format, columns or {}))
+    names = dict(columns or {})
+    if records.rows and (absent := _absent(source, [row for _, row in records.rows[:SAMPLE]], names)):
+        return LoadedRows((), None, "no such column", (*records.problems, absent), source, len(records.rows))
+    for key, name in names.items():
+        _rename(records, name, key)
+    return replace(_convert(source, records, format), options=_options(format, names))
+
+
+def _absent(source: str, sample: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Problem | None:
+    """The first column that no row has, where the others have what they should: it is named wrongly, once."""
+    there = dict.fromkeys(key for row in sample for key in row)
+    for key, name in columns.items():
+        if name in there:
+            continue
+        near = difflib.get_close_matches(name, there, n=1, cutoff=0.6)
+        advice = f"; did you mean '{near[0]}'?" if near else f"; the column of each row's {key} has to be named"
+        known = ", ".join(f"'{one}'" for one in there) or "none"
+        return Problem(source, f"no row has the column '{name}' (there are: {known}){advice}")
+    return None
 
 
 def _options(format: str, columns: Mapping[str, str]) -> str:
@@ -109,7 +125,7 @@ def _options(format: str, columns: Mapping[str, str]) -> str:
     return "".join([f" --format {format}", *names]) if format in ("labelled", "images") else ""
 
 
-def rename(records: Records, name: str, key: str) -> None:
+def _rename(records: Records, name: str, key: str) -> None:
     """Call a column by the key of a format. A row without it stays as it is: the format says what it lacks."""
     if name == key:
         return

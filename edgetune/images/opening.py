@@ -17,6 +17,7 @@ several frames        the first
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,9 +58,21 @@ def open_image(source: Source, name: str | None = None) -> Image:
         return _of_array(pillow, source, name or "the array")
     if isinstance(source, pillow.Image):
         return to_rgb(source, name or "the image")
+    if not isinstance(source, bytes | str | os.PathLike):
+        raise DataError(
+            f"{name or 'the image'} is {type(source).__name__}, not an image",
+            hint="give a path, a file's bytes, a picture of Pillow's, or an array (height, width, 3)",
+        )
     said = name or ("the image" if isinstance(source, bytes) else str(source))
     content = source if isinstance(source, bytes) else _read(Path(source), said)
     return to_rgb(_decoded(pillow, content, said), said)
+
+
+def longer_side(path: Path) -> int:
+    """Pixels of an image's longer side, of a file that could be opened before; only its header is read."""
+    with require("PIL.Image", **_EXTRA).open(path) as image:
+        side: int = max(image.size)
+    return side
 
 
 def to_rgb(image: Image, name: str = "the image") -> Image:

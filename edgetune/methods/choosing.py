@@ -39,7 +39,8 @@ def rule(margin: float) -> tuple[str, ...]:
     Certain is a difference whose two intervals, over seeds and over held-out rows, both leave zero out.
     """
     return (
-        f"At least {FEWEST_ROUNDS} seeds: fewer do not show how much chance there is in a training.",
+        f"Two methods, and {FEWEST_ROUNDS} seeds: fewer do not show how much chance there is in a training.",
+        "Of classes, the best method's mean task figure is above that of the most frequent class for every row.",
         f"Mean task figure within {percent(margin)} of the best method's, and not certainly worse than it.",
         "Of these, none whose intervals of forgetting (bits for a byte of plain text) lie wholly above another's.",
         f"Of these, the least peak memory in training; within {percent(SAME_MEMORY)} of it, the smallest file.",
@@ -53,7 +54,13 @@ def choose(comparison: MethodsComparison) -> Choice:
     if seeds < FEWEST_ROUNDS:
         said = f"Not yet: {seeds} seed{'s' if seeds > 1 else ''}, {FEWEST_ROUNDS} are needed"
         return Choice(None, False, said, ("How much chance there is in one training is not known.",))
+    if len(found) == 1:
+        return Choice(
+            None, False, f"Nothing to choose between: {found[0].method} alone was trained", _floored(comparison)
+        )
     best = max(found, key=lambda one: -one.task.value if comparison.lower_is_better else one.task.value)
+    if not comparison.beats_floor(best.task.value):
+        return Choice(None, False, "None: no method is better than the most frequent class", _floored(comparison))
     allowed = comparison.margin * abs(best.task.value)
     good = [one for one in found if _is_good(comparison, one, best, allowed)]
     chosen = _cheapest(_forgetting_least(good))
@@ -68,8 +75,18 @@ def choose(comparison: MethodsComparison) -> Choice:
     doubts = _doubts(comparison, chosen, good)
     if not sure:
         doubts.insert(0, _uncertain(comparison, best, near, rivals))
-    reasons = [*_against(comparison, chosen, against), *doubts]
+    reasons = [*_against(comparison, chosen, against), *doubts, *_floored(comparison)]
     return Choice(chosen.method, sure, _headline(comparison, chosen, against, sure=sure), tuple(reasons))
+
+
+def _floored(comparison: MethodsComparison) -> tuple[str, ...]:
+    """Methods that learnt nothing, as far as their figure says."""
+    floor = comparison.floor
+    below = [one.method for one in summaries(comparison) if not comparison.beats_floor(one.task.value)]
+    if floor is None or not below:
+        return ()
+    named = f"{comparison.metric} {score_number(floor.value)}"
+    return (f"No better than the most frequent class ({named}): {', '.join(below)}.",)
 
 
 def _better_by(pair: Pair, comparison: MethodsComparison) -> float:

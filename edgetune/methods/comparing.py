@@ -23,6 +23,8 @@ from edgetune.errors import (
     OutOfMemory,
     RecipeError,
 )
+from edgetune.evaluation.classification import evaluate_classifier
+from edgetune.evaluation.metrics import Score
 from edgetune.general.comparing import compare
 from edgetune.methods import child
 from edgetune.methods.collecting import collect, tuned_evaluation
@@ -303,6 +305,7 @@ class _Comparison:
             margin=self.wanted.margin,
             rates=tuple(Rate(method=one.name, value=one.rate, why=one.why, tried=one.tried) for one in methods),
             left_out=tuple(self.left_out),
+            floor=self._floor(figure),
             trainings=trainings,
             pairs=all_pairs({name: one for name, one in by_method.items() if one}, figure),
             general_reason=general_reason,
@@ -311,6 +314,13 @@ class _Comparison:
             environment=environment(""),
             warnings=tuple(self._warnings(trainings, methods)),
         )
+
+    def _floor(self, figure: str) -> Score | None:
+        """What the most frequent class gets; of a task that is answered the base would have to be asked, for hours."""
+        if self.resolved.recipe.task.kind == "generation":
+            return None
+        run = Run(next(iter(self.trained.values()))[0].folder)
+        return find_score(evaluate_classifier(run, "base"), figure)
 
     def _warnings(self, trainings: tuple[Training, ...], methods: list[Method]) -> Iterator[str]:
         """What limits the figures."""

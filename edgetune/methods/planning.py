@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgetune.errors import RecipeError
+from edgetune.errors import RecipeError, WrongUsage
 from edgetune.methods.record import Budget, LeftOut, Try
 from edgetune.recipe import MethodSettings, Recipe, Resolved
 from edgetune.training.methods import ADAPTER_LEARNING_RATE, FULL_LEARNING_RATE, default_learning_rate
@@ -104,10 +104,16 @@ def plan_methods(resolved: Resolved, wanted: Wanted, layers: Callable[[], int]) 
         layers: counts those of the base, where that is needed.
 
     Raises:
-        RecipeError: a method or rate has an unknown name, or none is left.
+        WrongUsage: a method or rate has an unknown name, or a rate is of a method that is not compared.
+        RecipeError: none is left.
     """
     if unknown := [name for name in [*wanted.methods, *wanted.rates] if name not in METHODS]:
-        raise RecipeError(f"no method is called {', '.join(unknown)}", hint=f"one of: {', '.join(METHODS)}")
+        raise WrongUsage(f"no method is called {', '.join(unknown)}", hint=f"one of: {', '.join(METHODS)}")
+    if idle := [name for name in wanted.rates if name not in wanted.methods]:
+        raise WrongUsage(
+            f"a rate is given for {', '.join(idle)}, which is not compared",
+            hint=f"--methods {','.join([*wanted.methods, *idle])}, or leave that --rate out",
+        )
     methods, left_out = [], []
     for name in (name for name in METHODS if name in wanted.methods):
         try:

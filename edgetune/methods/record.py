@@ -179,6 +179,8 @@ class MethodsComparison(Stored):
     margin: float
     rates: tuple[Rate, ...]
     left_out: tuple[LeftOut, ...]
+    floor: Score | None = None
+    """Of the most frequent class of the training rows for every held-out row; null where rows are answered."""
     trainings: tuple[Training, ...]
     pairs: tuple[Pair, ...]
     general_reason: str | None = None
@@ -197,6 +199,12 @@ class MethodsComparison(Stored):
     def of(self, method: str, share: float = 1.0) -> tuple[Training, ...]:
         """The trainings of a method, seed by seed."""
         return tuple(one for one in self.trainings if one.method == method and one.share == share)
+
+    def beats_floor(self, value: float) -> bool:
+        """Whether a task figure is better than that of the most frequent class."""
+        if self.floor is None:
+            return True
+        return value < self.floor.value if self.lower_is_better else value > self.floor.value
 
     def pair(self, method: str, other: str) -> Pair | None:
         """How two methods differ, if both were evaluated."""

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgetune.bench.figuring import interval_note
+from edgetune.bench.statistics import NOISY
+from edgetune.bench.summary import noise
 from edgetune.evaluation.compare import Difference
+from edgetune.evaluation.metrics import Score
 from edgetune.methods.charts import charts
 from edgetune.methods.record import Device, MethodsComparison
 from edgetune.methods.summing import Spread, Summary, summaries, task_at
@@ -122,7 +125,11 @@ def _base(comparison: MethodsComparison) -> str:
 
 def _notes(comparison: MethodsComparison) -> list[str]:
     """What was left out, where rates come from, and what limits the figures."""
-    notes = [f"{one.method} was not trained: {one.reason}" for one in comparison.left_out]
+    notes = []
+    if floor := comparison.floor:
+        said = "the most frequent class of the training rows, for every held-out row"
+        notes.append(f"{comparison.metric} to be beaten: {_interval_text(floor)}, {said}")
+    notes += [f"{one.method} was not trained: {one.reason}" for one in comparison.left_out]
     notes += [f"learning rate of {one.method}: {one.value:g}, {one.why}" for one in comparison.rates]
     notes += [
         "intervals of one method are Student's over its seeds: another training, on the same held-out rows",
@@ -130,11 +137,17 @@ def _notes(comparison: MethodsComparison) -> list[str]:
     notes += _exported_notes(comparison)
     if figures := [figure for device in comparison.devices for figure in device.figures]:
         notes.append(f"[ ] of the benchmark is {interval_note(figures)}")
+    if noisy := [f"{one.method} ({name})" for one in comparison.devices if (name := _noisy(one))]:
+        notes.append(f"noisy in the benchmark, so hardly to be told apart: {'; '.join(noisy)}")
     notes += [f"forgetting: {comparison.general_reason}"] if comparison.general_reason else []
     notes += [f"exported models: {comparison.device_reason}"] if comparison.device_reason else []
     if reason := next((one.energy_reason for one in comparison.trainings if one.energy_reason), None):
         notes.append(f"energy: {reason}")
     return [*notes, *comparison.warnings]
+
+
+def _noisy(device: Device) -> str:
+    return ", ".join(one.name for one in device.figures if noise(one) >= NOISY)
 
 
 def _exported_notes(comparison: MethodsComparison) -> list[str]:
@@ -196,6 +209,10 @@ def _capacity_section(comparison: MethodsComparison) -> Section:
     table = Table(id="capacity", caption=f"{comparison.metric} by training rows", columns=columns, rows=tuple(rows))
     lead = f"What more rows bring each method; {comparison.budget.text}, however many rows there are."
     return Section(id="capacity", title="More rows", lead=lead, tables=(table,))
+
+
+def _interval_text(score: Score) -> str:
+    return f"{score_number(score.value)} [{score_number(score.low)}, {score_number(score.high)}]"
 
 
 def _signed(value: float, low: float | None, high: float | None) -> str:

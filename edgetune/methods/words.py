@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from edgetune.errors import RecipeError
+from edgetune.errors import WrongUsage
 from edgetune.methods.planning import METHODS, Wanted
 from edgetune.methods.record import Budget
 
@@ -29,10 +29,10 @@ def wanted_of(
         others: further fields of :class:`~edgetune.methods.planning.Wanted`.
 
     Raises:
-        RecipeError: two budgets, or a share or rate that is none.
+        WrongUsage: two budgets, or a share or rate that is none.
     """
     if minutes is not None and examples is not None:
-        raise RecipeError("--minutes and --examples are two budgets", hint="give one of them")
+        raise WrongUsage("--minutes and --examples are two budgets", hint="give one of them")
     return Wanted(
         methods=methods or tuple(METHODS),
         budget=Budget(minutes=minutes, examples=examples),
@@ -50,7 +50,7 @@ def _share(word: str) -> float:
     """
     share = _number(word.removesuffix("%"), f"--rows: '{word}'") / (100 if word.endswith("%") else 1)
     if not 0 < share <= 1:
-        raise RecipeError(f"--rows: '{word}' is no share of the rows", hint="--rows 25%,50%")
+        raise WrongUsage(f"--rows: '{word}' is no share of the rows", hint="--rows 25%,50%")
     return share
 
 
@@ -63,7 +63,7 @@ def _rate(word: str) -> tuple[str, float]:
     name, _, value = word.partition("=")
     rate = _number(value, f"--rate: '{word}'")
     if not 0 < rate <= 1:
-        raise RecipeError(f"--rate: '{word}' is no learning rate", hint="above 0, at most 1: --rate full=2e-5")
+        raise WrongUsage(f"--rate: '{word}' is no learning rate", hint="above 0, at most 1: --rate full=2e-5")
     return name, rate
 
 
@@ -71,4 +71,4 @@ def _number(word: str, where: str) -> float:
     try:
         return float(word)
     except ValueError as error:
-        raise RecipeError(f"{where} is no number", hint="edgetune compare-methods --help") from error
+        raise WrongUsage(f"{where} is no number", hint="edgetune compare-methods --help") from error

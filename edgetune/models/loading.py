@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,14 +225,25 @@ def _quiet(*, show_bar: bool) -> Iterator[None]:
     """Silence transformers' table of missing tensors, reported here, and its bar where it would only flash up."""
     from transformers.utils import logging
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level = logging.get_verbosity()
     logging.set_verbosity(50)  # critical only
-    if not show_bar:
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        with nullcontext() if show_bar else without_bars():
+            yield
+    finally:
+        logging.set_verbosity(level)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No bars of transformers' own: edgetune shows its own, and only on a terminal."""
+    from transformers.utils import logging
+
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -56,11 +56,14 @@ class OnnxClassifier:
         """Token ids and which of them count, each (texts, longest).
 
         Raises:
-            DataError: a text has no tokens, and some tokenizers add none of their own.
+            DataError: something is no text, or an empty one.
         """
+        for number, text in enumerate(inputs, start=1):
+            if not isinstance(text, str):
+                raise DataError(f"input {number} is {type(text).__name__}, not text", hint="give texts as str")
+            if not text.strip():
+                raise DataError(f"text {number} is empty: there is nothing to tell", hint="leave empty texts out")
         encoded = [self.encode(text) for text in inputs]
-        if not all(encoded):
-            raise DataError(f"text {encoded.index([]) + 1} is empty: it has no tokens", hint="leave empty texts out")
         ids, mask = padded(encoded, self._filler)
         return {"input_ids": ids, "attention_mask": mask}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +76,36 @@ def logits_of(session: Any, feed: Mapping[str, Any], path: Path) -> NDArray[np.f
 
 
 def require_classes(session: Any, labels: tuple[str, ...], path: Path) -> None:
-    """Check that a graph has as many outputs as there are names.
+    """Check that a graph has as many outputs as there are names, and that all of the artifact calls them alike.
 
     Raises:
-        ArtifactError: it has not.
+        ArtifactError: it has not, or somebody has changed the names in one place.
     """
     classes = session.get_outputs()[0].shape[-1]
     if classes != len(labels):
         raise ArtifactError(
             f"{path} names {len(labels)} classes, and its graph tells {classes} apart", hint="export it again"
         )
+    for where, names in _names_elsewhere(session, path):
+        if names != labels:
+            raise ArtifactError(
+                f"{path}: its manifest calls the classes {', '.join(labels)}; {where} {', '.join(names)}",
+                hint="one of them was changed since it was exported: export it again",
+            )
+
+
+def _names_elsewhere(session: Any, path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where else an artifact names its classes, in the order of its outputs."""
+    if written := session.get_modelmeta().custom_metadata_map.get("edgetune.labels"):
+        yield "its graph", tuple(json.loads(written))
+    config = path / "config.json"
+    if config.is_file():
+        try:
+            names = json.loads(config.read_text(encoding="utf-8")).get("id2label") or {}
+        except (ValueError, AttributeError) as error:
+            raise ArtifactError(f"{config} is damaged: {error}", hint="export it again") from error
+        if names:
+            yield "config.json", tuple(str(names[key]) for key in sorted(names, key=int))
 
 
 def require_task(artifact: Artifact, task: str) -> Any:

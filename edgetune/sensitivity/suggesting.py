@@ -39,10 +39,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Suggested:
-    """A suggestion and the file that holds it."""
+    """A suggestion, the file that holds it, and the recipe that was written, if something is proposed."""
 
     suggestion: Suggestion
     file: Path
+    recipe: Path | None
 
 
 def suggest(resolved: Resolved, wanted: Wanted) -> Suggested:
@@ -57,10 +58,11 @@ def suggest(resolved: Resolved, wanted: Wanted) -> Suggested:
     folder = default_folder(resolved, ROOT)
     file = folder.with_name(f"{folder.name}.json")
     write_stored(file, suggestion)
-    if wanted.output is not None:
+    recipe = wanted.output if suggestion.changes else None
+    if recipe is not None:
         written_by = f"edgetune suggest {resolved.path.name}"
-        write_changed(resolved, suggestion.changes, wanted.output, written_by=written_by)
-    return Suggested(suggestion, file)
+        write_changed(resolved, suggestion.changes, recipe, written_by=written_by)
+    return Suggested(suggestion, file, recipe)
 
 
 def make_suggestion(resolved: Resolved, rows: int, *, allow_scripts: bool = False) -> Suggestion:

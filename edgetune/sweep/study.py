@@ -29,6 +29,16 @@ STARTUP = 8
 PRUNING_STARTUP = 4
 
 
+#: What of a sweep's basis may differ, in words of the command line.
+DIFFERENT = {
+    "recipe_sha256": "the recipe, or the limit of a trial (--trial-steps, --trial-minutes)",
+    "base_sha256": "the base",
+    "data_sha256": "the rows",
+    "validation": "the rows that choose",
+    "space": "what is tried (--methods, --ranks, --rates)",
+}
+
+
 def load_optuna() -> ModuleType:
     """Import Optuna, which then says only what is wrong.
 
@@ -92,7 +102,7 @@ def _require_same(study: optuna.Study, basis: Basis, place: str) -> None:
     different = [name for name in given if _comparable(kept).get(name) != _comparable(given)[name]]
     if different:
         raise RecipeError(
-            f"{place} holds a sweep over something else; different: {', '.join(different)}",
+            f"{place} holds a sweep over something else; different: {', '.join(DIFFERENT[name] for name in different)}",
             hint="give the same choices as before, or another folder: --output FOLDER",
         )
 

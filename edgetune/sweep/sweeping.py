@@ -9,7 +9,7 @@ from pathlib import Path
 from edgetune import console
 from edgetune.changed_recipe import write_changed
 from edgetune.data.advice import Advice
-from edgetune.errors import MissingExtra, RecipeError
+from edgetune.errors import MissingExtra, WrongUsage
 from edgetune.recipe import Resolved
 from edgetune.sources import default_folder
 from edgetune.stored import write_stored
@@ -51,13 +51,14 @@ def sweep(resolved: Resolved, wanted: Wanted, folder: Path | None = None) -> Swe
 
     Raises:
         MissingExtra: Optuna is not installed.
+        WrongUsage: neither trials nor minutes end it.
         RecipeError: the folder or storage holds another sweep, or a method does not suit the task.
         Interrupted: Ctrl-C; the same call goes on.
         EdgetuneError: the recipe cannot be trained at all.
     """
     load_optuna()
     if wanted.trials is None and wanted.minutes is None:
-        raise RecipeError("a sweep needs an end", hint="--minutes 60, or --trials 30")
+        raise WrongUsage("a sweep needs an end", hint="--minutes 60, or --trials 30")
     place = folder or default_folder(resolved, ROOT)
     shared = prepare(resolved, place, wanted.limits, allow_scripts=wanted.allow_scripts)
     space = make_space(resolved.recipe, shared.suggestion, wanted.methods, wanted.ranks, wanted.spread)

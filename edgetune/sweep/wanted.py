@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from edgetune.errors import RecipeError
+from edgetune.errors import WrongUsage
 from edgetune.recipe import MethodSettings
 
 #: Has no one setting by which a sweep could vary it.
@@ -50,14 +50,14 @@ def wanted_of(*, trial_steps: int | None, trial_minutes: float | None, rates: fl
         others: further fields of :class:`Wanted`.
 
     Raises:
-        RecipeError: a method or rank that is none.
+        WrongUsage: a method or rank that is none.
     """
     limits = {"max_steps": trial_steps, "max_minutes": trial_minutes}
     known = {name: value for name, value in limits.items() if value is not None}
     wanted = Wanted(limits=known, spread=rates, **others)
     methods = [name for name in get_args(MethodSettings.model_fields["kind"].annotation) if name not in _NOT_SWEPT]
     if wrong := [name for name in wanted.methods if name not in methods]:
-        raise RecipeError(f"--methods: no method called {', '.join(wrong)}", hint=f"choose from {', '.join(methods)}")
+        raise WrongUsage(f"--methods: no method called {', '.join(wrong)}", hint=f"choose from {', '.join(methods)}")
     if 0 in wanted.ranks:
-        raise RecipeError("--ranks: 0 is no rank", hint="give whole numbers such as 4,8,16")
+        raise WrongUsage("--ranks: 0 is no rank", hint="give whole numbers such as 4,8,16")
     return wanted

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgetune import console
 from edgetune.errors import DataError, EdgetuneError, Interrupted, ModelError, RecipeError
+from edgetune.models.loading import without_bars
 from edgetune.recipe import Recipe, Resolved
 from edgetune.run import Run, is_run, open_run
 from edgetune.sources import changed_sources
@@ -114,7 +115,7 @@ def _train(run: Run, recipe: Recipe) -> None:
     dtype = choose_dtype(recipe.train.dtype, device.value)
     set_seed(recipe.train.seed)
     machinery = build_machinery(run, recipe, device, dtype)
-    with console.progress("Training", unit="steps") as bar:
+    with console.progress("Training", unit="steps") as bar, without_bars():
         assembled = assemble(run, recipe, rows, machinery, bar)
         trainer = assembled.trainer
         main = trainer.is_world_process_zero()

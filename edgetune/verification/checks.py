@@ -268,6 +268,8 @@ def _task(found: Retention, limits: Limits) -> Check:
     passed = True if reached else False if sure else None
     if passed is None:
         text = f"not judged: {found.rows} rows cannot tell whether it is below {limits.retention}; {text}"
+    elif passed and found.low < HALF_LOST:  # as little as chance says nothing for it either
+        passed, text = None, f"not judged: by {found.rows} rows half of the gain could be lost; {text}"
     return Check(
         name="task",
         passed=passed,

@@ -65,7 +65,7 @@ from edgetune.verification.weights import compare_tensors
 __all__ = ["QUICK", "TrainedSide", "Verifier", "require_rows", "verify_portable"]
 
 #: Goes up when verification judges otherwise: what was judged before is then looked at again.
-CHECKS = 7
+CHECKS = 8
 #: Rows of a quick verification: for prompts and distributions, and for answers.
 QUICK = Depth(rows=16, answers=24)
 

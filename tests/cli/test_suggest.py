@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import tinyclassifier
@@ -61,5 +62,9 @@ def test_rows_that_disagree_are_told(recipe, capsys, monkeypatch):
     from edgetune.sensitivity import suggesting
 
     monkeypatch.setattr(suggesting, "choose", lambda *_: ())
-    assert main(["suggest", str(recipe), "--rows", "8"]) == 0
+    words = ["suggest", str(recipe), "--rows", "8"]
+    assert main(words) == 0
     assert "nothing is proposed" in capsys.readouterr().out
+    assert main([*words, "--output", "proposed.yaml"]) == 0
+    assert "proposed.yaml was not written: nothing is proposed" in capsys.readouterr().err
+    assert not Path("proposed.yaml").exists()

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from rowfiles import write_rows
-from tinyimages import write_pictures
+from tinyimages import picture, write_pictures
 
 from edgetune.cli import main
 from edgetune.data.checking import Model, check_data
@@ -102,8 +102,33 @@ def test_with_a_model_rows_with_a_class_have_no_answers_either(tmp_path, model):
 
 def test_images_are_counted_by_class_and_have_no_length(tmp_path):
     folder = write_pictures(tmp_path / "pictures", 5)
+    picture(9, size=(90, 20)).save(folder / "red" / "wide.png")
     (found,) = check_data(str(folder), format="images").files
-    assert (found.classes, found.lengths, found.answers) == ({"blue": 3, "red": 2}, None, None)
+    assert (found.classes, found.lengths, found.answers) == ({"blue": 3, "red": 3}, None, None)
+    assert (found.sides.unit, found.sides.minimum, found.sides.maximum) == ("pixels", 40, 90)
+
+
+def test_classes_that_look_like_slips_are_warned_of(tmp_path):
+    file = write(tmp_path, "train.jsonl", *classed(good=3, Good=2, bad=3, odd=1))
+    alike, rare = texts(check_data(file, format="labelled").warnings)
+    assert alike == "the classes 'Good' and 'good' differ in capitals or blanks only, and are two classes"
+    assert rare == "one row only of the class 'odd': it is either trained on or asked after, never both"
+
+
+def test_a_column_that_no_row_has_is_one_error(tmp_path):
+    file = write(tmp_path, "train.jsonl", *classed(good=3, bad=3))
+    for columns, said in (
+        (
+            {"text": "text", "label": "lable"},
+            "no row has the column 'lable' (there are: 'text', 'label'); did you mean",
+        ),
+        (
+            {"text": "body", "label": "label"},
+            "no row has the column 'body' (there are: 'text', 'label'); the column of",
+        ),
+    ):
+        (only,) = texts(check_data(file, format="labelled", columns=columns).errors)
+        assert only.startswith(said)
 
 
 def test_leaks_are_errors_unless_only_near(tmp_path):

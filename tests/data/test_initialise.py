@@ -4,9 +4,10 @@ import random
 import pytest
 import yaml
 from rowfiles import write_rows
+from tinyimages import write_pictures
 
 from edgetune.cli import main
-from edgetune.data.initialise import HUB_MODEL, write_recipe
+from edgetune.data.initialise import BASES, write_recipe
 from edgetune.errors import DataError, RecipeError
 from edgetune.recipe import resolve
 
@@ -103,13 +104,13 @@ def test_no_row_is_dropped_when_tokens_were_counted(tmp_path, tiny_base):
     text = (tmp_path / "r.yaml").read_text()
     longest = int(text.split("the longest ")[1].split()[0])
     assert longest <= recipe.data.max_tokens <= 256  # the tiny model's context
-    assert "counted with the model's template" in " ".join(text.split())
+    assert "counted as the model reads them" in " ".join(text.split())
     assert resolve(tmp_path / "r.yaml").locate(recipe.model.source) == tiny_base
 
 
 def test_without_the_packaged_model_the_hub_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    assert propose(write(tmp_path, "a.jsonl", *asks(5)), tmp_path / "r.yaml").model.source == HUB_MODEL
+    assert propose(write(tmp_path, "a.jsonl", *asks(5)), tmp_path / "r.yaml").model.source == BASES["generation"].hub
 
 
 def test_an_existing_recipe_is_kept_unless_forced(tmp_path):
@@ -160,3 +161,74 @@ def test_a_system_prompt_that_all_rows_share_travels_with_the_artifact(tmp_path)
     for other in ("Be long.", None):
         name = f"{other}.jsonl"
         assert propose(write(tmp_path, name, *shared, row(20, other)), tmp_path / f"{other}.yaml").task.system is None
+
+
+def classed(count, text="text", label="label"):
+    names = ("billing", "billing", "shipping")
+    return [{text: f"message number {i} about things", label: names[i % 3]} for i in range(count)]
+
+
+def test_rows_with_a_class_make_a_recipe_for_a_classifier(tmp_path):
+    recipe = propose(write(tmp_path, "a.jsonl", *classed(300)), tmp_path / "r.yaml")
+    assert (recipe.task.kind, recipe.method.kind, recipe.train.class_weights) == (
+        "text-classification",
+        "lora",
+        "balanced",
+    )
+    assert [(export.format, export.quant) for export in recipe.exports] == [("onnx", ("fp16", "int8"))]
+    assert recipe.data.heldout_share == 0.3  # of 300 rows: 90, which tell more than 30
+    assert "keys 'text' and 'label' in 100 of 100 rows" in (tmp_path / "r.yaml").read_text()
+
+
+def test_a_label_of_something_else_does_not_make_a_class(tmp_path):
+    rows = [row | {"label": "easy"} for row in asks(20)]
+    assert propose(write(tmp_path, "a.jsonl", *rows), tmp_path / "r.yaml").task.kind == "generation"
+    some = [{"text": "one", "label": "a"}, {"text": "two"}]
+    assert propose(write(tmp_path, "b.jsonl", *some), tmp_path / "s.yaml").task.kind == "generation"
+
+
+def test_columns_of_other_names_are_named_on_the_command_line(tmp_path, capsys):
+    data = write(tmp_path, "a.jsonl", *classed(50, "message", "team"))
+    output = tmp_path / "r.yaml"
+    assert main(["init", str(data), "--output", str(output)]) == 4
+    assert "--text-column" in capsys.readouterr().err
+    columns = ["--text-column", "message", "--label-column", "team"]
+    assert main(["init", str(data), "--output", str(output), *columns]) == 0
+    recipe = resolve(output).recipe
+    assert (recipe.task.kind, recipe.data.text_column, recipe.data.label_column) == (
+        "text-classification",
+        "message",
+        "team",
+    )
+
+
+def test_a_column_that_is_not_there_is_named_once_with_the_nearest(tmp_path, capsys):
+    data = write(tmp_path, "a.jsonl", *classed(50, "message", "team"))
+    columns = ["--text-column", "message", "--label-column", "teams"]
+    assert main(["init", str(data), "--output", str(tmp_path / "r.yaml"), *columns]) == 4
+    said = capsys.readouterr().err
+    assert said.count("no row has the column 'teams'") == 1
+    assert "did you mean 'team'?" in said
+
+
+def test_what_the_user_says_a_file_is_for_goes_before_its_keys(tmp_path):
+    data = write(tmp_path, "a.jsonl", *classed(50))
+    output = tmp_path / "r.yaml"
+    assert main(["init", str(data), "--output", str(output), "--task", "generation"]) == 0
+    assert resolve(output).recipe.data.format == "text"
+
+
+def test_one_class_alone_makes_no_recipe(tmp_path):
+    rows = [{"text": f"text {i}", "label": "same"} for i in range(20)]
+    with pytest.raises(DataError, match="1 class"):
+        write_recipe(str(write(tmp_path, "a.jsonl", *rows)), tmp_path / "r.yaml")
+
+
+def test_folders_of_images_make_a_recipe_of_their_size(tmp_path):
+    write_pictures(tmp_path / "train", 20)
+    write_pictures(tmp_path / "test", 8, start=20)
+    recipe = propose(tmp_path / "train", tmp_path / "r.yaml")
+    assert (recipe.task.kind, recipe.method.kind, recipe.data.train) == ("image-classification", "full", "train")
+    assert recipe.data.heldout == "test"
+    assert recipe.data.image_size == 64  # the pictures are smaller
+    assert recipe.exports[0].quant == ("fp16", "int8_static")

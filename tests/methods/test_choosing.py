@@ -8,6 +8,7 @@ import comparisons
 import pytest
 from comparisons import comparison, evaluation
 
+from edgetune.evaluation.metrics import Score
 from edgetune.methods.choosing import choose
 from edgetune.methods.pairing import all_pairs
 from edgetune.methods.summing import Spread, spread, summaries
@@ -133,3 +134,26 @@ def test_the_interval_of_a_share_ends_where_shares_end():
     )
     (hundred,) = summaries(chrf.model_copy(update={"metric": "chrf", "trainings": scored}))
     assert hundred.task.high == 100.0
+
+
+def floored(rights, value):
+    score = Score("accuracy", value, value - 0.05, value + 0.05, comparisons.ROWS, "share of rows")
+    return comparison(rights).model_copy(update={"floor": score})
+
+
+def test_methods_that_learnt_no_more_than_the_most_frequent_class_are_named():
+    choice = choose(floored({"full": [80, 81, 80], "head-only": [32, 33, 33]}, 0.4))
+    assert choice.method == "full"
+    assert "No better than the most frequent class (accuracy 0.400): head-only." in choice.reasons
+
+
+def test_nothing_is_taken_where_no_method_beats_the_most_frequent_class():
+    choice = choose(floored({"full": [40, 39, 40], "head-only": [32, 33, 33]}, 0.4))
+    assert choice.method is None
+    assert choice.headline == "None: no method is better than the most frequent class"
+
+
+def test_one_method_alone_is_no_choice():
+    choice = choose(comparison({"full": [80, 81, 80]}))
+    assert (choice.method, choice.sure) == (None, False)
+    assert "full alone was trained" in choice.headline

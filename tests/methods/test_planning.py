@@ -6,7 +6,7 @@ import pytest
 import tinyclassifier
 import tinytraining
 
-from edgetune.errors import RecipeError
+from edgetune.errors import RecipeError, WrongUsage
 from edgetune.methods.planning import METHODS, Wanted, plan_methods
 from edgetune.methods.record import Budget
 from edgetune.methods.words import wanted_of
@@ -88,8 +88,14 @@ def test_one_budget_for_all(resolved):
 
 
 def test_unknown_methods_are_refused(resolved):
-    with pytest.raises(RecipeError, match="no method is called ful, lore"):
+    with pytest.raises(WrongUsage, match="no method is called ful, lore"):
         plan_methods(resolved, Wanted(methods=("ful",), rates={"lore": 0.1}), lambda: 2)
+
+
+def test_a_rate_for_a_method_that_is_not_compared_is_refused(resolved):
+    with pytest.raises(WrongUsage, match="a rate is given for lora, which is not compared") as caught:
+        plan_methods(resolved, Wanted(methods=("full",), rates={"lora": 0.1}), lambda: 2)
+    assert "--methods full,lora" in caught.value.hint
 
 
 def test_no_method_left_is_an_error(resolved):
@@ -110,7 +116,7 @@ def test_no_method_left_is_an_error(resolved):
 )
 def test_wrong_words(words, message):
     usual = {"methods": (), "minutes": None, "examples": None, "shares": [], "rates": []}
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(WrongUsage, match=message):
         wanted_of(**usual | words)
 
 

@@ -10,6 +10,7 @@ from comparisons import comparison, training
 
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.compare import Difference
+from edgetune.evaluation.metrics import Score
 from edgetune.methods.printing import PRINTERS, write_charts
 from edgetune.methods.record import Apart, MethodsComparison
 from edgetune.methods.sections import lines, sections
@@ -105,3 +106,25 @@ def test_a_damaged_record_is_told(tmp_path):
         MethodsComparison.read(tmp_path / "methods.json")
     with pytest.raises(EdgetuneError, match="cannot read"):
         MethodsComparison.read(tmp_path / "other.json")
+
+
+def test_what_the_most_frequent_class_gets_stands_beside_the_methods():
+    found = comparison(RIGHTS)
+    floor = Score("accuracy", 0.4, 0.31, 0.5, 100, "share of rows")
+    (notes,) = (section.notes for section in sections(found.model_copy(update={"floor": floor})) if section.notes)
+    assert notes[0].startswith("accuracy to be beaten: 0.400 [0.310, 0.500], the most frequent class")
+    (without,) = (section.notes for section in sections(found) if section.notes)
+    assert not any("to be beaten" in note for note in without)
+
+
+def test_a_noisy_benchmark_is_said():
+    found = comparison(RIGHTS)
+    full, lora = found.devices
+    (latency,) = lora.figures
+    noisy = lora.model_copy(update={"figures": (latency.model_copy(update={"mad": 0.5}),)})
+    (notes,) = (
+        section.notes for section in sections(found.model_copy(update={"devices": (full, noisy)})) if section.notes
+    )
+    assert "noisy in the benchmark, so hardly to be told apart: lora (latency)." in notes
+    (without,) = (section.notes for section in sections(found) if section.notes)
+    assert not any("noisy" in note for note in without)

@@ -6,7 +6,7 @@ import pytest
 import tinyclassifier
 
 from edgetune.cli import main
-from edgetune.errors import RecipeError
+from edgetune.errors import RecipeError, WrongUsage
 from edgetune.recipe import resolve
 from edgetune.sweep.record import Sweep
 from edgetune.sweep.sweeping import sweep
@@ -38,11 +38,11 @@ def test_a_sweep_ends_in_a_recipe_and_goes_on_when_called_again(recipe, tmp_path
     assert again.trials[:2] == done.trials
     assert len(again.trials) == 3
     assert main([*words[:-1], "4", "--trials", "3"]) == 3
-    assert "holds a sweep over something else; different: space" in capsys.readouterr().err
+    assert "holds a sweep over something else; different: what is tried" in capsys.readouterr().err
 
 
 def test_a_sweep_without_an_end_is_refused(recipe):
-    with pytest.raises(RecipeError, match="needs an end"):
+    with pytest.raises(WrongUsage, match="needs an end"):
         sweep(resolve(recipe), Wanted())
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgetune.errors import RecipeError
+from edgetune.errors import WrongUsage
 from edgetune.sweep.wanted import wanted_of
 
 GIVEN = {
@@ -39,5 +39,5 @@ def test_limits_are_those_given():
     ],
 )
 def test_what_is_none_is_refused(given, words):
-    with pytest.raises(RecipeError, match=words):
+    with pytest.raises(WrongUsage, match=words):
         wanted_of(**GIVEN | given)

@@ -343,6 +343,21 @@ def test_a_dozen_long_answers_cannot_tell():
     assert "cannot tell whether it is below 0.97" in found.text
 
 
+def test_a_dozen_rows_that_could_have_lost_half_say_nothing_for_a_file_either():
+    """As of a newcomer's questions: more of the gain was left than there was, give or take all of it."""
+    base, tuned = texts(0.2, ("rouge_l",)), texts(0.3, ("rouge_l",))
+    moves = [0.15, -0.15] * 5 + [0.1, 0.0]
+    answers = tuple(
+        answer.model_copy(update={"ratios": {**answer.ratios, "rouge_l": (answer.ratios["rouge_l"][0] + move, 1.0)}})
+        for answer, move in zip(tuned.answers, moves, strict=False)
+    )
+    found, _ = check_task(base, tuned, tuned.model_copy(update={"answers": answers}), EIGHT)
+    assert found.figures["retention"] > 1
+    assert found.figures["low"] < 0.5
+    assert found.passed is None
+    assert "by 12 rows half of the gain could be lost" in found.text
+
+
 def test_half_of_the_gain_gone_is_too_much_however_few_groups():
     sides = [
         found.model_copy(
