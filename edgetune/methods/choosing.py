@@ -210,6 +210,10 @@ def _doubts(comparison: MethodsComparison, chosen: Summary, good: Sequence[Summa
     same = [one.method for one in good if one is not chosen and not _told_apart(comparison, one, chosen)]
     if same:
         doubts.append(f"Not told apart from it in {comparison.metric}: {', '.join(same)}; the costs decided.")
+    shift = chosen.device.shift if chosen.device else None
+    if shift is not None and (shift.low > 0 if comparison.lower_is_better else shift.high < 0):
+        moved = f"{comparison.metric} {shift.value:+.3f}{_interval(shift.low, shift.high)}"
+        doubts.append(f"Exported it is certainly worse than as trained ({moved}), which the rule does not look at.")
     return doubts
 
 

@@ -8,6 +8,7 @@ import comparisons
 import pytest
 from comparisons import comparison, evaluation
 
+from edgetune.evaluation.compare import Difference
 from edgetune.evaluation.metrics import Score
 from edgetune.methods.choosing import choose
 from edgetune.methods.pairing import all_pairs
@@ -151,6 +152,18 @@ def test_nothing_is_taken_where_no_method_beats_the_most_frequent_class():
     choice = choose(floored({"full": [40, 39, 40], "head-only": [32, 33, 33]}, 0.4))
     assert choice.method is None
     assert choice.headline == "None: no method is better than the most frequent class"
+
+
+def test_that_the_exported_file_of_what_is_taken_is_worse_is_said():
+    found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
+    full, lora = found.devices
+
+    def reasons(low, high):
+        worse = lora.model_copy(update={"shift": Difference("accuracy", 0.8, 0.77, low, high)})
+        return " ".join(choose(found.model_copy(update={"devices": (full, worse)})).reasons)
+
+    assert "Exported it is certainly worse than as trained (accuracy -0.030 [-0.050, -0.010])" in reasons(-0.05, -0.01)
+    assert "Exported" not in reasons(-0.05, 0.01)
 
 
 def test_one_method_alone_is_no_choice():
