@@ -5,7 +5,7 @@ Needs the ``onnx`` extra only, and for images the ``images`` extra.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -118,12 +118,12 @@ def answers_to(classifier: LoadedClassifier, asked: Sequence[Any]) -> Iterator[t
     Raises:
         DataError: at the end, naming all that cannot.
     """
-    failed: list[DataError] = []
+    failed: dict[int, DataError] = {}
     for start in range(0, len(asked), BATCH):
         chosen = list(asked[start : start + BATCH])
-        for one, found in zip(chosen, _tried_together(classifier, chosen), strict=True):
+        for place, (one, found) in enumerate(zip(chosen, _tried_together(classifier, chosen), strict=True), start + 1):
             if isinstance(found, DataError):
-                failed.append(found)
+                failed[place] = found
             else:
                 yield one, found
     _raise_all(failed, len(asked))
@@ -145,12 +145,15 @@ def _tried(classifier: LoadedClassifier, one: Any) -> Classification | DataError
     return found
 
 
-def _raise_all(failed: Sequence[DataError], of: int) -> None:
-    if len(failed) == 1:
-        raise failed[0]
-    if failed:
-        problems = [error.message for error in failed]
-        raise DataError(f"{len(failed)} of {of} cannot be classified", hint=failed[0].hint, problems=problems)
+def _raise_all(failed: Mapping[int, DataError], of: int) -> None:
+    """Name what failed by its place among all, if anything did."""
+    if not failed:
+        return
+    first = next(iter(failed.values()))
+    if of == 1:
+        raise first
+    problems = [f"input {place}: {error.message}" for place, error in failed.items()]
+    raise DataError(f"{len(failed)} of {of} cannot be classified", hint=first.hint, problems=problems)
 
 
 def _ranked(labels: Sequence[str], shares: Sequence[float]) -> Classification:

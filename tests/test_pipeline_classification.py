@@ -78,7 +78,29 @@ def test_eval_on_rows_that_were_trained_on_says_so(whole, tmp_path, capsys):
     rows = tmp_path / "mixed.jsonl"
     rows.write_text("\n".join([*seen, json.dumps({"text": "a film nobody saw", "label": "positive"})]) + "\n")
     assert main(["eval", str(whole.run.folder), "--data", str(rows), "--no-base"]) == 0
-    assert f"3 of the 4 rows of {rows} were trained on, such as {rows}:1" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"of the 4 rows of {rows}, 3 were trained on, so figures" in said
+    assert f"(such as {rows}:1)" in said
+
+
+def test_eval_tells_rows_that_were_trained_on_otherwise(whole, tmp_path, capsys):
+    first = json.loads(whole.run.train_file.read_text().splitlines()[0])
+    other = {"positive": "negative", "negative": "positive"}[first["label"]]
+    rows = tmp_path / "turned.jsonl"
+    rows.write_text(json.dumps(first | {"label": other}) + "\n")
+    assert main(["eval", str(whole.run.folder), "--data", str(rows), "--no-base"]) == 0
+    assert "1 were trained on with another answer" in capsys.readouterr().out
+
+
+def test_eval_goes_without_the_training_rows(whole, tmp_path, capsys):
+    run = shutil.copytree(whole.run.folder, tmp_path / "run")
+    (run / "data" / "train.jsonl").unlink()
+    rows = tmp_path / "new.jsonl"
+    rows.write_text(json.dumps({"text": "a film nobody saw", "label": "positive"}) + "\n")
+    assert main(["eval", str(run), "--data", str(rows), "--no-base"]) == 0
+    said = capsys.readouterr().out
+    assert "accuracy" in said
+    assert "were trained on is not known: no such data file" in said
 
 
 @pytest.mark.parametrize("words", [[""], ["  ", ""]])
@@ -88,10 +110,12 @@ def test_nothing_to_classify_is_wrong_usage(whole, words, capsys):
 
 
 def test_an_empty_text_spoils_no_other(whole, capsys):
-    assert main(["classify", str(whole.run.folder), "awful", " ", "a lovely film"]) == 4
+    assert main(["classify", str(whole.run.folder), "awful", " ", "a lovely film", ""]) == 4
     said = capsys.readouterr()
     assert [line.split("\t")[0] for line in said.out.splitlines()] == ["negative", "positive"]
-    assert "is empty" in said.err
+    assert "2 of 4 cannot be classified" in said.err
+    assert "input 2: the text is empty" in said.err
+    assert "input 4: the text is empty" in said.err
 
 
 def test_an_application_that_gives_no_text_is_told(whole):
@@ -107,3 +131,22 @@ def test_names_of_classes_changed_in_one_place_are_refused(whole, tmp_path, caps
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert main(["classify", str(folder), "a lovely film"]) == 8
     assert "its manifest calls the classes positive, negative; its graph negative, positive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"0": "positive", "1": "negative"}, "negative, positive; config.json positive, negative"),
+        (["positive"], "cannot be read"),
+        ({"first": "positive"}, "cannot be read"),
+    ],
+)
+def test_other_names_in_the_configuration_are_refused(whole, tmp_path, capsys, names, said):
+    folder = shutil.copytree(whole.shipped[0].artifact.path, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"id2label": names}))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["size_bytes"] = sum((folder / name).stat().st_size for name in manifest["sha256"])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["classify", str(folder), "a lovely film"]) == 8
+    assert said in capsys.readouterr().err

@@ -25,7 +25,7 @@ from edgetune.methods.choosing import choose  # noqa: E402
 from edgetune.methods.comparing import compare_methods, default_folder  # noqa: E402
 from edgetune.methods.planning import METHODS  # noqa: E402
 from edgetune.methods.record import Budget, MethodsComparison  # noqa: E402
-from edgetune.methods.sections import lines, sections  # noqa: E402
+from edgetune.methods.sections import lines, noisy, sections  # noqa: E402
 from edgetune.methods.summing import summaries  # noqa: E402
 from edgetune.methods.words import wanted_of  # noqa: E402
 from edgetune.recipe import resolve  # noqa: E402
@@ -104,6 +104,8 @@ def english(found: MethodsComparison) -> str:
 
 def _limits(found: MethodsComparison) -> Iterator[str]:
     """What the table does not show."""
+    if said := noisy(found):
+        yield f"{said[:1].upper()}{said[1:]}."
     if found.floor:
         yield f"The most frequent class for every row has {found.metric} {score_number(found.floor.value)}."
     if edges := [one.method for one in found.rates if one.at_edge]:

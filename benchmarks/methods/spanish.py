@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgetune.methods import floor
 from edgetune.methods.choosing import Choice, choose
 from edgetune.methods.planning import REFERENCE
 from edgetune.methods.record import MethodsComparison
@@ -99,7 +100,11 @@ def _apart(found: MethodsComparison) -> str:
 def _choice(found: MethodsComparison) -> str:
     choice = choose(found)
     if choice.method is None:
-        return "**No hay elección**: hacen falta tres semillas, dos métodos, y uno mejor que la clase más frecuente."
+        learnt = any(floor.learnt(found, one) for one in summaries(found))
+        why = (
+            "hacen falta al menos tres semillas y dos métodos" if learnt else "ninguno supera a la clase más frecuente"
+        )
+        return f"**No hay elección**: {why}."
     name = WORDS.get(choice.method, choice.method)
     said = (
         f"**Elección: {name}.**" if choice.sure else f"**Elección probable: {name}** (los intervalos no la aseguran)."

@@ -9,6 +9,9 @@ import click
 
 from edgetune import console
 
+#: Warnings that are shown; `edgetune data check` shows more.
+SHOWN = 10
+
 
 @click.command("init")
 @click.argument("data")
@@ -43,5 +46,7 @@ def init(data: str, task: Any, output: Path, model: str | None, force: bool, **c
     proposal = write_recipe(data, output, kind=kind, model=model, force=force)
     for advice in proposal.advice:
         console.note(f"{advice.key} = {advice.value}: {advice.why}")
+    for problem in proposal.warnings[:SHOWN]:
+        console.note(f"warning: {problem}")
     console.note(f"next: edgetune run {proposal.path}")
     console.data(str(proposal.path))

@@ -312,7 +312,7 @@ def _lost_classes(loaded: Mapping[str, LoadedRows]) -> Iterator[Problem]:
     known = _classes(training.rows)
     if not known:
         return
-    yield from _odd_classes(training.source, known)
+    yield from _odd_classes(training.source, known, alone=len(loaded) == 1)
     if len(known) == 1:
         (name,) = known
         severity: Literal["error", "warning"] = "error" if len(loaded) > 1 else "warning"  # alone it may be for testing
@@ -326,8 +326,14 @@ def _lost_classes(loaded: Mapping[str, LoadedRows]) -> Iterator[Problem]:
             yield Problem(first.where, f"{rows} for {_FOR[kind]} of the class '{name}', which training lacks")
 
 
-def _odd_classes(source: str, classes: Mapping[str, int]) -> Iterator[Problem]:
-    """Names that look like slips, and classes that cannot both be learnt and asked after."""
+def _odd_classes(source: str, classes: Mapping[str, int], *, alone: bool) -> Iterator[Problem]:
+    """Names that look like slips, and classes that cannot both be learnt and asked after.
+
+    Args:
+        source: of the rows.
+        classes: name → rows.
+        alone: rows to ask are to be taken out of these.
+    """
     written: dict[str, str] = {}
     for name in classes:
         known = written.setdefault(" ".join(name.casefold().split()), name)
@@ -335,7 +341,7 @@ def _odd_classes(source: str, classes: Mapping[str, int]) -> Iterator[Problem]:
             text = f"the classes '{known}' and '{name}' differ in capitals or blanks only, and are two classes"
             yield Problem(source, text, "warning")
     rare = [f"'{name}'" for name, count in classes.items() if count == 1]
-    if rare and len(classes) > 1:
+    if rare and alone and len(classes) > 1:
         named = ", ".join(rare[:RARE]) + (f" and {len(rare) - RARE} more" if len(rare) > RARE else "")
         text = f"one row only of the class {named}: it is either trained on or asked after, never both"
         yield Problem(source, text, "warning")

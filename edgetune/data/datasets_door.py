@@ -28,8 +28,8 @@ def read_folder(folder: Path, source: str, split: str) -> Records:
     if not is_saved(folder):
         raise DataError(
             f"{folder} is a folder, but not one written by save_to_disk",
-            hint="give a file inside it, such as FOLDER/train.jsonl; if it holds a folder of images for each class, "
-            "say so: --format images, in a recipe task.kind image-classification",
+            hint="give a file inside it, such as FOLDER/train.jsonl; a folder that holds a folder of images for each "
+            "class is read where task.kind is image-classification (edgetune data check: --format images)",
         )
     datasets = require("datasets", extra="train", needed_for="reading a datasets folder")
     loaded = _load(source, datasets, lambda: datasets.load_from_disk(str(folder)))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgetune.data.datasets_door import is_saved
 from edgetune.data.formats import FORMATS, recognise
+from edgetune.data.pictures import SUFFIXES
 from edgetune.data.reading import SAMPLE, locate, read_records
+from edgetune.errors import WrongUsage
 from edgetune.recipe import TaskKind
 
 #: Kind of task → how its rows are laid out. Those of generation come in many layouts.
 LAYOUTS: dict[TaskKind, str] = {"text-classification": "labelled", "image-classification": "images"}
+#: Kind of task → what is classified, as rows call it.
+THINGS: dict[TaskKind, str] = {"text-classification": "text", "image-classification": "image"}
 
 
 @dataclass(frozen=True)
@@ -43,35 +48,60 @@ def kind_of(source: str, task: TaskKind | None = None, columns: Mapping[str, str
         columns: ``text``, ``image`` and ``label`` → what the user says that the file calls them, if anything.
 
     Raises:
+        WrongUsage: what the user says does not go together.
         DataError: the source is missing or of an unknown kind.
     """
     named = {key: name for key, name in (columns or {}).items() if name}
-    found, reason = (task, "as given") if task else _told(named) or _seen(source)
+    _require_one_meaning(task, named)
+    found, reason = (task, "as given") if task else _told(named) or _seen(source, named)
     keys = FORMATS["images" if found == "image-classification" else "labelled"].signatures[0]
     return Kind(found, reason, {key: named.get(key, key) for key in keys} if found in LAYOUTS else {})
 
 
+def _require_one_meaning(task: TaskKind | None, named: Mapping[str, str]) -> None:
+    """Refuse columns that the task has no use for, or that cannot both be read."""
+    taken = {"label", THINGS[task]} if task in THINGS else set() if task else {"label", *THINGS.values()}
+    idle = sorted(set(named) - taken)
+    if idle:
+        raise WrongUsage(f"--task {task} has no --{idle[0]}-column", hint="leave it out, or name another task")
+    if {"text", "image"} <= set(named):
+        raise WrongUsage("--text-column and --image-column are of two kinds of task", hint="give one of them")
+    if len(set(named.values())) < len(named):
+        raise WrongUsage("one column is named twice", hint="the class of a row is not what is classified")
+
+
 def _told(named: Mapping[str, str]) -> tuple[TaskKind, str] | None:
     """By which columns were named: only rows with a class have such."""
-    if "image" in named:
-        return "image-classification", f"the column '{named['image']}' was named as that of images"
-    if named:
-        return "text-classification", f"the columns {' and '.join(map(repr, named.values()))} were named"
+    for task, thing in THINGS.items():
+        if thing in named:
+            return task, f"the column '{named[thing]}' was named as that of its {thing}s"
     return None
 
 
-def _seen(source: str) -> tuple[TaskKind, str]:
+def _seen(source: str, named: Mapping[str, str]) -> tuple[TaskKind, str]:
+    """By how a folder lies, or by the keys of most rows."""
     path, _ = locate(source)
-    if not source.startswith("hub:") and path.is_dir() and not is_saved(path):
-        return "image-classification", "a folder that holds folders: one for each class"
+    if not source.startswith("hub:") and path.is_dir() and not is_saved(path) and _has_images(path):
+        return "image-classification", "a folder that holds folders of images: one for each class"
     sample = [row for _, row in read_records(source).rows[:SAMPLE]]
-    for task, layout in LAYOUTS.items():
-        (keys,) = FORMATS[layout].signatures  # type: ignore[index]
-        # What is answered may have a label too: then it is about something else.
-        if sample and all(_has(row, keys) and (recognise(row) or ("text",))[0] == "text" for row in sample):
-            return task, f"keys {' and '.join(map(repr, keys))} in {len(sample)} of {len(sample)} rows"
+    for task, thing in THINGS.items():
+        keys = (thing, named.get("label", "label"))
+        count = sum(_has(row, keys) for row in sample)
+        if 2 * count > len(sample):
+            return task, f"keys {' and '.join(map(repr, keys))} in {count} of {len(sample)} rows"
+    if named:
+        return "text-classification", f"the column '{named['label']}' was named as that of classes"
     return "generation", "its rows are conversations, prompts with answers, or plain text"
 
 
+def _has_images(folder: Path) -> bool:
+    """Whether a folder in it holds an image."""
+    return any(
+        file.suffix.lower() in SUFFIXES for part in folder.iterdir() if part.is_dir() for file in part.rglob("*")
+    )
+
+
 def _has(row: Mapping[str, object], keys: tuple[str, ...]) -> bool:
-    return all(row.get(key) not in (None, "") for key in keys)
+    """Whether a row has a value under each key, and is nothing else. What is answered may have a label for itself."""
+    known = recognise(row)
+    return (known is None or known[0] == "text") and all(row.get(key) not in (None, "") for key in keys)

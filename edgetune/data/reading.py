@@ -99,16 +99,18 @@ def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, st
 def to_rows(source: str, records: Records, format: str, columns: Mapping[str, str] | None = None) -> LoadedRows:
     """What was read as conversations; arguments as for :func:`load_rows`."""
     names = dict(columns or {})
-    if records.rows and (absent := _absent(source, [row for _, row in records.rows[:SAMPLE]], names)):
-        return LoadedRows((), None, "no such column", (*records.problems, absent), source, len(records.rows))
+    if records.rows and (absent := _absent(source, [row for _, row in records.rows], names)):
+        return LoadedRows(
+            (), None, "no such column", (*records.problems, absent), source, len(records.rows), _options(format, names)
+        )
     for key, name in names.items():
         _rename(records, name, key)
     return replace(_convert(source, records, format), options=_options(format, names))
 
 
-def _absent(source: str, sample: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Problem | None:
-    """The first column that no row has, where the others have what they should: it is named wrongly, once."""
-    there = dict.fromkeys(key for row in sample for key in row)
+def _absent(source: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Problem | None:
+    """The first column that no row has: it is said once, not for each row."""
+    there = dict.fromkeys(key for row in rows for key in row)
     for key, name in columns.items():
         if name in there:
             continue
@@ -120,7 +122,7 @@ def _absent(source: str, sample: Sequence[Mapping[str, Any]], columns: Mapping[s
 
 
 def _options(format: str, columns: Mapping[str, str]) -> str:
-    """Options of `edgetune data check` for rows with a class, which are never guessed."""
+    """Options of `edgetune data check` for rows with a class, which it never guesses."""
     names = [f" --{key}-column {shlex.quote(name)}" for key, name in columns.items() if name != key]
     return "".join([f" --format {format}", *names]) if format in ("labelled", "images") else ""
 

@@ -110,7 +110,12 @@ def _of_artifact(run: Run, path: Path, wanted: Wanted) -> Report:
 
 def _flattered(run: Run, wanted: Wanted) -> list[str]:
     """What makes figures on other rows than the held-out ones too good."""
-    said = seen_in_training(run, wanted.data) if wanted.data else None
+    if wanted.data is None:
+        return []
+    try:
+        said = seen_in_training(run, wanted.data)
+    except DataError as error:  # a run may come without its training rows
+        return [f"whether rows of {wanted.data} were trained on is not known: {error.message}"]
     return [said] if said else []
 
 

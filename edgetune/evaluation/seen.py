@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgetune.data.conversation import Conversation
+from edgetune.data.kinds import LAYOUTS
 from edgetune.data.labelled import load_labelled
 from edgetune.data.pictures import Album
 from edgetune.data.reading import load_rows
@@ -14,8 +15,12 @@ from edgetune.data.splitting import find_leaks
 from edgetune.recipe import Recipe
 from edgetune.run import Run
 
-#: How a run lays out its own rows, by what they are for.
-_OWN = {"text-classification": "labelled", "image-classification": "images"}
+#: Kind of likeness → what is said of rows that have it.
+_SAID = {
+    "row": "were trained on, so figures on them say how well they were remembered",
+    "prompt": "were trained on with another answer",
+    "near prompt": "are like some that were trained on, but for case or spacing",
+}
 
 
 def seen_in_training(run: Run, data: Path) -> str | None:
@@ -29,14 +34,14 @@ def seen_in_training(run: Run, data: Path) -> str | None:
         DataError: the rows cannot be read.
     """
     recipe = run.recipe
-    known = load_rows(run.train_file, _OWN.get(recipe.task.kind, "auto")).rows
+    known = load_rows(run.train_file, LAYOUTS.get(recipe.task.kind, "auto")).rows
     rows = _rows(recipe, data)
-    if not (leaks := [leak for leak in find_leaks(known, rows, recipe.task.system) if leak.kind != "near prompt"]):
-        return None
-    return (
-        f"{len(leaks)} of the {len(rows)} rows of {data} were trained on, such as {leaks[0].heldout}: "
-        "figures on them say how well they were remembered"
-    )
+    leaks = find_leaks(known, rows, recipe.task.system)
+    said = []
+    for kind, words in _SAID.items():
+        if found := [leak for leak in leaks if leak.kind == kind]:
+            said.append(f"{len(found)} {words} (such as {found[0].heldout})")
+    return f"of the {len(rows)} rows of {data}, {'; '.join(said)}" if said else None
 
 
 def _rows(recipe: Recipe, data: Path) -> Sequence[Conversation]:

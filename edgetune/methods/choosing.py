@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgetune.bench.statistics import FEWEST_ROUNDS
+from edgetune.methods import floor
 from edgetune.methods.planning import REFERENCE
 from edgetune.methods.record import MethodsComparison, Pair
 from edgetune.methods.summing import Summary, summaries
@@ -40,7 +41,7 @@ def rule(margin: float) -> tuple[str, ...]:
     """
     return (
         f"Two methods, and {FEWEST_ROUNDS} seeds: fewer do not show how much chance there is in a training.",
-        "Of classes, the best method's mean task figure is above that of the most frequent class for every row.",
+        "Of classes, a mean task figure above that of the most frequent class, unless classes are weighed alike.",
         f"Mean task figure within {percent(margin)} of the best method's, and not certainly worse than it.",
         "Of these, none whose intervals of forgetting (bits for a byte of plain text) lie wholly above another's.",
         f"Of these, the least peak memory in training; within {percent(SAME_MEMORY)} of it, the smallest file.",
@@ -50,43 +51,45 @@ def rule(margin: float) -> tuple[str, ...]:
 def choose(comparison: MethodsComparison) -> Choice:
     """Apply the rule."""
     found = summaries(comparison)
-    seeds = min(len(one.trainings) for one in found)
-    if seeds < FEWEST_ROUNDS:
-        said = f"Not yet: {seeds} seed{'s' if seeds > 1 else ''}, {FEWEST_ROUNDS} are needed"
-        return Choice(None, False, said, ("How much chance there is in one training is not known.",))
-    if len(found) == 1:
-        return Choice(
-            None, False, f"Nothing to choose between: {found[0].method} alone was trained", _floored(comparison)
-        )
     best = max(found, key=lambda one: -one.task.value if comparison.lower_is_better else one.task.value)
-    if not comparison.beats_floor(best.task.value):
-        return Choice(None, False, "None: no method is better than the most frequent class", _floored(comparison))
+    if (none := _no_choice(comparison, found, best)) is not None:
+        return none
     allowed = comparison.margin * abs(best.task.value)
+    binds = floor.binds(comparison)
     good = [one for one in found if _is_good(comparison, one, best, allowed)]
+    good = [one for one in good if not binds or floor.learnt(comparison, one)]
     chosen = _cheapest(_forgetting_least(good))
     gap = comparison.pair(chosen.method, best.method)
     # Were one of them as good, it would stand among the good ones, and be judged by what those forget.
     eligible = [one for one in found if one in _forgetting_least([*good, one])]
     rivals = _cheaper_rivals(comparison, chosen, best, eligible)
     near = chosen is best or (gap is not None and _worst(gap, comparison) >= -allowed)
-    sure = near and not rivals
+    learnt = not binds or floor.surely_learnt(comparison, chosen)
+    sure = near and not rivals and learnt
     against = next((one for one in found if one.method == REFERENCE), best)
     against = best if against is chosen else against
     doubts = _doubts(comparison, chosen, good)
-    if not sure:
+    if not learnt:
+        doubts.insert(0, "Not certain: chance could make it as good as the most frequent class.")
+    elif not sure:
         doubts.insert(0, _uncertain(comparison, best, near, rivals))
-    reasons = [*_against(comparison, chosen, against), *doubts, *_floored(comparison)]
+    reasons = [*_against(comparison, chosen, against), *doubts, *floor.not_learnt(comparison)]
     return Choice(chosen.method, sure, _headline(comparison, chosen, against, sure=sure), tuple(reasons))
 
 
-def _floored(comparison: MethodsComparison) -> tuple[str, ...]:
-    """Methods that learnt nothing, as far as their figure says."""
-    floor = comparison.floor
-    below = [one.method for one in summaries(comparison) if not comparison.beats_floor(one.task.value)]
-    if floor is None or not below:
-        return ()
-    named = f"{comparison.metric} {score_number(floor.value)}"
-    return (f"No better than the most frequent class ({named}): {', '.join(below)}.",)
+def _no_choice(comparison: MethodsComparison, found: Sequence[Summary], best: Summary) -> Choice | None:
+    """Why nothing is taken; None: something can be."""
+    seeds = min(len(one.trainings) for one in found)
+    if seeds < FEWEST_ROUNDS:
+        said = f"Not yet: {seeds} seed{'s' if seeds > 1 else ''}, {FEWEST_ROUNDS} are needed"
+        return Choice(None, False, said, ("How much chance there is in one training is not known.",))
+    if len(found) == 1:
+        said = f"Nothing to choose between: {best.method} alone was trained"
+    elif floor.binds(comparison) and not floor.learnt(comparison, best):
+        said = "None: no method is better than the most frequent class"
+    else:
+        return None
+    return Choice(None, False, said, floor.not_learnt(comparison))
 
 
 def _better_by(pair: Pair, comparison: MethodsComparison) -> float:

@@ -200,12 +200,6 @@ class MethodsComparison(Stored):
         """The trainings of a method, seed by seed."""
         return tuple(one for one in self.trainings if one.method == method and one.share == share)
 
-    def beats_floor(self, value: float) -> bool:
-        """Whether a task figure is better than that of the most frequent class."""
-        if self.floor is None:
-            return True
-        return value < self.floor.value if self.lower_is_better else value > self.floor.value
-
     def pair(self, method: str, other: str) -> Pair | None:
         """How two methods differ, if both were evaluated."""
         return next((one for one in self.pairs if (one.method, one.other) == (method, other)), None)

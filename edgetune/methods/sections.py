@@ -137,8 +137,7 @@ def _notes(comparison: MethodsComparison) -> list[str]:
     notes += _exported_notes(comparison)
     if figures := [figure for device in comparison.devices for figure in device.figures]:
         notes.append(f"[ ] of the benchmark is {interval_note(figures)}")
-    if noisy := [f"{one.method} ({name})" for one in comparison.devices if (name := _noisy(one))]:
-        notes.append(f"noisy in the benchmark, so hardly to be told apart: {'; '.join(noisy)}")
+    notes += [said] if (said := noisy(comparison)) else []
     notes += [f"forgetting: {comparison.general_reason}"] if comparison.general_reason else []
     notes += [f"exported models: {comparison.device_reason}"] if comparison.device_reason else []
     if reason := next((one.energy_reason for one in comparison.trainings if one.energy_reason), None):
@@ -146,8 +145,14 @@ def _notes(comparison: MethodsComparison) -> list[str]:
     return [*notes, *comparison.warnings]
 
 
-def _noisy(device: Device) -> str:
-    return ", ".join(one.name for one in device.figures if noise(one) >= NOISY)
+def noisy(comparison: MethodsComparison) -> str:
+    """Which figures of the benchmark move too much by themselves; empty: none."""
+    found: dict[str, list[str]] = {}
+    for device in comparison.devices:
+        for one in (figure for figure in device.figures if noise(figure) >= NOISY):
+            found.setdefault(one.name, []).append(device.method)
+    said = "; ".join(f"{name} of {', '.join(methods)}" for name, methods in found.items())
+    return f"noisy in the benchmark, so hardly to be told apart: {said}" if said else ""
 
 
 def _exported_notes(comparison: MethodsComparison) -> list[str]:

@@ -59,11 +59,14 @@ class OnnxClassifier:
             DataError: something is no text, or an empty one.
         """
         for number, text in enumerate(inputs, start=1):
+            which = f"text {number}" if len(inputs) > 1 else "the text"
             if not isinstance(text, str):
-                raise DataError(f"input {number} is {type(text).__name__}, not text", hint="give texts as str")
+                raise DataError(f"{which} is {type(text).__name__}, not text", hint="give texts as str")
             if not text.strip():
-                raise DataError(f"text {number} is empty: there is nothing to tell", hint="leave empty texts out")
+                raise DataError(f"{which} is empty: there is nothing to tell", hint="leave empty texts out")
         encoded = [self.encode(text) for text in inputs]
+        if not all(encoded):  # some tokenizers add none of their own, and drop what cannot be seen
+            raise DataError(f"there are no tokens in {inputs[encoded.index([])]!r}", hint="leave it out")
         ids, mask = padded(encoded, self._filler)
         return {"input_ids": ids, "attention_mask": mask}
 

@@ -96,16 +96,15 @@ def require_classes(session: Any, labels: tuple[str, ...], path: Path) -> None:
 
 def _names_elsewhere(session: Any, path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Where else an artifact names its classes, in the order of its outputs."""
-    if written := session.get_modelmeta().custom_metadata_map.get("edgetune.labels"):
-        yield "its graph", tuple(json.loads(written))
     config = path / "config.json"
-    if config.is_file():
-        try:
-            names = json.loads(config.read_text(encoding="utf-8")).get("id2label") or {}
-        except (ValueError, AttributeError) as error:
-            raise ArtifactError(f"{config} is damaged: {error}", hint="export it again") from error
+    try:
+        if written := session.get_modelmeta().custom_metadata_map.get("edgetune.labels"):
+            yield "its graph", tuple(map(str, json.loads(written)))
+        names = json.loads(config.read_text(encoding="utf-8")).get("id2label") if config.is_file() else None
         if names:
             yield "config.json", tuple(str(names[key]) for key in sorted(names, key=int))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ArtifactError(f"the classes that {path} names cannot be read: {error}", hint="export it again") from error
 
 
 def require_task(artifact: Artifact, task: str) -> Any:

@@ -9,6 +9,8 @@ from tinyimages import picture, write_pictures
 from edgetune.cli import main
 from edgetune.data.checking import Model, check_data
 from edgetune.data.lengths import measure
+from edgetune.data.reading import load_rows
+from edgetune.errors import DataError
 
 
 def ask(question, answer="ok"):
@@ -113,6 +115,8 @@ def test_classes_that_look_like_slips_are_warned_of(tmp_path):
     alike, rare = texts(check_data(file, format="labelled").warnings)
     assert alike == "the classes 'Good' and 'good' differ in capitals or blanks only, and are two classes"
     assert rare == "one row only of the class 'odd': it is either trained on or asked after, never both"
+    heldout = write(tmp_path, "heldout.jsonl", {"text": "quite new", "label": "odd"})
+    assert len(check_data(file, heldout=heldout, format="labelled").warnings) == 1, "others ask after it"
 
 
 def test_a_column_that_no_row_has_is_one_error(tmp_path):
@@ -129,6 +133,15 @@ def test_a_column_that_no_row_has_is_one_error(tmp_path):
     ):
         (only,) = texts(check_data(file, format="labelled", columns=columns).errors)
         assert only.startswith(said)
+    late = write(tmp_path, "late.jsonl", *({"text": f"t {n}"} for n in range(150)), {"text": "x", "label": "a"})
+    assert len(check_data(late, format="labelled").errors) == 150, "one row has it"
+
+
+def test_the_hint_of_rows_with_a_class_reads_them_alike(tmp_path):
+    file = write(tmp_path, "train.jsonl", {"message": "x", "team": "a"})
+    with pytest.raises(DataError) as caught:
+        load_rows(file, "labelled", {"text": "message", "label": "teams"}).raise_on_problems()
+    assert "--format labelled --text-column message --label-column teams" in caught.value.hint
 
 
 def test_leaks_are_errors_unless_only_near(tmp_path):

@@ -7,8 +7,9 @@ from rowfiles import write_rows
 from tinyimages import write_pictures
 
 from edgetune.cli import main
-from edgetune.data.initialise import BASES, write_recipe
-from edgetune.errors import DataError, RecipeError
+from edgetune.data.bases import BASES
+from edgetune.data.initialise import write_recipe
+from edgetune.errors import DataError, ModelError, RecipeError
 from edgetune.recipe import resolve
 
 
@@ -220,7 +221,7 @@ def test_what_the_user_says_a_file_is_for_goes_before_its_keys(tmp_path):
 
 def test_one_class_alone_makes_no_recipe(tmp_path):
     rows = [{"text": f"text {i}", "label": "same"} for i in range(20)]
-    with pytest.raises(DataError, match="1 class"):
+    with pytest.raises(DataError, match="all rows have the class 'same'"):
         write_recipe(str(write(tmp_path, "a.jsonl", *rows)), tmp_path / "r.yaml")
 
 
@@ -232,3 +233,33 @@ def test_folders_of_images_make_a_recipe_of_their_size(tmp_path):
     assert recipe.data.heldout == "test"
     assert recipe.data.image_size == 64  # the pictures are smaller
     assert recipe.exports[0].quant == ("fp16", "int8_static")
+
+
+def test_a_test_file_without_classes_is_not_used_and_that_is_said(tmp_path, capsys):
+    data = write(tmp_path, "train.jsonl", *classed(50))
+    write(tmp_path, "test.jsonl", {"text": "to be sent in"})
+    output = tmp_path / "r.yaml"
+    assert main(["init", str(data), "--output", str(output)]) == 0
+    assert resolve(output).recipe.data.heldout is None
+    assert "test.jsonl: lies beside the data and is not used: " in capsys.readouterr().err
+
+
+def test_warnings_of_the_rows_are_shown(tmp_path, capsys):
+    data = write(tmp_path, "a.jsonl", *classed(50), {"text": "once", "label": "rare"})
+    assert main(["init", str(data), "--output", str(tmp_path / "r.yaml")]) == 0
+    assert "one row only of the class 'rare'" in capsys.readouterr().err
+
+
+def test_rates_of_our_own_bases_are_not_said_of_others(tmp_path, tiny_base):
+    data = write(tmp_path, "a.jsonl", *classed(50))
+    write_recipe(str(data), tmp_path / "own.yaml")
+    write_recipe(str(data), tmp_path / "other.yaml", model=str(tiny_base))
+    own, other = (" ".join((tmp_path / name).read_text().split()) for name in ("own.yaml", "other.yaml"))
+    assert "as in the sentiment recipe, for MiniLM" in own
+    assert "not measured" not in own
+    assert "for the base that you name it was not measured" in other.replace("# ", "")
+
+
+def test_an_image_base_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(ModelError):
+        write_recipe(str(write_pictures(tmp_path / "train", 8)), tmp_path / "r.yaml", model=str(tmp_path / "gone"))

@@ -148,6 +148,23 @@ def test_methods_that_learnt_no_more_than_the_most_frequent_class_are_named():
     assert "No better than the most frequent class (accuracy 0.400): head-only." in choice.reasons
 
 
+def test_what_is_within_the_margin_but_no_better_is_not_taken():
+    assert choose(floored({"full": [81, 80, 81], "lora": [80, 80, 80]}, 0.804)).method == "full"
+
+
+def test_what_chance_could_make_as_good_as_the_most_frequent_class_is_not_certain():
+    choice = choose(floored({"full": [41, 40, 40], "head-only": [32, 33, 33]}, 0.4))
+    assert (choice.method, choice.sure) == ("full", False)
+    assert "Not certain: chance could make it as good as the most frequent class." in choice.reasons
+
+
+def test_classes_weighed_alike_may_cost_accuracy():
+    found = floored({"full": [90, 91, 90], "head-only": [82, 83, 83]}, 0.95)
+    choice = choose(found.model_copy(update={"recipe": {"train": {"class_weights": "balanced"}}}))
+    assert choice.method == "full"
+    assert "see macro_f1" in " ".join(choice.reasons)
+
+
 def test_nothing_is_taken_where_no_method_beats_the_most_frequent_class():
     choice = choose(floored({"full": [40, 39, 40], "head-only": [32, 33, 33]}, 0.4))
     assert choice.method is None

@@ -67,6 +67,8 @@ def test_methods_take_turns_and_all_is_stored(short, tmp_path, trained):
     assert trained == [(f"tiny-{method}", seed) for seed in (17, 18, 19) for method in ("full", "lora")]
     assert MethodsComparison.read(tmp_path / "out" / "methods.json") == found
     assert (found.metric, found.seeds, found.methods) == ("accuracy", (17, 18, 19), ("full", "lora"))
+    held = [json.loads(line)["label"] for line in (tmp_path / "recipe" / "heldout.jsonl").read_text().splitlines()]
+    assert (found.floor.name, found.floor.value) == ("accuracy", max(map(held.count, held)) / len(held))
     full, lora = found.of("full")[0], found.of("lora")[0]
     assert full.trainable_parameters > lora.trainable_parameters > 0
     assert full.result_bytes > lora.result_bytes

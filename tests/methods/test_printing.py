@@ -125,6 +125,6 @@ def test_a_noisy_benchmark_is_said():
     (notes,) = (
         section.notes for section in sections(found.model_copy(update={"devices": (full, noisy)})) if section.notes
     )
-    assert "noisy in the benchmark, so hardly to be told apart: lora (latency)." in notes
+    assert "noisy in the benchmark, so hardly to be told apart: latency of lora." in notes
     (without,) = (section.notes for section in sections(found) if section.notes)
     assert not any("noisy" in note for note in without)
