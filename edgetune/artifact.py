@@ -178,7 +178,7 @@ def read_artifact(path: Path) -> Artifact:
     folder = path if path.is_dir() else path.parent
     manifest_file = folder / MANIFEST
     if not path.exists():
-        raise ArtifactError(f"no such artifact: {path}", hint="edgetune export RUN --format gguf writes one")
+        raise ArtifactError(f"no such artifact: {path}", hint="edgetune export RUN writes one")
     if not manifest_file.is_file():
         if path.is_file() and path.suffix == ".gguf":
             return Artifact(path, None)

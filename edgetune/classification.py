@@ -112,8 +112,8 @@ def classify_all(runtime: Classifier, asked: Sequence[Any]) -> list[Classificati
     return found
 
 
-def answers_to(classifier: LoadedClassifier, asked: Sequence[Any]) -> Iterator[tuple[Any, Classification]]:
-    """Each with its class; of many, what cannot be read takes nothing from the others.
+def answers_to(classifier: LoadedClassifier, asked: Sequence[Any]) -> Iterator[tuple[Any, Classification | DataError]]:
+    """Each with its class, or with what is wrong with it: of many it takes nothing from the others.
 
     Raises:
         DataError: at the end, naming all that cannot.
@@ -124,8 +124,7 @@ def answers_to(classifier: LoadedClassifier, asked: Sequence[Any]) -> Iterator[t
         for place, (one, found) in enumerate(zip(chosen, _tried_together(classifier, chosen), strict=True), start + 1):
             if isinstance(found, DataError):
                 failed[place] = found
-            else:
-                yield one, found
+            yield one, found
     _raise_all(failed, len(asked))
 
 

@@ -22,7 +22,7 @@ from edgetune.devices.device import shipped_devices
 from edgetune.devices.keeping import keep
 from edgetune.devices.projecting import project_all
 from edgetune.errors import ArtifactError, Interrupted
-from edgetune.evaluation.record import Evaluation
+from edgetune.evaluation.record import NOTHING_RAN, Evaluation
 from edgetune.evaluation.subjects import evaluate_run
 from edgetune.evaluation.text import score_lines
 from edgetune.exporting import recipe_parts
@@ -94,7 +94,7 @@ class PipelineResult:
                 f"{_speed(self.run)}, peak {result['peak_rss'] / 1e9:.1f} GB"
             ),
             "",
-            *score_lines("untuned base", self.base),
+            *score_lines(_base_title(self.base), self.base),
         ]
         for shipped in self.shipped:
             lines += ["", *_shipped(shipped, self.base)]
@@ -103,6 +103,11 @@ class PipelineResult:
             last = self.shipped[-1].artifact
             lines += ["", "try it:", f"  {_command()} {_trial(last, self.example)}"]
         return "\n".join(lines)
+
+
+def _base_title(evaluation: Evaluation) -> str:
+    """What is beaten: the untuned base, or of classes, which it does not know, the most frequent one."""
+    return "most frequent class of the training rows" if evaluation.runtime == NOTHING_RAN else "untuned base"
 
 
 def _speed(run: Run) -> str:

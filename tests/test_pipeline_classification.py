@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
@@ -103,10 +104,29 @@ def test_eval_goes_without_the_training_rows(whole, tmp_path, capsys):
     assert "were trained on is not known: no such data file" in said
 
 
-@pytest.mark.parametrize("words", [[""], ["  ", ""]])
-def test_nothing_to_classify_is_wrong_usage(whole, words, capsys):
-    assert main(["classify", str(whole.run.folder), *words]) == 2
+def lines(monkeypatch, content):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+
+def test_nothing_to_classify_is_wrong_usage(whole, monkeypatch, capsys):
+    lines(monkeypatch, b"")
+    assert main(["classify", str(whole.run.folder)]) == 2
     assert "nothing to classify" in capsys.readouterr().err
+    assert main(["classify", str(whole.run.folder), ""]) == 4
+    assert "the text is empty" in capsys.readouterr().err
+
+
+def test_each_line_of_standard_input_has_its_answer_or_is_named(whole, monkeypatch, capsys):
+    lines(monkeypatch, b"awful\r\n\na \xff film\na lovely film\n")
+    assert main(["classify", str(whole.run.folder), "--json", "-"]) == 4
+    said = capsys.readouterr()
+    found = [json.loads(line) for line in said.out.splitlines()]
+    assert [one.get("label") for one in found] == ["negative", None, None, "positive"]
+    assert (found[1]["error"], found[2]["error"]) == (
+        "the text is empty: there is nothing to tell",
+        "the text is not UTF-8",
+    )
+    assert "input 3: the text is not UTF-8" in said.err
 
 
 def test_an_empty_text_spoils_no_other(whole, capsys):

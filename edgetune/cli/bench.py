@@ -25,28 +25,28 @@ from edgetune.cli.lists import INTEGERS, WORDS
 @click.option(
     "--threads",
     type=INTEGERS,
-    default="",
+    default=(),
     help="Default: the physical cores it may use. Of classifiers several: try each.",
 )
 @click.option("--depths", type=INTEGERS, help="Tokens held before those timed. Default: 0,512,2048.")
-@click.option("--prefill-threads", type=INTEGERS, default="", help="Threads for prompts; several: try each.")
+@click.option("--prefill-threads", type=INTEGERS, default=(), help="Threads for prompts; several: try each.")
 @click.option(
     "--decode-threads",
     type=INTEGERS,
-    default="",
+    default=(),
     help="Threads for single tokens (llama.cpp) or all; several: try each.",
 )
 @click.option(
-    "--kv-type", "kv_types", type=WORDS, default="", help="Of the key-value cache: f16,q8_0; several: try each."
+    "--kv-type", "kv_types", type=WORDS, default=(), help="Of the key-value cache: f16,q8_0; several: try each."
 )
 @click.option(
     "--batch",
     "batches",
     type=INTEGERS,
-    default="",
+    default=(),
     help="Most tokens, or inputs of a classifier, in one go; several: try each.",
 )
-@click.option("--context", "contexts", type=INTEGERS, default="", help="Tokens to open it for; several: try each.")
+@click.option("--context", "contexts", type=INTEGERS, default=(), help="Tokens to open it for; several: try each.")
 @click.option(
     "--sustained", type=click.FloatRange(0), default=0, metavar="MINUTES", help="Decode without a pause, too."
 )

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @click.command("compare-methods", cls=RecipeCommand)
 @click.argument("recipe")
-@click.option("--methods", type=WORDS, default="", help="Of full,frozen,head-only,lora,dora,qlora: these alone.")
+@click.option("--methods", type=WORDS, default=(), help="Of full,frozen,head-only,lora,dora,qlora: these alone.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trainings of each method.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Train each for this long.")
 @click.option("--examples", type=click.IntRange(min=1), help="Train each on so many rows, each pass counted.")
-@click.option("--rows", "shares", type=WORDS, default="", metavar="25%,…", help="Also on these shares of the rows.")
+@click.option("--rows", "shares", type=WORDS, default=(), metavar="25%,…", help="Also on these shares of the rows.")
 @click.option("--rate", "rates", multiple=True, metavar="METHOD=RATE", help="Learning rate of one method.")
 @click.option(
     "--tune",

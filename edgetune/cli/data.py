@@ -24,35 +24,35 @@ def data() -> None:
 @click.option("--system", metavar="TEXT", help="System prompt for conversations that have none.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest row. Default: the context, at most 2048.")
 @click.option("--format", default="auto", show_default=True, help="How rows are laid out; auto looks at the keys.")
-@click.option("--text-column", default="text", show_default=True, help="With --format labelled: what is classified.")
-@click.option("--image-column", default="image", show_default=True, help="With --format images: paths of images.")
-@click.option("--label-column", default="label", show_default=True, help="With either: names of classes.")
+@click.option("--text-column", metavar="NAME", help="Rows with a class: what the file calls the text.")
+@click.option("--image-column", metavar="NAME", help="Rows with a class: what the file calls the image's path.")
+@click.option("--label-column", metavar="NAME", help="Rows with a class: what the file calls the class.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 def check(
     file: str,
     heldout: str | None,
     validation: str | None,
     format: str,
-    text_column: str,
-    image_column: str,
-    label_column: str,
+    text_column: str | None,
+    image_column: str | None,
+    label_column: str | None,
     as_json: bool,
     **of_model: Any,
 ) -> None:
     """Check FILE and print what is in it.
 
-    FILE is a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID; with
-    --format images also a folder that holds a folder for each class. Rows that cannot be used,
+    FILE is a .jsonl, .json, .csv, .parquet or .txt file, a datasets folder, or hub:ID; of
+    images also a folder that holds a folder of them for each class. Rows that cannot be used,
     and held-out rows that training has seen, are errors: the exit code is 4 and
     each is named with its line. Warnings leave the exit code at 0.
     """
     from edgetune.data.checking import check_data
+    from edgetune.data.kinds import layout_of
     from edgetune.data.printing import print_report
 
-    asked = {"labelled": {"text": text_column}, "images": {"image": image_column}}.get(format)
-    columns = asked and asked | {"label": label_column}
+    kind = layout_of(file, format, {"text": text_column, "image": image_column, "label": label_column})
     files = {"heldout": heldout, "validation": validation}
-    report = check_data(file, **files, format=format, columns=columns, model=_model(**of_model))
+    report = check_data(file, **files, format=kind.layout, columns=kind.columns, model=_model(**of_model))
     if as_json:
         console.data(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

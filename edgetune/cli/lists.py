@@ -20,10 +20,12 @@ class Listed(_ParamType):
         self.name = "N,..." if kind is int else "NAME,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The values; none for an empty text."""
+        """The values. No numbers are none; no names are a slip, which would mean all."""
         if isinstance(value, tuple):
             return value
         words = [word.strip() for word in str(value).split(",") if word.strip()]
+        if not words and self._kind is str:
+            self.fail("nothing is named: leave the option out, or give some between commas", param, ctx)
         if self._kind is str:
             return tuple(words)
         if not all(word.isdecimal() for word in words):

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.option("--trial-steps", type=click.IntRange(1), help="The same in steps, which compares trials best.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Trainings at a time.")
 @click.option("--storage", metavar="FILE|URL", help="Shared by several machines. Default: a journal in the folder.")
-@click.option("--methods", type=WORDS, default="", help="To try beside the recipe's. Default: dora.")
-@click.option("--ranks", type=INTEGERS, default="", help="To try beside the recipe's. Default: 2 to 64 by doubling.")
+@click.option("--methods", type=WORDS, default=(), help="To try beside the recipe's. Default: dora.")
+@click.option("--ranks", type=INTEGERS, default=(), help="To try beside the recipe's. Default: 2 to 64 by doubling.")
 @click.option(
     "--rates",
     type=click.FloatRange(1),

@@ -57,7 +57,8 @@ class ClassFacts:
 
 def advise_classes(facts: ClassFacts) -> list[Advice]:
     """Every value of the recipe that depends on the rows."""
-    kind = Advice("task.kind", facts.kind, facts.reason)
+    count, most, least = len(facts.classes), max(facts.classes.values()), min(facts.classes.values())
+    kind = Advice("task.kind", facts.kind, f"{facts.reason}; {count} classes of {least} to {most} rows")
     return [kind, *_data(facts), *_method(facts), *_augment(facts), *_train(facts), *_exports(facts)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def write_recipe(
     kind = kind or kind_of(data)
     looked = look(data, kind, model)
     advice = (*_sources(data, looked.heldout, output, model, kind.task), *looked.advice)
-    text = "".join(f"{line}\n" for line in _lines(advice, _name(data), data))
+    text = "".join(f"{line}\n" for line in _lines(advice, _name(data), _command(data, kind, model)))
     recipe = validate(yaml.safe_load(text), str(output))
     files.write_text(output, text)
     return Proposal(output, recipe, advice, looked.warnings)
@@ -84,6 +85,14 @@ def _sources(data: str, heldout: Path | None, output: Path, model: str | None, t
     if heldout is not None:
         why = f"{heldout.name} lies beside the training rows: never trained on, for loss and task metrics"
         yield Advice("data.heldout", _relative(str(heldout), output), why)
+
+
+def _command(data: str, kind: Kind, model: str | None) -> str:
+    """What writes this recipe again."""
+    words = ["edgetune", "init", data, "--task", kind.task]
+    for key, name in kind.columns.items():
+        words += [f"--{key}-column", name] if key != name else []
+    return shlex.join([*words, *(["--model", model] if model else [])])
 
 
 def _relative(source: str, output: Path) -> str:
@@ -105,9 +114,9 @@ def _name(data: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:64] or "recipe"
 
 
-def _lines(advice: Sequence[Advice], name: str, data: str) -> Iterator[str]:
+def _lines(advice: Sequence[Advice], name: str, command: str) -> Iterator[str]:
     """The recipe as commented YAML."""
-    yield f"# Written by: edgetune init {data}"
+    yield f"# Written by: {command}"
     yield "# Every value says why it is what it is. All settings: edgetune recipe schema"
     yield f"name: {_value(name)}"
     for section, title in SECTIONS.items():

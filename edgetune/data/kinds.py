@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetune.data.datasets_door import is_saved
-from edgetune.data.formats import FORMATS, recognise
+from edgetune.data.formats import recognise
 from edgetune.data.pictures import SUFFIXES
 from edgetune.data.reading import SAMPLE, locate, read_records
 from edgetune.errors import WrongUsage
@@ -27,16 +27,13 @@ class Kind:
         task: a recipe's ``task.kind``.
         reason: how that is known.
         columns: key of the layout → what the file calls it; none where rows are answered.
+        layout: the rows' format; ``auto`` where their keys tell.
     """
 
     task: TaskKind
     reason: str
     columns: dict[str, str]
-
-    @property
-    def layout(self) -> str:
-        """The rows' format; ``auto`` where their keys tell."""
-        return LAYOUTS.get(self.task, "auto")
+    layout: str
 
 
 def kind_of(source: str, task: TaskKind | None = None, columns: Mapping[str, str | None] | None = None) -> Kind:
@@ -52,18 +49,37 @@ def kind_of(source: str, task: TaskKind | None = None, columns: Mapping[str, str
         DataError: the source is missing or of an unknown kind.
     """
     named = {key: name for key, name in (columns or {}).items() if name}
-    _require_one_meaning(task, named)
+    _require_one_meaning(task, named, f"--task {task}")
     found, reason = (task, "as given") if task else _told(named) or _seen(source, named)
-    keys = FORMATS["images" if found == "image-classification" else "labelled"].signatures[0]
-    return Kind(found, reason, {key: named.get(key, key) for key in keys} if found in LAYOUTS else {})
+    return Kind(found, reason, _keys(found, named), LAYOUTS.get(found, "auto"))
 
 
-def _require_one_meaning(task: TaskKind | None, named: Mapping[str, str]) -> None:
-    """Refuse columns that the task has no use for, or that cannot both be read."""
+def _keys(task: TaskKind, named: Mapping[str, str]) -> dict[str, str]:
+    """Key of the layout → what the file calls it."""
+    return {key: named.get(key, key) for key in (THINGS[task], "label")} if task in THINGS else {}
+
+
+def layout_of(source: str, format: str, columns: Mapping[str, str | None]) -> Kind:
+    """As :func:`kind_of`, where the user may have said how the rows are laid out; ``auto``: nothing was said.
+
+    Raises:
+        WrongUsage: the layout has no such columns.
+        DataError: as :func:`kind_of`.
+    """
+    if format == "auto":
+        return kind_of(source, None, columns)
+    named = {key: name for key, name in columns.items() if name}
+    task: TaskKind = next((task for task, layout in LAYOUTS.items() if layout == format), "generation")
+    _require_one_meaning(task, named, f"--format {format}")
+    return Kind(task, "as given", _keys(task, named), format)
+
+
+def _require_one_meaning(task: TaskKind | None, named: Mapping[str, str], said: str) -> None:
+    """Refuse columns that what was said has no use for, or that cannot both be read."""
     taken = {"label", THINGS[task]} if task in THINGS else set() if task else {"label", *THINGS.values()}
     idle = sorted(set(named) - taken)
     if idle:
-        raise WrongUsage(f"--task {task} has no --{idle[0]}-column", hint="leave it out, or name another task")
+        raise WrongUsage(f"{said} has no --{idle[0]}-column", hint="leave one of them out")
     if {"text", "image"} <= set(named):
         raise WrongUsage("--text-column and --image-column are of two kinds of task", hint="give one of them")
     if len(set(named.values())) < len(named):

@@ -99,7 +99,7 @@ def require_classes(train: Sequence[Conversation], others: Mapping[str, Sequence
     if unseen:
         more = [f"and {len(unseen) - NAMED} more"] if len(unseen) > NAMED else []
         raise DataError(
-            f"{len(unseen)} rows have a class that no training row has; trained on: {', '.join(names)}",
+            f"rows of a class that no training row has: {len(unseen)}; trained on: {', '.join(names)}",
             hint="add such rows to data.train, or take these out",
             problems=[*(f"{row.where}: {kind} row of class '{label_of(row)}'" for kind, row in unseen[:NAMED]), *more],
         )

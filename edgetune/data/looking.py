@@ -98,6 +98,11 @@ def _of_classes(data: str, heldout: Path | None, kind: Kind, model: Model | None
             f"{data}: all rows have the class '{next(iter(file.classes), '')}': nothing could be told apart",
             hint="add rows of another class, or name the right column: --label-column",
         )
+    if len(file.classes) > file.usable / 2:
+        raise DataError(
+            f"{data}: {len(file.classes)} classes for {file.usable} rows: that is no column of classes",
+            hint="name the right one: --label-column; answers of many kinds are for --task generation",
+        )
     facts = ClassFacts(
         kind.task,
         kind.reason,

@@ -115,10 +115,14 @@ def _absent(source: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str
         if name in there:
             continue
         near = difflib.get_close_matches(name, there, n=1, cutoff=0.6)
-        advice = f"; did you mean '{near[0]}'?" if near else f"; the column of each row's {key} has to be named"
+        advice = f"; did you mean '{near[0]}'?" if near else f"; name that of each row's {key}: {_option(key)}"
         known = ", ".join(f"'{one}'" for one in there) or "none"
         return Problem(source, f"no row has the column '{name}' (there are: {known}){advice}")
     return None
+
+
+def _option(key: str) -> str:
+    return f"--{key}-column, in a recipe data.{key}_column"
 
 
 def _options(format: str, columns: Mapping[str, str]) -> str:

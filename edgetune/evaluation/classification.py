@@ -27,7 +27,7 @@ from edgetune.errors import DataError, ModelError
 from edgetune.evaluation.class_scores import CLASSES, class_scores
 from edgetune.evaluation.figures import part
 from edgetune.evaluation.intervals import count_groups
-from edgetune.evaluation.record import Answer, Basis, Evaluation, load_if_covers, store
+from edgetune.evaluation.record import NOTHING_RAN, Answer, Basis, Evaluation, load_if_covers, store
 from edgetune.evaluation.rows import choose_rows
 from edgetune.run import Run
 from edgetune.runtimes.classifier import BATCH, Classifier, log_probabilities
@@ -111,7 +111,7 @@ def _require_known(rows: Sequence[Conversation], labels: Sequence[str]) -> None:
     unknown = [row for row in rows if label_of(row) not in labels]
     if unknown:
         raise DataError(
-            f"{len(unknown)} rows have a class that the model was not trained on; it knows: {', '.join(labels)}",
+            f"rows of a class that the model was not trained on: {len(unknown)}; it knows: {', '.join(labels)}",
             hint="take them out, or check data.label_column",
             problems=[f"{row.where}: class '{label_of(row)}'" for row in unknown],
         )
@@ -208,7 +208,9 @@ def _majority(run: Run) -> Opening:
     labels = run.manifest.labels
     counts = Counter(label_of(row) for row in own_rows(run, run.train_file))
     logits = np.log(np.asarray([counts[name] for name in labels], np.float32))
-    return Opening("base", files.sha256_file(run.train_file), "none", lambda: _Constant(labels, logits), (MAJORITY,))
+    return Opening(
+        "base", files.sha256_file(run.train_file), NOTHING_RAN, lambda: _Constant(labels, logits), (MAJORITY,)
+    )
 
 
 @dataclass

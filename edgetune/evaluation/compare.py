@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from edgetune.errors import DataError
 from edgetune.evaluation.intervals import Ratio, mcnemar, paired_bootstrap, paired_permutation, pooled
-from edgetune.evaluation.record import Answer, Evaluation
+from edgetune.evaluation.record import NOTHING_RAN, Answer, Evaluation
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _notes(before: Evaluation, after: Evaluation, common: int) -> tuple[str, ...
     notes = []
     if common < max(before.n, after.n):
         notes.append(f"compared on the {common} rows both were evaluated on ({before.n} and {after.n})")
-    if before.runtime != after.runtime:
+    if before.runtime != after.runtime and NOTHING_RAN not in (before.runtime, after.runtime):
         notes.append(f"'{before.subject}' ran in {before.runtime}, '{after.subject}' in {after.runtime}")
     if before.basis.max_new_tokens != after.basis.max_new_tokens:
         notes.append(f"answers were cut at {before.basis.max_new_tokens} and {after.basis.max_new_tokens} tokens")

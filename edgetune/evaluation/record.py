@@ -12,6 +12,9 @@ from edgetune.evaluation.intervals import Ratio
 from edgetune.evaluation.metrics import Score
 from edgetune.stored import Stored, read_stored
 
+#: As a runtime: what is always the same was not computed by anything.
+NOTHING_RAN = "none"
+
 
 class Basis(Stored):
     """What the figures depend on. A stored evaluation is used again only if all of it is equal."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgetune.evaluation.compare import Comparison
 from edgetune.evaluation.figures import part
 from edgetune.evaluation.metrics import Score
-from edgetune.evaluation.record import Answer, Evaluation, worst
+from edgetune.evaluation.record import NOTHING_RAN, Answer, Evaluation, worst
 from edgetune.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def score_lines(title: str, evaluation: Evaluation, beside: Evaluation | None = 
 
 def _block(title: str, which: str, evaluation: Evaluation) -> list[str]:
     groups = f" in {evaluation.groups} groups" if evaluation.groups is not None else ""
-    heading = f"{title} ({which}{evaluation.n} held-out rows{groups}, {evaluation.runtime})"
+    heading = f"{title} ({which}{evaluation.n} held-out rows{groups}{_in(evaluation)})"
     return [heading, *(f"  {s.name:<22}{s.value:.4f}  [{s.low:.4f}, {s.high:.4f}]" for s in evaluation.scores)]
 
 
@@ -107,8 +107,12 @@ def bare_table(title: str, *headings: str) -> Table:
 
 
 def _heading(evaluation: Evaluation) -> str:
-    runtime = "" if evaluation.runtime == "none" else f"{evaluation.runtime}, "  # a class that is always the same
-    return f"{evaluation.subject}\n{runtime}{evaluation.n} rows"
+    return f"{evaluation.subject}\n{evaluation.n} rows{_in(evaluation)}"
+
+
+def _in(evaluation: Evaluation) -> str:
+    """What it ran in; a class that is always the same runs in nothing."""
+    return "" if evaluation.runtime == NOTHING_RAN else f", {evaluation.runtime}"
 
 
 def _with_interval(score: Score) -> str:

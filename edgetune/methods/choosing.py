@@ -82,7 +82,8 @@ def _no_choice(comparison: MethodsComparison, found: Sequence[Summary], best: Su
     seeds = min(len(one.trainings) for one in found)
     if seeds < FEWEST_ROUNDS:
         said = f"Not yet: {seeds} seed{'s' if seeds > 1 else ''}, {FEWEST_ROUNDS} are needed"
-        return Choice(None, False, said, ("How much chance there is in one training is not known.",))
+        why = "How much chance there is in one training is not known."
+        return Choice(None, False, said, (why, *floor.not_learnt(comparison)))
     if len(found) == 1:
         said = f"Nothing to choose between: {best.method} alone was trained"
     elif floor.binds(comparison) and not floor.learnt(comparison, best):

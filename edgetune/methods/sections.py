@@ -11,7 +11,7 @@ from edgetune.bench.summary import noise
 from edgetune.evaluation.compare import Difference
 from edgetune.evaluation.metrics import Score
 from edgetune.methods.charts import charts
-from edgetune.methods.record import Device, MethodsComparison
+from edgetune.methods.record import Device, MethodsComparison, Pair
 from edgetune.methods.summing import Spread, Summary, summaries, task_at
 from edgetune.report.cells import absent, number_cell, score_number, short, text_cell
 from edgetune.report.record import Cell, Column, Definition, Section, Table
@@ -186,8 +186,7 @@ def _differences_section(comparison: MethodsComparison) -> Section:
                 text = _signed(pair.value, pair.low, pair.high)
                 seeds = Cell(text=text, value=pair.value, low=pair.low, high=pair.high)
                 held = Cell(text=_signed(pair.value, pair.row_low, pair.row_high), value=pair.value)
-                sure = text_cell("yes") if pair.certain else text_cell("could be chance", "quiet")
-                rows.append((text_cell(f"{one} against {other}"), seeds, held, sure))
+                rows.append((text_cell(f"{one} against {other}"), seeds, held, _sure(pair)))
     names = ("methods", "over seeds", "over held-out rows", "sure")
     table = Table(
         id="differences",
@@ -197,6 +196,12 @@ def _differences_section(comparison: MethodsComparison) -> Section:
     )
     lead = "Sure is what both intervals say: over seeds (another training) and over held-out rows (other texts)."
     return Section(id="differences", title="Which differences are sure", lead=lead, tables=(table,))
+
+
+def _sure(pair: Pair) -> Cell:
+    if pair.low is None:
+        return text_cell(f"not judged: {_plural(pair.seeds, 'seed')}", "quiet")
+    return text_cell("yes") if pair.certain else text_cell("could be chance", "quiet")
 
 
 def _capacity_section(comparison: MethodsComparison) -> Section:

@@ -60,7 +60,9 @@ def _rate(word: str) -> tuple[str, float]:
     >>> _rate("full=2e-5")
     ('full', 2e-05)
     """
-    name, _, value = word.partition("=")
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise WrongUsage(f"--rate: '{word}' names no method", hint="METHOD=RATE: --rate full=2e-5")
     rate = _number(value, f"--rate: '{word}'")
     if not 0 < rate <= 1:
         raise WrongUsage(f"--rate: '{word}' is no learning rate", hint="above 0, at most 1: --rate full=2e-5")

@@ -62,6 +62,8 @@ class OnnxClassifier:
             which = f"text {number}" if len(inputs) > 1 else "the text"
             if not isinstance(text, str):
                 raise DataError(f"{which} is {type(text).__name__}, not text", hint="give texts as str")
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise DataError(f"{which} is not UTF-8", hint="write it as UTF-8")
             if not text.strip():
                 raise DataError(f"{which} is empty: there is nothing to tell", hint="leave empty texts out")
         encoded = [self.encode(text) for text in inputs]

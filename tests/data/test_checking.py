@@ -128,7 +128,7 @@ def test_a_column_that_no_row_has_is_one_error(tmp_path):
         ),
         (
             {"text": "body", "label": "label"},
-            "no row has the column 'body' (there are: 'text', 'label'); the column of",
+            "no row has the column 'body' (there are: 'text', 'label'); name that of each row's text: --text-col",
         ),
     ):
         (only,) = texts(check_data(file, format="labelled", columns=columns).errors)

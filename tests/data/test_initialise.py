@@ -263,3 +263,19 @@ def test_rates_of_our_own_bases_are_not_said_of_others(tmp_path, tiny_base):
 def test_an_image_base_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ModelError):
         write_recipe(str(write_pictures(tmp_path / "train", 8)), tmp_path / "r.yaml", model=str(tmp_path / "gone"))
+
+
+def test_a_column_in_which_each_row_differs_is_no_class(tmp_path, capsys):
+    rows = [{"text": f"text {n}", "label": f"id {n}"} for n in range(20)]
+    assert main(["init", str(write(tmp_path, "a.jsonl", *rows)), "--output", str(tmp_path / "r.yaml")]) == 4
+    assert "20 classes for 20 rows: that is no column of classes" in capsys.readouterr().err
+
+
+def test_the_recipe_says_the_command_that_writes_it_again(tmp_path):
+    data = write(tmp_path, "a.jsonl", *classed(50, "message", "team"))
+    output = tmp_path / "r.yaml"
+    columns = ["--text-column", "message", "--label-column", "team"]
+    assert main(["init", str(data), "--output", str(output), *columns]) == 0
+    said = output.read_text().splitlines()[0]
+    assert said == f"# Written by: edgetune init {data} --task text-classification {' '.join(columns)}"
+    assert "2 classes of 16 to 34 rows" in " ".join(output.read_text().split())

@@ -6,7 +6,7 @@ import pytest
 from rowfiles import write_rows
 from tinyimages import write_pictures
 
-from edgetune.data.kinds import kind_of
+from edgetune.data.kinds import kind_of, layout_of
 from edgetune.errors import DataError, WrongUsage
 
 
@@ -57,3 +57,22 @@ def test_folders_of_images_and_of_other_things(tmp_path):
 def test_what_does_not_go_together_is_wrong_usage(tmp_path, task, columns, said):
     with pytest.raises(WrongUsage, match=said):
         kind_of(rows_of(tmp_path, {"text": "x", "label": "a"}), task, columns)
+
+
+@pytest.mark.parametrize(
+    ("format", "columns", "task", "layout"),
+    [
+        ("auto", {}, "text-classification", "labelled"),
+        ("text", {}, "generation", "text"),
+        ("labelled", {"label": "team"}, "text-classification", "labelled"),
+        ("auto", {"image": "file"}, "image-classification", "images"),
+    ],
+)
+def test_the_layout_that_was_said_goes_first(tmp_path, format, columns, task, layout):
+    found = layout_of(rows_of(tmp_path, {"text": "x", "label": "a"}), format, columns)
+    assert (found.task, found.layout) == (task, layout)
+
+
+def test_a_layout_without_such_columns_is_wrong_usage(tmp_path):
+    with pytest.raises(WrongUsage, match="--format text has no --label-column"):
+        layout_of(rows_of(tmp_path, {"text": "x"}), "text", {"label": "team"})

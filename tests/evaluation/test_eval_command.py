@@ -14,7 +14,7 @@ def test_table_definitions_and_misses_on_stdout(make_run, capsys, monkeypatch):
     assert main(["eval", str(run.folder), "--limit", "3", "--misses", "2"]) == 0
     out, err = capsys.readouterr()
     for expected in (
-        "torch, 3 rows",
+        "3 rows, torch",
         "exact_match",
         METRICS["exact_match"][0].definition,
         "mean -ln p over all answer tokens",

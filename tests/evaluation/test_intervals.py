@@ -5,6 +5,7 @@ import pytest
 
 from edgetune.evaluation.intervals import (
     bootstrap,
+    macro_bootstrap,
     mcnemar,
     paired_bootstrap,
     paired_permutation,
@@ -151,3 +152,12 @@ def test_all_right_or_all_wrong_counts_groups_not_rows():
     assert share_interval([(1.0, 1.0)] * 100, groups) == wilson(10, 10)
     assert share_interval([(0.0, 1.0)] * 100, groups) == wilson(0, 10)
     assert share_interval([(0.0, 1.0)] * 100, [None] * 100) == wilson(0, 100)
+
+
+def test_draws_without_any_row_of_a_class_say_nothing_of_it():
+    """One row in ten is of the class, and right: a draw without it is no draw with an F1 of 0."""
+    rare = [(2.0, 2.0), *[(0.0, 0.0)] * 9]
+    assert bootstrap(rare) == (1.0, 1.0)
+    often = [(0.0, 0.0), *[(2.0, 2.0)] * 9]
+    assert macro_bootstrap(np.asarray(list(zip(rare, often, strict=True)))) == (1.0, 1.0)
+    assert bootstrap([(0.0, 0.0)] * 3) == (0.0, 0.0)

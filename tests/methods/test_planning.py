@@ -6,6 +6,7 @@ import pytest
 import tinyclassifier
 import tinytraining
 
+from edgetune.cli import main
 from edgetune.errors import RecipeError, WrongUsage
 from edgetune.methods.planning import METHODS, Wanted, plan_methods
 from edgetune.methods.record import Budget
@@ -110,7 +111,8 @@ def test_no_method_left_is_an_error(resolved):
         ({"minutes": 1.0, "examples": 5}, "two budgets"),
         ({"shares": ["150%"]}, "no share of the rows"),
         ({"shares": ["many"]}, "no number"),
-        ({"rates": ["full"]}, "no number"),
+        ({"rates": ["full"]}, "names no method"),
+        ({"rates": ["full=fast"]}, "no number"),
         ({"rates": ["full=3"]}, "no learning rate"),
     ],
 )
@@ -140,3 +142,8 @@ def test_under_a_budget_no_method_ends_before_another(tmp_path, base, budget):
     for one in plan_methods(resolved, Wanted(budget=budget), lambda: 2)[0]:
         ends = with_settings(resolved, one.settings).recipe.train.early_stopping
         assert ends == (3 if budget == Budget() else None)
+
+
+def test_no_names_are_not_all_names(resolved, capsys):
+    assert main(["compare-methods", str(resolved.path), "--methods", ""]) == 2
+    assert "nothing is named" in capsys.readouterr().err

@@ -121,7 +121,7 @@ def test_one_class_is_refused(base, tmp_path):
 
 
 def test_a_held_out_class_that_training_lacks_is_named_with_its_line(base, tmp_path):
-    with pytest.raises(DataError, match="1 rows have a class that no training row has") as error:
+    with pytest.raises(DataError, match="rows of a class that no training row has: 1") as error:
         prepared(base, tmp_path, heldout=[*rows(2, start=64), {"text": "so so", "label": "neutral"}])
     assert error.value.problems[0].endswith("heldout.jsonl:3: held-out row of class 'neutral'")
 

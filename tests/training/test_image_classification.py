@@ -154,7 +154,7 @@ def test_one_class_and_a_class_that_training_lacks_are_told(base, tmp_path):
     more = write_recipe(tmp_path / "more", base)
     (tmp_path / "more" / "heldout" / "green").mkdir()
     picture(99).save(tmp_path / "more" / "heldout" / "green" / "1.png")
-    with pytest.raises(DataError, match="1 rows have a class that no training row has; trained on: blue, red"):
+    with pytest.raises(DataError, match="rows of a class that no training row has: 1; trained on: blue, red"):
         train(more, tmp_path / "run-2")
 
 
