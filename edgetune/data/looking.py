@@ -64,15 +64,7 @@ def look(data: str, kind: Kind, model: str | None) -> Looked:
 def _of_answers(data: str, heldout: Path | None, model: Model | None) -> Looked:
     loaded = load_rows(data)
     report = check_loaded({"training": loaded} | ({"heldout": load_rows(heldout)} if heldout else {}), model)
-    try:
-        report.raise_on_errors()
-    except DataError as error:
-        if loaded.format is not None or not loaded.total:
-            raise
-        hint = (
-            "mend this; or, if rows have a class, name its column with --label-column, and the other with --text-column"
-        )
-        raise DataError(error.message, hint=f"{hint} or --image-column", problems=error.problems) from error
+    report.raise_on_errors()
     file = report.files[0]
     if loaded.format is None or file.lengths is None:
         raise DataError(f"{data} holds no rows", hint=f"edgetune data check {data}")

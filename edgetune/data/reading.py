@@ -17,6 +17,11 @@ from edgetune.data.records import Records
 from edgetune.data.tables import read_csv, read_parquet, read_txt
 from edgetune.errors import DataError, ResourceError
 
+#: What else rows of no known format may be.
+_CLASSED = (
+    "; where rows have a class, name its column with --label-column and the other with --text-column or "
+    "--image-column, in a recipe data.label_column and the like"
+)
 #: How many rows are looked at to detect the format.
 SAMPLE = 100
 
@@ -186,7 +191,7 @@ def _convert(source: str, records: Records, format: str) -> LoadedRows:
         keys = ", ".join(f"'{key}'" for key in list(sample[0])[:8])
         known = "; ".join(f"{name}: {layout.keys}" for name, layout in FORMATS.items())
         advice = _in_lower_case(sample[0]) or _alike(sample[0])
-        problems.append(Problem(source, f"no known format has the keys {keys}{advice} (known are {known})"))
+        problems.append(Problem(source, f"no known format has the keys {keys}{advice} (known are {known}){_CLASSED}"))
         return LoadedRows((), None, reason, tuple(problems), source, total)
     rows, found = convert(records.rows, chosen, source)
     reason = f"{reason}; {records.remark}" if records.remark else reason
