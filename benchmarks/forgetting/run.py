@@ -206,8 +206,8 @@ def page(found: dict[str, Any]) -> str:
     general = GeneralEvaluation.model_validate(base["general"])
     plain = {score.name: score for score in general.scores}
     columns = [name for name in (TOGETHER, BITS_PER_BYTE, "text word_perplexity") if name in plain]
-    head = ["remedy", "steps", "seconds", "exact_match", *(f"{name}, change" for name in columns)]
-    start = ["untuned base", "", "", _interval(base["task"]["exact_match"])]
+    head = ["remedy", "steps", "exact_match", *(f"{name}, change" for name in columns)]
+    start = ["untuned base", "", _interval(base["task"]["exact_match"])]
     rows = [[*start, *(f"{plain[name].value:.3f}" for name in columns)]]
     rows += [_row(one, columns) for one in found["remedies"]]
     questions = ", ".join(f"{len(items)} of {task}" for task, items in general.basis.rows.items())
@@ -227,7 +227,7 @@ def page(found: dict[str, Any]) -> str:
 def _row(one: dict[str, Any], columns: list[str]) -> list[str]:
     moved = {each["name"]: each for each in one["moved"]["differences"]}
     cells = [_change(moved[name]) for name in columns]
-    return [one["remedy"], str(one["steps"]), f"{one['seconds']:.0f}", _interval(one["task"]["exact_match"]), *cells]
+    return [one["remedy"], str(one["steps"]), _interval(one["task"]["exact_match"]), *cells]
 
 
 def _change(moved: dict[str, Any]) -> str:
