@@ -98,7 +98,8 @@ def suggest(
         output: a recipe to write with what is proposed.
 
     Returns:
-        :class:`edgetune.sensitivity.suggesting.Suggested`: ``suggestion``, and the ``file`` that holds it.
+        :class:`edgetune.sensitivity.suggesting.Suggested`: ``suggestion``, the ``file`` that holds it, and the
+        ``recipe`` that was written; None where nothing is proposed.
 
     Raises:
         RecipeError: ``output`` exists, or the method trains no adapter.

@@ -10,7 +10,7 @@ from tinytraining import write_recipe
 
 import edgetune
 from edgetune import api
-from edgetune.errors import RecipeError
+from edgetune.errors import RecipeError, WrongUsage
 from edgetune.run import Run
 
 SHORT = {"train": {"max_steps": 2, "evaluate_every": 1}, "task": {"max_new_tokens": 3}}
@@ -69,10 +69,11 @@ def test_bench_takes_a_path(tmp_path):
 
 def test_layers_are_suggested(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = edgetune.suggest(recipe, rows=8, output=tmp_path / "better.yaml")
+    found = edgetune.suggest(recipe, rows=24, output=tmp_path / "better.yaml")
     assert found.file.resolve().parent == (tmp_path / "suggestions").resolve()
-    assert found.suggestion.sensitivity.rows == 8
-    assert (tmp_path / "better.yaml").is_file()
+    assert found.suggestion.sensitivity.rows == 24
+    assert found.recipe == tmp_path / "better.yaml"
+    assert found.recipe.is_file()
 
 
 def test_a_sweep_and_a_comparison_of_methods(recipe, tmp_path):
@@ -82,5 +83,5 @@ def test_a_sweep_and_a_comparison_of_methods(recipe, tmp_path):
     options = {"methods": ("full",), "seeds": 1, "general_limit": 0, "export": False}
     compared = edgetune.compare_methods(recipe, output=tmp_path / "methods", options=options, **SHORT)
     assert [one.method for one in compared.trainings] == ["full"]
-    with pytest.raises(RecipeError, match="needs an end"):
+    with pytest.raises(WrongUsage, match="needs an end"):
         edgetune.sweep_recipe(recipe, output=tmp_path / "endless")
