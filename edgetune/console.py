@@ -32,12 +32,17 @@ def stderr() -> Console:
 
 def note(message: str) -> None:
     """Tell the person something on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Bytes of a path that are not UTF-8 as escapes, also of JSON: not every output takes them as they are."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def data(text: str) -> None:
     """Write a command's result on stdout."""
-    print(text, flush=True)
+    print(printable(text), flush=True)
 
 
 class Bar:

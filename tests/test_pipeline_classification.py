@@ -90,7 +90,7 @@ def test_eval_tells_rows_that_were_trained_on_otherwise(whole, tmp_path, capsys)
     rows = tmp_path / "turned.jsonl"
     rows.write_text(json.dumps(first | {"label": other}) + "\n")
     assert main(["eval", str(whole.run.folder), "--data", str(rows), "--no-base"]) == 0
-    assert "1 were trained on with another answer" in capsys.readouterr().out
+    assert "1 were trained on with another answer or class" in capsys.readouterr().out
 
 
 def test_eval_goes_without_the_training_rows(whole, tmp_path, capsys):

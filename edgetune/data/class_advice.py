@@ -36,7 +36,7 @@ class ClassFacts:
         sides: longer sides of images, in pixels; None of texts.
         limit: longest text the model takes, in tokens.
         has_heldout: rows held out lie beside the data.
-        own_base: the base is the one that edgetune proposes.
+        measured: the base is the one that edgetune's own recipe was measured with.
     """
 
     kind: TaskKind
@@ -47,7 +47,7 @@ class ClassFacts:
     sides: Lengths | None
     limit: int
     has_heldout: bool
-    own_base: bool
+    measured: bool
 
     @property
     def rows(self) -> int:
@@ -111,7 +111,7 @@ def _train(facts: ClassFacts) -> list[Advice]:
     count, images = facts.rows, facts.kind == "image-classification"
     epochs = next((e for most, e in ((500, 10), (5000, 5), (50_000, 3)) if count < most), 1)
     value, of = (0.001, "digits recipe, for MobileNetV2") if images else (0.00075, "sentiment recipe, for MiniLM")
-    unsure = "" if facts.own_base else "; for the base that you name it was not measured"
+    unsure = "" if facts.measured else "; for this base it was not measured"
     batch, why = (
         (16, "small, as there are few rows") if count < 1000 else (32, "as in edgetune's own recipes for classes")
     )

@@ -77,10 +77,9 @@ def _sources(data: str, heldout: Path | None, output: Path, model: str | None, t
     base = BASES[task]
     if model is not None:
         yield Advice("model.source", _relative(model, output), "as given")
-    elif base.is_installed:
-        yield Advice("model.source", base.packaged, f"{base.why}; this copy is in an installed package")
     else:
-        yield Advice("model.source", base.hub, base.why)
+        here = "; this copy is in an installed package" if base.is_installed else ""
+        yield Advice("model.source", base.source, f"{base.why}{here}")
     yield Advice("data.train", _relative(data, output), "as given; relative to this file")
     if heldout is not None:
         why = f"{heldout.name} lies beside the training rows: never trained on, for loss and task metrics"
@@ -88,7 +87,7 @@ def _sources(data: str, heldout: Path | None, output: Path, model: str | None, t
 
 
 def _command(data: str, kind: Kind, model: str | None) -> str:
-    """What writes this recipe again."""
+    """What writes the same values again, whatever the rows' keys would say."""
     words = ["edgetune", "init", data, "--task", kind.task]
     for key, name in kind.columns.items():
         words += [f"--{key}-column", name] if key != name else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetune.data.advice import Advice, Facts, advise
-from edgetune.data.bases import DEFAULT_PARAMETERS
+from edgetune.data.bases import BASES, DEFAULT_PARAMETERS
 from edgetune.data.checking import DEFAULT_LIMIT, DataReport, Model, check_data, check_loaded, load_model
 from edgetune.data.class_advice import ClassFacts, advise_classes
 from edgetune.data.conversation import Problem
@@ -20,6 +20,8 @@ from edgetune.recipe import ModelSettings
 HELDOUT_NAMES = ("heldout", "held_out", "validation", "valid", "test", "eval", "dev")
 #: And a folder beside such a one only where the data is a folder of one of these names.
 TRAINING_NAMES = ("train", "training")
+#: Of fewer rows it cannot be told whether a column holds classes.
+ENOUGH_ROWS = 20
 #: Longest text in tokens that the encoder proposed takes.
 ENCODER_LIMIT = 512
 
@@ -90,10 +92,10 @@ def _of_classes(data: str, heldout: Path | None, kind: Kind, model: Model | None
             f"{data}: all rows have the class '{next(iter(file.classes), '')}': nothing could be told apart",
             hint="add rows of another class, or name the right column: --label-column",
         )
-    if len(file.classes) > file.usable / 2:
+    if file.usable >= ENOUGH_ROWS and len(file.classes) > file.usable / 2:
         raise DataError(
-            f"{data}: {len(file.classes)} classes for {file.usable} rows: that is no column of classes",
-            hint="name the right one: --label-column; answers of many kinds are for --task generation",
+            f"{data}: {len(file.classes)} classes for {file.usable} rows: too many to be learnt and asked after",
+            hint="names, numbers and free answers are no classes: name another --label-column, or --task generation",
         )
     facts = ClassFacts(
         kind.task,
@@ -104,7 +106,7 @@ def _of_classes(data: str, heldout: Path | None, kind: Kind, model: Model | None
         file.sides,
         model.limit if model else ENCODER_LIMIT,
         has_heldout=heldout is not None,
-        own_base=named is None,
+        measured=BASES[kind.task].is_this(named or BASES[kind.task].source),
     )
     return Looked(tuple(advise_classes(facts)), heldout, (*unused, *report.warnings))
 
@@ -121,11 +123,13 @@ def _with_classes(heldout: Path | None, kind: Kind) -> tuple[Path | None, list[P
     if heldout is None:
         return None, []
     try:
-        _check(str(heldout), kind, None)
+        report = check_data(str(heldout), format=kind.layout, columns=kind.columns)
+        if report.files[0].classes:  # what is wrong with single rows is told with the data itself
+            return heldout, []
+        why = (*map(str, report.errors), "it holds no rows with a class")[0]
     except DataError as error:
-        why = (*error.problems, error.message)[0]
-        return None, [Problem(str(heldout), f"lies beside the data and is not used: {why}", "warning")]
-    return heldout, []
+        why = error.message
+    return None, [Problem(str(heldout), f"lies beside the data and is not used: {why}", "warning")]
 
 
 def _find_heldout(data: str) -> Path | None:

@@ -110,7 +110,14 @@ def to_rows(source: str, records: Records, format: str, columns: Mapping[str, st
         )
     for key, name in names.items():
         _rename(records, name, key)
-    return replace(_convert(source, records, format), options=_options(format, names))
+    found = _convert(source, records, format)
+    return replace(found, options=_options(_as_read(found, records, format), names))
+
+
+def _as_read(found: LoadedRows, records: Records, format: str) -> str:
+    """The format as `edgetune data check` has to be told it: a text with a label it would take for one with a class."""
+    labelled = any("label" in row for _, row in records.rows[:SAMPLE])
+    return "text" if format == "auto" and found.format == "text" and labelled else format
 
 
 def _absent(source: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Problem | None:
@@ -131,9 +138,9 @@ def _option(key: str) -> str:
 
 
 def _options(format: str, columns: Mapping[str, str]) -> str:
-    """Options of `edgetune data check` for rows with a class, which it never guesses."""
+    """Options of `edgetune data check` where it would not read the rows in the same way by itself."""
     names = [f" --{key}-column {shlex.quote(name)}" for key, name in columns.items() if name != key]
-    return "".join([f" --format {format}", *names]) if format in ("labelled", "images") else ""
+    return "".join([f" --format {format}", *names]) if format in ("labelled", "images", "text") else ""
 
 
 def _rename(records: Records, name: str, key: str) -> None:

@@ -90,11 +90,8 @@ def draws(groups: Groups, rows: int) -> int:
 
 
 def bootstrap(ratios: Sequence[Ratio], groups: Groups = ()) -> tuple[float, float]:
-    """Percentile interval of :func:`pooled` when whole rows, or groups of rows, are drawn again with replacement.
-
-    Draws in which nothing counts (of the F1 of a class: no row that is of it, or got it) say nothing, and are left out.
-    """
-    drawn = _resampled(_by_group(np.asarray(ratios, dtype=np.float64)[:, None, :], groups), empty=np.nan)[:, 0]
+    """Percentile interval of :func:`pooled` when whole rows, or groups of rows, are drawn again with replacement."""
+    drawn = _resampled(_by_group(np.asarray(ratios, dtype=np.float64)[:, None, :], groups))[:, 0]
     return _percentiles(drawn)
 
 
@@ -121,14 +118,11 @@ def paired_bootstrap(
 def macro_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> tuple[float, float]:
     """Percentile interval of the mean of several figures, when whole rows, or groups of rows, are drawn again.
 
-    The mean of a draw is over the figures for which anything counts in it.
-
     Args:
         ratios: (rows, figures, 2): what each row adds to each figure.
         groups: of those rows.
     """
-    drawn = np.ma.masked_invalid(_resampled(_by_group(ratios, groups), empty=np.nan))
-    return _percentiles(drawn.mean(axis=1).filled(np.nan))
+    return _percentiles(_resampled(_by_group(ratios, groups)).mean(axis=1))
 
 
 def gain_bootstrap(ratios: NDArray[np.float64], groups: Groups = ()) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -191,11 +185,11 @@ def _by_group(ratios: NDArray[np.float64], groups: Groups) -> NDArray[np.float64
     return sums
 
 
-def _resampled(ratios: NDArray[np.float64], empty: float = 0.0) -> NDArray[np.float64]:
-    """Figures of resampled rows or groups: (rows, subjects, 2) → (RESAMPLES, subjects); ``empty`` where none counts."""
+def _resampled(ratios: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Figures of resampled rows or groups: (rows, subjects, 2) → (RESAMPLES, subjects)."""
     generator = np.random.default_rng(SEED)
     n = len(ratios)
-    figures = np.full((RESAMPLES, ratios.shape[1]), empty)
+    figures = np.zeros((RESAMPLES, ratios.shape[1]))
     for i in range(RESAMPLES):
         above, below = ratios[generator.integers(n, size=n)].sum(axis=0).T
         np.divide(above, below, out=figures[i], where=below != 0)
@@ -203,8 +197,7 @@ def _resampled(ratios: NDArray[np.float64], empty: float = 0.0) -> NDArray[np.fl
 
 
 def _percentiles(drawn: NDArray[np.float64]) -> tuple[float, float]:
-    known = drawn[~np.isnan(drawn)]
-    low, high = np.percentile(known if len(known) else np.zeros(1), [2.5, 97.5])
+    low, high = np.percentile(drawn, [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -18,7 +18,7 @@ from edgetune.run import Run
 #: Kind of likeness → what is said of rows that have it.
 _SAID = {
     "row": "were trained on, so figures on them say how well they were remembered",
-    "prompt": "were trained on with another answer",
+    "prompt": "were trained on with another answer or class",
     "near prompt": "are like some that were trained on, but for case or spacing",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edgetune.bench.statistics import FEWEST_ROUNDS
 from edgetune.methods import floor
@@ -26,12 +27,14 @@ class Choice:
             best, is more than chance.
         headline: in a few words.
         reasons: sentences, from stored figures.
+        lacking: what keeps anything from being taken; empty: nothing does.
     """
 
     method: str | None
     sure: bool
     headline: str
     reasons: tuple[str, ...]
+    lacking: Literal["", "seeds", "methods", "learning"] = ""
 
 
 def rule(margin: float) -> tuple[str, ...]:
@@ -83,14 +86,14 @@ def _no_choice(comparison: MethodsComparison, found: Sequence[Summary], best: Su
     if seeds < FEWEST_ROUNDS:
         said = f"Not yet: {seeds} seed{'s' if seeds > 1 else ''}, {FEWEST_ROUNDS} are needed"
         why = "How much chance there is in one training is not known."
-        return Choice(None, False, said, (why, *floor.not_learnt(comparison)))
+        return Choice(None, False, said, (why, *floor.not_learnt(comparison)), "seeds")
     if len(found) == 1:
         said = f"Nothing to choose between: {best.method} alone was trained"
-    elif floor.binds(comparison) and not floor.learnt(comparison, best):
+        return Choice(None, False, said, floor.not_learnt(comparison), "methods")
+    if floor.binds(comparison) and not floor.learnt(comparison, best):
         said = "None: no method is better than the most frequent class"
-    else:
-        return None
-    return Choice(None, False, said, floor.not_learnt(comparison))
+        return Choice(None, False, said, floor.not_learnt(comparison), "learning")
+    return None
 
 
 def _better_by(pair: Pair, comparison: MethodsComparison) -> float:
@@ -217,7 +220,10 @@ def _doubts(comparison: MethodsComparison, chosen: Summary, good: Sequence[Summa
     shift = chosen.device.shift if chosen.device else None
     if shift is not None and (shift.low > 0 if comparison.lower_is_better else shift.high < 0):
         moved = f"{comparison.metric} {shift.value:+.3f}{_interval(shift.low, shift.high)}"
-        doubts.append(f"Exported it is certainly worse than as trained ({moved}), which the rule does not look at.")
+        doubts.append(
+            f"Exported, its first seed's model is worse than as trained by more than its rows explain ({moved}); "
+            "the rule does not look at that."
+        )
     return doubts
 
 

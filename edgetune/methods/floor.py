@@ -22,7 +22,7 @@ def learnt(comparison: MethodsComparison, one: Summary) -> bool:
 
 
 def surely_learnt(comparison: MethodsComparison, one: Summary) -> bool:
-    """Whether neither another seed nor other rows would make it no better."""
+    """Whether it is better by its interval over seeds, and by its mean against the floor's own interval over rows."""
     floor, task = comparison.floor, one.task
     if floor is None:
         return True

@@ -207,7 +207,7 @@ def _sure(pair: Pair) -> Cell:
 def _capacity_section(comparison: MethodsComparison) -> Section:
     """The task's figure as rows grow."""
     shares = sorted({one.share for one in comparison.trainings})
-    counts = [next(one.rows for one in comparison.trainings if one.share == share) for share in shares]
+    firsts = [next(one for one in comparison.trainings if one.share == share) for share in shares]
     rows = []
     for method in comparison.methods:
         known = [share for share in shares if comparison.of(method, share)]
@@ -215,9 +215,11 @@ def _capacity_section(comparison: MethodsComparison) -> Section:
             _figure(task_at(comparison, method, share)) if share in known else absent("not trained") for share in shares
         ]
         rows.append((text_cell(method), *cells))
-    columns = (Column(name="method"), *(Column(name=f"{count} rows") for count in counts))
+    heads = [f"{one.rows} rows, {one.examples / one.rows:.2g} passes" for one in firsts]
+    columns = (Column(name="method"), *(Column(name=head) for head in heads))
     table = Table(id="capacity", caption=f"{comparison.metric} by training rows", columns=columns, rows=tuple(rows))
-    lead = f"What more rows bring each method; {comparison.budget.text}, however many rows there are."
+    lead = f"What more rows bring each method; {comparison.budget.text}, however many rows there are"
+    lead += ": of less than one pass, only some of them were seen." if any(o.examples < o.rows for o in firsts) else "."
     return Section(id="capacity", title="More rows", lead=lead, tables=(table,))
 
 

@@ -62,7 +62,7 @@ class OnnxClassifier:
             which = f"text {number}" if len(inputs) > 1 else "the text"
             if not isinstance(text, str):
                 raise DataError(f"{which} is {type(text).__name__}, not text", hint="give texts as str")
-            if any("\ud800" <= letter <= "\udfff" for letter in text):
+            if not _is_unicode(text):
                 raise DataError(f"{which} is not UTF-8", hint="write it as UTF-8")
             if not text.strip():
                 raise DataError(f"{which} is empty: there is nothing to tell", hint="leave empty texts out")
@@ -79,6 +79,15 @@ class OnnxClassifier:
     def close(self) -> None:
         """Free the model."""
         self._session = None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it was read from UTF-8, and not from other bytes that were kept as they are."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def open_tokenizer(file: Path, max_tokens: int) -> Any:

@@ -40,10 +40,10 @@ def test_more_rows_have_a_table_of_their_own(methods):
     found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
     few = [one.model_copy(update={"share": 0.5, "rows": one.rows // 2}) for one in found.of("lora")]
     found = found.model_copy(update={"trainings": (*found.trainings, *few)})
-    counts = f"{few[0].rows} rows | {2 * few[0].rows} rows"
+    counts = f"{few[0].rows} rows, 0.64 passes | {2 * few[0].rows} rows, 0.32 passes"
     assert f"| method | {counts} |" in methods.english(found)
     assert f"| full | {NOTHING} | 0.803" in methods.english(found)
-    assert f"| método | {counts.replace('rows', 'filas')} |" in methods.spanish(found)
+    assert f"| método | {counts.replace('rows', 'filas').replace('passes', 'pasadas')} |" in methods.spanish(found)
 
 
 def test_what_was_stored_is_what_the_pages_show(methods):

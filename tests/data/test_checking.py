@@ -117,6 +117,7 @@ def test_classes_that_look_like_slips_are_warned_of(tmp_path):
     assert rare == "one row only of the class 'odd': it is either trained on or asked after, never both"
     heldout = write(tmp_path, "heldout.jsonl", {"text": "quite new", "label": "odd"})
     assert len(check_data(file, heldout=heldout, format="labelled").warnings) == 1, "others ask after it"
+    assert len(check_data(file, validation=heldout, format="labelled").warnings) == 2, "rows to ask are still taken out"
 
 
 def test_a_column_that_no_row_has_is_one_error(tmp_path):

@@ -257,7 +257,7 @@ def test_rates_of_our_own_bases_are_not_said_of_others(tmp_path, tiny_base):
     own, other = (" ".join((tmp_path / name).read_text().split()) for name in ("own.yaml", "other.yaml"))
     assert "as in the sentiment recipe, for MiniLM" in own
     assert "not measured" not in own
-    assert "for the base that you name it was not measured" in other.replace("# ", "")
+    assert "for this base it was not measured" in other.replace("# ", "")
 
 
 def test_an_image_base_that_is_not_there_is_an_error(tmp_path):
@@ -268,7 +268,7 @@ def test_an_image_base_that_is_not_there_is_an_error(tmp_path):
 def test_a_column_in_which_each_row_differs_is_no_class(tmp_path, capsys):
     rows = [{"text": f"text {n}", "label": f"id {n}"} for n in range(20)]
     assert main(["init", str(write(tmp_path, "a.jsonl", *rows)), "--output", str(tmp_path / "r.yaml")]) == 4
-    assert "20 classes for 20 rows: that is no column of classes" in capsys.readouterr().err
+    assert "20 classes for 20 rows: too many to be learnt and asked after" in capsys.readouterr().err
 
 
 def test_the_recipe_says_the_command_that_writes_it_again(tmp_path):
@@ -279,3 +279,20 @@ def test_the_recipe_says_the_command_that_writes_it_again(tmp_path):
     said = output.read_text().splitlines()[0]
     assert said == f"# Written by: edgetune init {data} --task text-classification {' '.join(columns)}"
     assert "2 classes of 16 to 34 rows" in " ".join(output.read_text().split())
+
+
+def test_a_held_out_row_without_a_class_is_an_error_and_no_other_split_is_made(tmp_path):
+    data = write(tmp_path, "train.jsonl", *classed(50))
+    write(tmp_path, "test.jsonl", {"text": "with", "label": "billing"}, {"text": "without", "label": ""})
+    with pytest.raises(DataError) as caught:
+        write_recipe(str(data), tmp_path / "r.yaml")
+    assert any("test.jsonl:2: 'label' is empty" in problem for problem in caught.value.problems)
+
+
+def test_the_base_that_was_measured_is_known_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    pictures = write_pictures(tmp_path / "train", 8)
+    write_recipe(str(pictures), tmp_path / "r.yaml")
+    assert "for this base it was not measured" in " ".join((tmp_path / "r.yaml").read_text().replace("# ", "").split())
+    assert BASES["text-classification"].is_this("sentence-transformers/all-MiniLM-L6-v2")
+    assert not BASES["image-classification"].is_this("microsoft/resnet-18")

@@ -154,10 +154,17 @@ def test_all_right_or_all_wrong_counts_groups_not_rows():
     assert share_interval([(0.0, 1.0)] * 100, [None] * 100) == wilson(0, 100)
 
 
-def test_draws_without_any_row_of_a_class_say_nothing_of_it():
-    """One row in ten is of the class, and right: a draw without it is no draw with an F1 of 0."""
+def test_of_a_class_with_one_row_next_to_nothing_is_known():
+    """A draw without it counts as an F1 of 0: that one row is right does not make its class sure."""
     rare = [(2.0, 2.0), *[(0.0, 0.0)] * 9]
-    assert bootstrap(rare) == (1.0, 1.0)
+    assert bootstrap(rare) == (0.0, 1.0)
     often = [(0.0, 0.0), *[(2.0, 2.0)] * 9]
-    assert macro_bootstrap(np.asarray(list(zip(rare, often, strict=True)))) == (1.0, 1.0)
-    assert bootstrap([(0.0, 0.0)] * 3) == (0.0, 0.0)
+    assert macro_bootstrap(np.asarray(list(zip(rare, often, strict=True)))) == (0.5, 1.0)
+
+
+def test_of_a_class_that_is_never_right_the_mean_stays_what_it_is():
+    """49 and 50 rows right, the one of a third class wrong: leaving that class out of a draw would raise the mean."""
+    rows = [*[((2.0, 2.0), (0.0, 0.0), (0.0, 0.0))] * 49, *[((0.0, 0.0), (2.0, 2.0), (0.0, 0.0))] * 50]
+    low, high = macro_bootstrap(np.asarray([*rows, ((0.0, 1.0), (0.0, 0.0), (0.0, 1.0))]))
+    assert low > 0.65
+    assert high < 0.67
