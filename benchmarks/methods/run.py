@@ -39,6 +39,8 @@ RESULTS = HERE / "results"
 RECIPES = {"sentiment": (3200, 600), "digits": (3200, 600), "smart-home": (800, 120)}
 #: Learning rates of each method that are tried first, at most: until those on both sides of the best one are worse.
 TRIES = 8
+#: Trainings of each method.
+SEEDS = 3
 
 
 def main() -> None:
@@ -67,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", choices=RECIPES, default="sentiment")
     parser.add_argument("--examples", type=int, help="rows of training, each")
     parser.add_argument("--tries", type=int, default=TRIES, help="learning rates of each method; 0: the known ratio")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--methods", default=",".join(METHODS), help="separated by commas")
     parser.add_argument("--rows", help="also train on these shares of the training rows: 25%%,50%%")
     parser.add_argument("--stored", type=Path, help="publish this methods.json")
@@ -105,7 +107,13 @@ def english(found: MethodsComparison) -> str:
 def _command(found: MethodsComparison) -> str:
     """What was run for these results."""
     shares = sorted({one.share for one in found.trainings} - {1.0})
-    words = [f"--recipe {found.name}", *([f"--rows {','.join(f'{share:.0%}' for share in shares)}"] if shares else [])]
+    examples, _ = RECIPES.get(found.name, (None, None))
+    given = {
+        "examples": "" if found.budget.examples == examples else str(found.budget.examples),
+        "seeds": "" if len(found.seeds) == SEEDS else str(len(found.seeds)),
+        "rows": ",".join(f"{share:.0%}" for share in shares),
+    }
+    words = [f"--{name} {value}" for name, value in ({"recipe": found.name} | given).items() if value]
     return f".venv/bin/python benchmarks/methods/run.py {' '.join(words)}"
 
 

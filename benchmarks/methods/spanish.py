@@ -102,8 +102,9 @@ def _worse(found: MethodsComparison) -> str:
 
 
 def _left_out(found: MethodsComparison) -> str:
-    names = ", ".join(WORDS.get(one.method, one.method) for one in found.left_out)
-    return f"Sin entrenar: {names}; QLoRA no es para clasificadores." if names == WORDS["qlora"] else ""
+    names = [WORDS.get(one.method, one.method) for one in found.left_out]
+    why = ", que no es para clasificadores" if names == [WORDS["qlora"]] and found.floor else ""
+    return f"Sin entrenar: {', '.join(names)}{why}." if names else ""
 
 
 def _apart(found: MethodsComparison) -> str:

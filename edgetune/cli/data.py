@@ -52,7 +52,8 @@ def check(
 
     kind = layout_of(file, format, {"text": text_column, "image": image_column, "label": label_column})
     files = {"heldout": heldout, "validation": validation}
-    report = check_data(file, **files, format=kind.layout, columns=kind.columns, model=_model(**of_model))
+    model = _model(**of_model)
+    report = check_data(file, **files, format=kind.layout, columns=kind.columns, records=kind.records, model=model)
     if as_json:
         console.data(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

@@ -19,6 +19,7 @@ from edgetune.data.leaks import PAIRS, look_for_leaks
 from edgetune.data.lengths import Lengths, measure
 from edgetune.data.pictures import COLUMNS, Album, load_images
 from edgetune.data.reading import LoadedRows, load_rows
+from edgetune.data.records import Records
 from edgetune.data.splitting import Leak, lesson_key, prompt_key
 from edgetune.data.templating import encode_rows
 from edgetune.errors import DataError
@@ -174,6 +175,7 @@ def check_data(  # noqa: PLR0913  # what a check can be told
     format: str = "auto",
     columns: Mapping[str, str] | None = None,
     model: Model | None = None,
+    records: Records | None = None,
 ) -> DataReport:
     """Check a data file, and further ones with what leaks from one into the other.
 
@@ -184,17 +186,22 @@ def check_data(  # noqa: PLR0913  # what a check can be told
         format: of all files.
         columns: key of the format → what the files call it.
         model: counts tokens and applies its chat template; without one, characters are counted.
+        records: what ``source`` holds, where it was read already.
 
     Raises:
         DataError: a file is missing or of an unknown kind; all else is in the report.
     """
     named = {"training": source, "heldout": heldout, "validation": validation}
     given = {name: file for name, file in named.items() if file is not None}
+    known = {"training": records}
     if format != "images":
-        return check_loaded({name: load_rows(file, format, columns) for name, file in given.items()}, model)
+        rows = {name: load_rows(file, format, columns, known.get(name)) for name, file in given.items()}
+        return check_loaded(rows, model)
     album = Album()  # the same image, wherever it lies, counts as the same row
     with TemporaryDirectory(prefix="edgetune-") as scratch:
-        loaded = {name: load_images(file, columns or COLUMNS, Path(scratch)) for name, file in given.items()}
+        loaded = {
+            name: load_images(file, columns or COLUMNS, Path(scratch), known.get(name)) for name, file in given.items()
+        }
         report = check_loaded({name: replace(one, rows=album.named(one.rows)) for name, one in loaded.items()}, None)
         sides = [measure([longer_side(Path(asked_of(row))) for row in one.rows], "pixels") for one in loaded.values()]
     measured = (replace(file, sides=one) for file, one in zip(report.files, sides, strict=True))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgetune.data.datasets_door import is_saved
 from edgetune.data.formats import recognise
 from edgetune.data.pictures import SUFFIXES
 from edgetune.data.reading import SAMPLE, locate, read_records
+from edgetune.data.records import Records
 from edgetune.errors import WrongUsage
 from edgetune.recipe import TaskKind
 
@@ -28,12 +29,14 @@ class Kind:
         reason: how that is known.
         columns: key of the layout → what the file calls it; none where rows are answered.
         layout: the rows' format; ``auto`` where their keys tell.
+        records: what the source holds, where it had to be read to know.
     """
 
     task: TaskKind
     reason: str
     columns: dict[str, str]
     layout: str
+    records: Records | None = field(default=None, repr=False)
 
 
 def kind_of(source: str, task: TaskKind | None = None, columns: Mapping[str, str | None] | None = None) -> Kind:
@@ -50,8 +53,13 @@ def kind_of(source: str, task: TaskKind | None = None, columns: Mapping[str, str
     """
     named = {key: name for key, name in (columns or {}).items() if name}
     _require_one_meaning(task, named, f"--task {task}")
-    found, reason = (task, "as given") if task else _told(named) or _seen(source, named)
-    return Kind(found, reason, _keys(found, named), LAYOUTS.get(found, "auto"))
+    records = None
+    if told := (task, "as given") if task else _told(named) or _lies(source):
+        found, reason = told
+    else:
+        records = read_records(source)
+        found, reason = _seen([row for _, row in records.rows[:SAMPLE]], named)
+    return Kind(found, reason, _keys(found, named), LAYOUTS.get(found, "auto"), records)
 
 
 def _keys(task: TaskKind, named: Mapping[str, str]) -> dict[str, str]:
@@ -94,12 +102,16 @@ def _told(named: Mapping[str, str]) -> tuple[TaskKind, str] | None:
     return None
 
 
-def _seen(source: str, named: Mapping[str, str]) -> tuple[TaskKind, str]:
-    """By how a folder lies, or by the keys of most rows."""
+def _lies(source: str) -> tuple[TaskKind, str] | None:
+    """By how a folder lies: rows of a folder that is no data set are images."""
     path, _ = locate(source)
-    if not source.startswith("hub:") and path.is_dir() and not is_saved(path) and _has_images(path):
-        return "image-classification", "a folder that holds folders of images: one for each class"
-    sample = [row for _, row in read_records(source).rows[:SAMPLE]]
+    if source.startswith("hub:") or not path.is_dir() or is_saved(path) or not _has_images(path):
+        return None
+    return "image-classification", "a folder that holds folders of images: one for each class"
+
+
+def _seen(sample: Sequence[Mapping[str, object]], named: Mapping[str, str]) -> tuple[TaskKind, str]:
+    """By the keys of most rows."""
     for task, thing in THINGS.items():
         keys = (thing, named.get("label", "label"))
         count = sum(_has(row, keys) for row in sample)

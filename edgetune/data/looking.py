@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgetune.data.advice import Advice, Facts, advise
@@ -55,7 +56,7 @@ def look(data: str, kind: Kind, model: str | None) -> Looked:
     """
     heldout = _find_heldout(data)
     if not kind.columns:
-        return _of_answers(data, heldout, load_model(model, Path.cwd()) if model else None)
+        return _of_answers(data, kind, heldout, load_model(model, Path.cwd()) if model else None)
     if kind.task == "image-classification":
         if model:
             resolve_base(ModelSettings(source=model), Path.cwd())
@@ -63,8 +64,8 @@ def look(data: str, kind: Kind, model: str | None) -> Looked:
     return _of_classes(data, heldout, kind, load_model(model, Path.cwd()) if model else None, named=model)
 
 
-def _of_answers(data: str, heldout: Path | None, model: Model | None) -> Looked:
-    loaded = load_rows(data)
+def _of_answers(data: str, kind: Kind, heldout: Path | None, model: Model | None) -> Looked:
+    loaded = load_rows(data, records=kind.records)
     report = check_loaded({"training": loaded} | ({"heldout": load_rows(heldout)} if heldout else {}), model)
     report.raise_on_errors()
     file = report.files[0]
@@ -84,9 +85,9 @@ def _of_answers(data: str, heldout: Path | None, model: Model | None) -> Looked:
 
 
 def _of_classes(data: str, heldout: Path | None, kind: Kind, model: Model | None, *, named: str | None) -> Looked:
-    heldout, unused = _with_classes(heldout, kind)
-    report = _check(data, kind, model, heldout)
-    file = report.files[0]
+    report, unused = _checked(data, heldout, kind, model)
+    report.raise_on_errors()
+    heldout, file = None if unused else heldout, report.files[0]
     if len(file.classes) < 2:
         raise DataError(
             f"{data}: all rows have the class '{next(iter(file.classes), '')}': nothing could be told apart",
@@ -111,25 +112,24 @@ def _of_classes(data: str, heldout: Path | None, kind: Kind, model: Model | None
     return Looked(tuple(advise_classes(facts)), heldout, (*unused, *report.warnings))
 
 
-def _check(data: str, kind: Kind, model: Model | None, heldout: Path | None = None) -> DataReport:
-    beside = str(heldout) if heldout else None
-    report = check_data(data, heldout=beside, format=kind.layout, columns=kind.columns, model=model)
-    report.raise_on_errors()
-    return report
+def _checked(
+    data: str, heldout: Path | None, kind: Kind, model: Model | None
+) -> tuple[DataReport, tuple[Problem, ...]]:
+    """The report, and why what lies beside the data is left out of it.
 
-
-def _with_classes(heldout: Path | None, kind: Kind) -> tuple[Path | None, list[Problem]]:
-    """What lies beside the data, if its rows have classes: a test set to be sent in somewhere has none."""
+    A test set that is to be sent in somewhere has no classes; what is wrong with single rows of one that has is told.
+    """
+    check = partial(check_data, data, format=kind.layout, columns=kind.columns, model=model)
     if heldout is None:
-        return None, []
+        return check(records=kind.records), ()
     try:
-        report = check_data(str(heldout), format=kind.layout, columns=kind.columns)
-        if report.files[0].classes:  # what is wrong with single rows is told with the data itself
-            return heldout, []
-        why = (*map(str, report.errors), "it holds no rows with a class")[0]
-    except DataError as error:
+        report = check(heldout=str(heldout), records=kind.records)
+        if report.files[1].classes:
+            return report, ()
+        why = next((problem.message for problem in report.errors if problem.where == str(heldout)), "has no classes")
+    except DataError as error:  # of a file of another kind; were it of the data, it comes again
         why = error.message
-    return None, [Problem(str(heldout), f"lies beside the data and is not used: {why}", "warning")]
+    return check(), (Problem(str(heldout), f"lies beside the data and is not used: {why}", "warning"),)
 
 
 def _find_heldout(data: str) -> Path | None:

@@ -31,13 +31,14 @@ COLUMNS = {"image": "image", "label": "label"}
 IMAGES = "images"
 
 
-def load_images(source: str, columns: Mapping[str, str], scratch: Path) -> LoadedRows:
+def load_images(source: str, columns: Mapping[str, str], scratch: Path, records: Records | None = None) -> LoadedRows:
     """Rows of images and labels, each with the absolute path of its image, which was opened whole.
 
     Args:
         source: folder, file or data set, see :func:`edgetune.data.reading.load_rows`.
         columns: ``image`` and ``label`` → what the source calls them.
         scratch: folder for images that have no file of their own.
+        records: as for :func:`edgetune.data.reading.load_rows`.
 
     Raises:
         DataError: the source is missing or of an unknown kind; what is wrong with a row is in ``problems``.
@@ -46,7 +47,7 @@ def load_images(source: str, columns: Mapping[str, str], scratch: Path) -> Loade
     if path.is_dir() and not is_saved(path):
         records, base, columns = _of_folder(path, source), path, COLUMNS  # its own, whatever files are to have
     else:
-        records, base = read_records(source), path.parent if path.is_file() else Path.cwd()
+        records, base = records or read_records(source), path.parent if path.is_file() else Path.cwd()
     _open_all(records, columns["image"], base.resolve(), scratch, source)
     return to_rows(source, records, "images", columns)
 

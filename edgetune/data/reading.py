@@ -84,7 +84,12 @@ class LoadedRows:
         return self
 
 
-def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, str] | None = None) -> LoadedRows:
+def load_rows(
+    source: str | Path,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    records: Records | None = None,
+) -> LoadedRows:
     """Read rows from a file, a datasets folder or the hub.
 
     Args:
@@ -92,13 +97,14 @@ def load_rows(source: str | Path, format: str = "auto", columns: Mapping[str, st
             or ``hub:ID``; ``#SPLIT`` at the end of the last two chooses a split.
         format: one of ``FORMATS``, or ``auto`` to look at the keys.
         columns: key of the format → what the file calls it.
+        records: what the source holds, where it was read already; its columns are renamed.
 
     Raises:
         DataError: the source is missing or of an unknown kind. What is wrong *inside* is collected in
             ``problems``; strict callers go on with ``.raise_on_problems()``.
         ResourceError: no permission to read it.
     """
-    return to_rows(str(source), read_records(str(source)), format, columns)
+    return to_rows(str(source), records or read_records(str(source)), format, columns)
 
 
 def to_rows(source: str, records: Records, format: str, columns: Mapping[str, str] | None = None) -> LoadedRows:
@@ -111,13 +117,8 @@ def to_rows(source: str, records: Records, format: str, columns: Mapping[str, st
     for key, name in names.items():
         _rename(records, name, key)
     found = _convert(source, records, format)
-    return replace(found, options=_options(_as_read(found, records, format), names))
-
-
-def _as_read(found: LoadedRows, records: Records, format: str) -> str:
-    """The format as `edgetune data check` has to be told it: a text with a label it would take for one with a class."""
-    labelled = any("label" in row for _, row in records.rows[:SAMPLE])
-    return "text" if format == "auto" and found.format == "text" and labelled else format
+    # Texts with a label `edgetune data check` would take for ones with a class.
+    return replace(found, options=_options("text" if found.format == "text" else format, names))
 
 
 def _absent(source: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Problem | None:

@@ -128,7 +128,7 @@ def _notes(comparison: MethodsComparison) -> list[str]:
     notes = []
     if floor := comparison.floor:
         said = "the most frequent class of the training rows, for every held-out row"
-        notes.append(f"{comparison.metric} to be beaten: {_interval_text(floor)}, {said}")
+        notes.append(f"{comparison.metric} to be beaten: {_figure(floor).text}, {said}")
     notes += [f"{one.method} was not trained: {one.reason}" for one in comparison.left_out]
     notes += [f"learning rate of {one.method}: {one.value:g}, {one.why}" for one in comparison.rates]
     notes += [
@@ -223,10 +223,6 @@ def _capacity_section(comparison: MethodsComparison) -> Section:
     return Section(id="capacity", title="More rows", lead=lead, tables=(table,))
 
 
-def _interval_text(score: Score) -> str:
-    return f"{score_number(score.value)} [{score_number(score.low)}, {score_number(score.high)}]"
-
-
 def _signed(value: float, low: float | None, high: float | None) -> str:
     interval = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
     return f"{value:+.3f}{interval}"
@@ -251,7 +247,7 @@ def _spread(found: Spread | None) -> Cell:
     return number_cell(found.value if found else None)
 
 
-def _figure(found: Spread) -> Cell:
+def _figure(found: Spread | Score) -> Cell:
     text = score_number(found.value)
     if found.low is not None and found.high is not None:
         text += f" [{score_number(found.low)}, {score_number(found.high)}]"

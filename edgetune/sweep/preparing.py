@@ -10,6 +10,7 @@ from typing import Any
 
 from edgetune import console, files
 from edgetune.data.conversation import Conversation, write_rows
+from edgetune.data.kinds import LAYOUTS
 from edgetune.data.labelled import label_of
 from edgetune.data.reading import load_rows
 from edgetune.data.splitting import split
@@ -115,8 +116,7 @@ def _set_apart(rows: Sequence[Conversation], recipe: Recipe) -> list[Conversatio
 
 
 def _rows(path: Path, recipe: Recipe) -> list[Conversation]:
-    formats = {"generation": "auto", "text-classification": "labelled", "image-classification": "images"}
-    return list(load_rows(path, formats[recipe.task.kind]).raise_on_problems().rows)
+    return list(load_rows(path, LAYOUTS.get(recipe.task.kind, "auto")).raise_on_problems().rows)
 
 
 def _settings(run: Run, recipe: Recipe, limits: Mapping[str, float], train: Path) -> dict[str, Any]:

@@ -251,7 +251,8 @@ def test_faults_of_files(tmp_path, name):
     with pytest.raises(DataError) as caught:
         loaded.raise_on_problems()
     assert caught.value.exit_code == 4
-    assert caught.value.hint == f"edgetune data check {path} lists them all"
+    as_text = " --format text" if loaded.format == "text" else ""
+    assert caught.value.hint == f"edgetune data check {path}{as_text} lists them all"
 
 
 def test_all_faults_are_collected_in_file_order(tmp_path):

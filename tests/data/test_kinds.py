@@ -6,7 +6,10 @@ import pytest
 from rowfiles import write_rows
 from tinyimages import write_pictures
 
+from edgetune.data import kinds, reading
+from edgetune.data.initialise import write_recipe
 from edgetune.data.kinds import kind_of, layout_of
+from edgetune.data.reading import read_records
 from edgetune.errors import DataError, WrongUsage
 
 
@@ -71,6 +74,15 @@ def test_what_does_not_go_together_is_wrong_usage(tmp_path, task, columns, said)
 def test_the_layout_that_was_said_goes_first(tmp_path, format, columns, task, layout):
     found = layout_of(rows_of(tmp_path, {"text": "x", "label": "a"}), format, columns)
     assert (found.task, found.layout) == (task, layout)
+
+
+def test_what_was_read_to_know_is_not_read_again(tmp_path, monkeypatch):
+    source = rows_of(tmp_path, *({"text": f"text {n}", "label": "ab"[n % 2]} for n in range(30)))
+    read = []
+    monkeypatch.setattr(kinds, "read_records", lambda one: read.append(one) or read_records(one))
+    monkeypatch.setattr(reading, "read_records", lambda one: read.append(one) or read_records(one))
+    write_recipe(source, tmp_path / "r.yaml")
+    assert read == [source]
 
 
 def test_a_layout_without_such_columns_is_wrong_usage(tmp_path):
