@@ -302,7 +302,8 @@ def _repeats(rows: Sequence[Conversation]) -> Iterator[Problem]:
         if same in seen:
             yield Problem(row.where, f"repeats {seen[same]}", "warning")
         elif prompt in asked:
-            yield Problem(row.where, f"asks the same as {asked[prompt]}, with another answer", "warning")
+            other = "class" if row.kind in CLASSIFIED else "answer"
+            yield Problem(row.where, f"asks the same as {asked[prompt]}, with another {other}", "warning")
         seen.setdefault(same, row.where)
         asked.setdefault(prompt, row.where)
 
