@@ -13,7 +13,7 @@ from edgetune.bench.schema import BenchReport
 from edgetune.errors import EdgetuneError
 from edgetune.evaluation.figures import part
 from edgetune.evaluation.record import Evaluation, load
-from edgetune.recipe import resolve
+from edgetune.recipe import TaskSettings, resolve
 from edgetune.recipes import shipped_recipe
 from edgetune.run import Run, open_run
 
@@ -118,8 +118,8 @@ def machine_lines(found: dict[str, Any]) -> list[str]:
     import publishing
 
     training = found["training"]
-    generates = found["recipe"]["task"]["kind"] == "generation"
-    speed = f"{training['tokens_per_s']:.0f} tokens/s" if generates else f"{training['rows_per_s']:.0f} rows/s"
+    task = TaskSettings.model_validate(found["recipe"]["task"])
+    speed = f"{training[task.speed_key]:.0f} {task.unit}s/s"
     lines = [
         (
             f"Training: {training['seconds'] / 60:.1f} minutes, {training['steps']} steps, "

@@ -111,10 +111,8 @@ def _base_title(evaluation: Evaluation) -> str:
 
 
 def _speed(run: Run) -> str:
-    result = run.manifest.result
-    if run.recipe.task.kind == "image-classification":
-        return f"{result['rows_per_s']:.0f} images/s"
-    return f"{result['tokens_per_s']:.0f} tokens/s"
+    task = run.recipe.task
+    return f"{run.manifest.result[task.speed_key]:.0f} {task.unit}s/s"
 
 
 def run_recipe(resolved: Resolved, folder: Path, *, allow_scripts: bool = False) -> PipelineResult:

@@ -91,7 +91,7 @@ class RunManifest(Stored):
     result_sha256: dict[str, str] = Field(default={})
     """Hash of each file of the result, as training wrote it; empty in runs from before it was recorded."""
     result: dict[str, Any] = Field(default={})
-    """Figures of the training: steps, seconds, best evaluation loss, tokens a second, peak memory in bytes."""
+    """Figures of the training: steps, seconds, best evaluation loss, tokens and rows a second, peak memory in bytes."""
 
 
 @dataclass(frozen=True)

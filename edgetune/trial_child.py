@@ -43,16 +43,25 @@ def do(work: Callable[[Job], None]) -> int:
     threading.Thread(target=_stop_with_stdin, daemon=True).start()
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries and data scripts print is for people
+    error: EdgetuneError | None = None
     try:
         with memory_errors("try --micro-batch-size 1, --gradient-checkpointing or a smaller model"):
             work(job)
-    except (EdgetuneError, KeyboardInterrupt) as failure:
-        error = failure if isinstance(failure, EdgetuneError) else Interrupted("interrupted")
-        sys.stdout.flush()
-        os.dup2(answer, sys.stdout.fileno())
+    except EdgetuneError as failure:
+        error = failure
+    except KeyboardInterrupt:
+        error = Interrupted("interrupted")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends by itself now
+    if error is None:
+        return 0
+    sys.stdout.flush()
+    os.dup2(answer, sys.stdout.fileno())
+    try:
         tell("error", error=type(error).__name__, message=error.message, hint=error.hint, problems=error.problems)
-        return error.exit_code
-    return 0
+    except BrokenPipeError:  # who wanted to know is gone
+        print(error.message, file=sys.stderr)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Python flushes at its end must not fail
+    return error.exit_code
 
 
 def _stop_with_stdin() -> None:

@@ -14,6 +14,7 @@ import edgetune
 from edgetune.cli import main
 from edgetune.errors import DataError, EdgetuneError
 from edgetune.pipeline import run_recipe
+from edgetune.report.building import build
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,13 @@ def test_every_artifact_has_its_evidence(whole):
         assert shipped.bench.figure("latency").median > 0
     assert whole.base.score("accuracy").value == 0.5
     assert whole.report.is_file()
+
+
+def test_its_training_counts_texts(whole):
+    assert "texts/s" in whole.to_text()
+    training = next(one for one in build(whole.run.folder).sections if one.id == "training")
+    assert "nats per text" in training.lead
+    assert {one.word for one in training.definitions} == {"training loss", "evaluation loss", "texts/s"}
 
 
 def test_the_summary_ends_with_a_command_that_works(whole, capsys):

@@ -19,6 +19,7 @@ import edgetune
 from edgetune.cli import main
 from edgetune.errors import DataError
 from edgetune.pipeline import run_recipe
+from edgetune.report.building import build
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,23 @@ def test_every_artifact_has_its_evidence(whole):
         assert shipped.bench.figure("batch_rate").median > 0
     assert "images/s" in whole.to_text()
     assert whole.report.is_file()
+
+
+def test_losses_and_speeds_of_its_training_are_of_images(whole):
+    training = next(one for one in build(whole.run.folder).sections if one.id == "training")
+    assert "images/s" in training.lead
+    assert "nats per image" in training.lead
+    assert "token" not in training.model_dump_json(exclude={"tables"})
+    speeds = next(chart.table for chart in training.charts if chart.id == "training-rate")
+    assert all(row[2].value > 0 for row in speeds.rows)
+
+
+def test_its_checks_are_defined_as_of_classes(whole):
+    verification = next(one for one in build(whole.run.folder).sections if one.id == "verification")
+    said = {one.word: one.text for one in verification.definitions}
+    assert set(said) >= {"inputs", "distributions", "task"}
+    assert "token distributions" not in said["distributions"]
+    assert "task metric" not in said["task"]
 
 
 def test_the_summary_ends_with_a_command_that_works(whole, capsys):

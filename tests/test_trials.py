@@ -126,3 +126,5 @@ in_fresh_process("jobs", {{"how": "wait", "file": {str(file)!r}}}, Path({str(tmp
     parent.kill()
     parent.wait()
     wait_for(lambda: file.read_text() == "saved")
+    wait_for(lambda: "saved what there was" in (tmp_path / "log").read_text())
+    assert "Traceback" not in (tmp_path / "log").read_text()

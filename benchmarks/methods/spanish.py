@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgetune.methods import floor
 from edgetune.methods.choosing import Choice, choose
 from edgetune.methods.planning import REFERENCE
 from edgetune.methods.record import MethodsComparison
@@ -66,6 +67,7 @@ def sentences(found: MethodsComparison) -> list[str]:
             f"{_others(found)}.{exported}"
         ),
         _floor(found),
+        _failed(found),
         _worse(found),
         _apart(found),
         _left_out(found),
@@ -91,14 +93,21 @@ def _floor(found: MethodsComparison) -> str:
     return f"{metric} de la clase más frecuente para todas las filas: {score_number(found.floor.value)}."
 
 
+def _failed(found: MethodsComparison) -> str:
+    """Single trainings that are no better than that."""
+    named = [
+        f"{WORDS.get(one.method, one.method)} (semilla {one.seed}, {one.share:.0%} de las filas)"
+        for one in floor.failed(found)
+    ]
+    return f"No aprendieron nada seguro: {', '.join(named)}." if named else ""
+
+
 def _worse(found: MethodsComparison) -> str:
     """What exporting certainly takes, of the model of the first seed."""
-    worse = [
-        f"{WORDS.get(one.method, one.method)} {one.shift.value:+.3f}"
-        for one in found.devices
-        if one.shift and one.shift.certain and (one.shift.value > 0) == found.lower_is_better
-    ]
-    return f"Exportado, el modelo de la primera semilla empeora en: {', '.join(worse)}." if worse else ""
+    losses = {one.method: one.lost_on_export.value for one in summaries(found)}
+    worse = ", ".join(f"{WORDS.get(method, method)} {lost:.3f}" for method, lost in losses.items() if lost)
+    said = "Exportado, el modelo de la primera semilla es peor con seguridad, y al elegir se descuenta"
+    return f"{said}: {worse}." if worse else ""
 
 
 def _left_out(found: MethodsComparison) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from edgetune.bench.statistics import FEWEST_ROUNDS
 from edgetune.methods import floor
+from edgetune.methods.leads import lead
 from edgetune.methods.planning import REFERENCE
-from edgetune.methods.record import MethodsComparison, Pair
+from edgetune.methods.record import MethodsComparison
 from edgetune.methods.summing import Summary, summaries
 from edgetune.report.cells import percent, score_number
 
@@ -44,8 +45,9 @@ def rule(margin: float) -> tuple[str, ...]:
     """
     return (
         f"Two methods, and {FEWEST_ROUNDS} seeds: fewer do not show how much chance there is in a training.",
-        "Of classes, a mean task figure above that of the most frequent class, unless classes are weighed alike.",
-        f"Mean task figure within {percent(margin)} of the best method's, and not certainly worse than it.",
+        "Of each mean task figure is taken off what exporting certainly took of the first seed's model.",
+        "Of classes, that figure above the most frequent class's, unless classes are weighed alike.",
+        f"Of that figure within {percent(margin)} of the best method, and not certainly worse than it.",
         "Of these, none whose intervals of forgetting (bits for a byte of plain text) lie wholly above another's.",
         f"Of these, the least peak memory in training; within {percent(SAME_MEMORY)} of it, the smallest file.",
     )
@@ -54,68 +56,63 @@ def rule(margin: float) -> tuple[str, ...]:
 def choose(comparison: MethodsComparison) -> Choice:
     """Apply the rule."""
     found = summaries(comparison)
-    best = max(found, key=lambda one: -one.task.value if comparison.lower_is_better else one.task.value)
-    if (none := _no_choice(comparison, found, best)) is not None:
-        return none
-    allowed = comparison.margin * abs(best.task.value)
     binds = floor.binds(comparison)
-    good = [one for one in found if _is_good(comparison, one, best, allowed)]
-    good = [one for one in good if not binds or floor.learnt(comparison, one)]
+    learners = [one for one in found if not binds or floor.learnt(comparison, one)]
+    if (none := _no_choice(comparison, found, learners)) is not None:
+        return none
+    lower = comparison.lower_is_better
+    best, best_trained = _best(learners, lambda one: one.net, lower), _best(learners, lambda one: one.task.value, lower)
+    allowed = comparison.margin * abs(best.net)
+    good = [one for one in learners if _is_good(one, best, allowed)]
     chosen = _cheapest(_forgetting_least(good))
-    gap = comparison.pair(chosen.method, best.method)
     # Were one of them as good, it would stand among the good ones, and be judged by what those forget.
     eligible = [one for one in found if one in _forgetting_least([*good, one])]
-    rivals = _cheaper_rivals(comparison, chosen, best, eligible)
-    near = chosen is best or (gap is not None and _worst(gap, comparison) >= -allowed)
+    rivals = _cheaper_rivals(chosen, best, eligible)
+    ahead = dict.fromkeys(one.method for one in (best, best_trained) if not _surely_near(chosen, one, allowed))
     learnt = not binds or floor.surely_learnt(comparison, chosen)
-    sure = near and not rivals and learnt
+    sure = not ahead and not rivals and learnt
     against = next((one for one in found if one.method == REFERENCE), best)
     against = best if against is chosen else against
     doubts = _doubts(comparison, chosen, good)
     if not learnt:
         doubts.insert(0, "Not certain: chance could make it as good as the most frequent class.")
     elif not sure:
-        doubts.insert(0, _uncertain(comparison, best, near, rivals))
-    reasons = [*_against(comparison, chosen, against), *doubts, *floor.not_learnt(comparison)]
+        doubts.insert(0, _uncertain(comparison, ahead, rivals))
+    reasons = [*_against(comparison, chosen, against), *doubts, *floor.notes(comparison)]
     return Choice(chosen.method, sure, _headline(comparison, chosen, against, sure=sure), tuple(reasons))
 
 
-def _no_choice(comparison: MethodsComparison, found: Sequence[Summary], best: Summary) -> Choice | None:
+def _best(found: Iterable[Summary], figure: Callable[[Summary], float], lower_is_better: bool) -> Summary:
+    return min(found, key=figure) if lower_is_better else max(found, key=figure)
+
+
+def _no_choice(comparison: MethodsComparison, found: Sequence[Summary], learners: Sequence[Summary]) -> Choice | None:
     """Why nothing is taken; None: something can be."""
     seeds = min(len(one.trainings) for one in found)
     if seeds < FEWEST_ROUNDS:
         said = f"Not yet: {seeds} seed{'s' if seeds > 1 else ''}, {FEWEST_ROUNDS} are needed"
         why = "How much chance there is in one training is not known."
-        return Choice(None, False, said, (why, *floor.not_learnt(comparison)), "seeds")
+        return Choice(None, False, said, (why, *floor.notes(comparison)), "seeds")
     if len(found) == 1:
-        said = f"Nothing to choose between: {best.method} alone was trained"
-        return Choice(None, False, said, floor.not_learnt(comparison), "methods")
-    if floor.binds(comparison) and not floor.learnt(comparison, best):
+        said = f"Nothing to choose between: {found[0].method} alone was trained"
+        return Choice(None, False, said, floor.notes(comparison), "methods")
+    if not learners:
         said = "None: no method is better than the most frequent class"
-        return Choice(None, False, said, floor.not_learnt(comparison), "learning")
+        return Choice(None, False, said, floor.notes(comparison), "learning")
     return None
 
 
-def _better_by(pair: Pair, comparison: MethodsComparison) -> float:
-    """By how much the first of a pair is better; less than zero: it is worse."""
-    return -pair.value if comparison.lower_is_better else pair.value
-
-
-def _worst(pair: Pair, comparison: MethodsComparison) -> float:
-    """The same, as bad as the intervals allow."""
-    if pair.low is None or pair.high is None:
-        return float("-inf")
-    return -max(pair.high, pair.row_high) if comparison.lower_is_better else min(pair.low, pair.row_low)
-
-
-def _is_good(comparison: MethodsComparison, one: Summary, best: Summary, allowed: float) -> bool:
+def _is_good(one: Summary, best: Summary, allowed: float) -> bool:
     if one is best:
         return True
-    pair = comparison.pair(one.method, best.method)
-    if pair is None:
-        return False
-    better = _better_by(pair, comparison)
-    return better >= -allowed and not (pair.certain and better < 0)
+    found = lead(one, best)
+    return found is not None and found.value >= -allowed and found.high >= 0
+
+
+def _surely_near(chosen: Summary, other: Summary, allowed: float) -> bool:
+    """Whether the intervals keep it so near to another, or ahead of it."""
+    found = lead(chosen, other)
+    return chosen is other or (found is not None and found.low >= -allowed)
 
 
 def _forgetting_least(good: Sequence[Summary]) -> list[Summary]:
@@ -137,12 +134,22 @@ def _cheapest(good: Sequence[Summary]) -> Summary:
 def _headline(comparison: MethodsComparison, chosen: Summary, against: Summary, *, sure: bool) -> str:
     take = f"Take {chosen.method}" if sure else f"Probably {chosen.method}"
     if chosen is against:
-        return f"{take}: the best {comparison.metric}, {score_number(chosen.task.value)}"
-    pair = comparison.pair(chosen.method, against.method)
-    parts = [_distance(_better_by(pair, comparison), against.method)] if pair else []
+        return f"{take}: {_best_of(comparison, chosen)}"
+    found = lead(chosen, against)
+    parts = [_distance(found.value, against.method) + _less(chosen, against, ends=",")] if found else []
     parts += [f"at {percent(chosen.peak / against.peak)} of the memory"]
     parts += [f"and {forgetting}" if (forgetting := _forgetting_share(chosen, against)) else ""]
     return f"{take}: {' '.join(part for part in parts if part)}"
+
+
+def _best_of(comparison: MethodsComparison, best: Summary) -> str:
+    """The figure of the best method."""
+    return f"the best {comparison.metric}{_less(*summaries(comparison))}, {score_number(best.net)}"
+
+
+def _less(*compared: Summary, ends: str = "") -> str:
+    """That something is taken off, where it is off one that is compared."""
+    return f"{ends} less what exporting took{ends}" if any(one.lost_on_export.value for one in compared) else ""
 
 
 def _distance(better: float, other: str) -> str:
@@ -167,13 +174,15 @@ def _forgetting_share(chosen: Summary, against: Summary) -> str | None:
 def _against(comparison: MethodsComparison, chosen: Summary, against: Summary) -> list[str]:
     """How the method taken compares with another, figure by figure."""
     if chosen is against:
-        return [f"It has the best {comparison.metric} of {len(comparison.methods)} methods."]
+        less = _less(*summaries(comparison))
+        return [f"It has the best {comparison.metric}{less} of {len(comparison.methods)} methods."]
     sentences = []
+    as_trained = ", as trained" if _less(chosen, against) else ""
     if (pair := comparison.pair(chosen.method, against.method)) is not None:
         sentences.append(
             f"{comparison.metric}: {score_number(chosen.task.value)} against {score_number(against.task.value)} of "
             f"{against.method}, {pair.value:+.3f}{_interval(pair.low, pair.high)} over {pair.seeds} seeds, "
-            f"[{pair.row_low:+.3f}, {pair.row_high:+.3f}] over the held-out rows."
+            f"[{pair.row_low:+.3f}, {pair.row_high:+.3f}] over the held-out rows{as_trained}."
         )
     sentences.append(
         f"Peak memory: {chosen.peak / 1e6:.0f} MB against {against.peak / 1e6:.0f}. What training leaves: "
@@ -191,42 +200,44 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
 
 
-def _cheaper_rivals(
-    comparison: MethodsComparison, chosen: Summary, best: Summary, found: Sequence[Summary]
-) -> list[str]:
+def _cheaper_rivals(chosen: Summary, best: Summary, found: Sequence[Summary]) -> list[str]:
     """Of some methods those that take less memory and are not certainly worse than the best.
 
     Were they as good, the rule would take one of them.
     """
     cheaper = [one for one in found if one.peak * (1 + SAME_MEMORY) < chosen.peak]
-    return [one.method for one in cheaper if not _told_apart(comparison, one, best)]
+    return [one.method for one in cheaper if not _told_apart(one, best)]
 
 
-def _uncertain(comparison: MethodsComparison, best: Summary, near: bool, rivals: Sequence[str]) -> str:
+def _uncertain(comparison: MethodsComparison, ahead: Iterable[str], rivals: Sequence[str]) -> str:
     """Why more would have to be known."""
-    if near:
-        said = f"{', '.join(rivals)} took less memory, and {'is' if len(rivals) == 1 else 'are'} not certainly worse"
+    if ahead:
+        said = f"by these intervals it could be further behind {', '.join(ahead)} than {percent(comparison.margin)}"
     else:
-        said = f"by these intervals it could be further behind {best.method} than {percent(comparison.margin)}"
+        said = f"{', '.join(rivals)} took less memory, and {'is' if len(rivals) == 1 else 'are'} not certainly worse"
     return f"Not certain: {said}; more seeds or more held-out rows would tell."
 
 
 def _doubts(comparison: MethodsComparison, chosen: Summary, good: Sequence[Summary]) -> list[str]:
     """What the figures do not say."""
     doubts = []
-    same = [one.method for one in good if one is not chosen and not _told_apart(comparison, one, chosen)]
+    same = [one.method for one in good if one is not chosen and not _told_apart(one, chosen)]
     if same:
         doubts.append(f"Not told apart from it in {comparison.metric}: {', '.join(same)}; the costs decided.")
-    shift = chosen.device.shift if chosen.device else None
-    if shift is not None and (shift.low > 0 if comparison.lower_is_better else shift.high < 0):
-        moved = f"{comparison.metric} {shift.value:+.3f}{_interval(shift.low, shift.high)}"
-        doubts.append(
-            f"Exported, its first seed's model is worse than as trained by more than its rows explain ({moved}); "
-            "the rule does not look at that."
-        )
+    found = summaries(comparison)
+    if lost := [f"{one.method} {_moved(one)}" for one in found if one.lost_on_export.value]:
+        taken = f"Taken off, as exporting took it of the first seed's model ({comparison.metric}): {', '.join(lost)}"
+        unasked = ", ".join(one.method for one in found if not (one.device and one.device.shift))
+        doubts.append(f"{taken}{f'; not asked as exported: {unasked}' if unasked else ''}.")
     return doubts
 
 
-def _told_apart(comparison: MethodsComparison, one: Summary, other: Summary) -> bool:
-    pair = comparison.pair(one.method, other.method)
-    return pair is not None and pair.certain
+def _moved(one: Summary) -> str:
+    """How far exporting moved its figure."""
+    shift = one.device.shift if one.device else None
+    return "" if shift is None else f"{shift.value:+.3f}{_interval(shift.low, shift.high)}"
+
+
+def _told_apart(one: Summary, other: Summary) -> bool:
+    found = lead(one, other)
+    return found is not None and found.certain

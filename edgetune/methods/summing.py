@@ -125,6 +125,23 @@ class Summary:
         return next((one for one in self.comparison.devices if one.method == self.method), None)
 
     @property
+    def lost_on_export(self) -> Spread:
+        """By how much exporting certainly worsened the task's figure of its first seed; zeros: by nothing that is sure.
+
+        The interval is over the held-out rows.
+        """
+        shift = self.device.shift if self.device else None
+        if shift is None or not shift.certain or (shift.value < 0) == self.comparison.lower_is_better:
+            return Spread(0.0, 0.0, 0.0)
+        return Spread(abs(shift.value), *sorted((abs(shift.low), abs(shift.high))))
+
+    @property
+    def net(self) -> float:
+        """The task's figure less that."""
+        lost = self.lost_on_export.value
+        return self.task.value + (lost if self.comparison.lower_is_better else -lost)
+
+    @property
     def fit_exported(self) -> int | None:
         """Specialisations that fit into a gigabyte as exported: whole models, or more adapters kept apart on a base."""
         if self.device is None:

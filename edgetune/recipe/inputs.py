@@ -10,6 +10,8 @@ from edgetune.recipe.section import MAY_BE_PATH, Positive, Section, Share
 
 #: What a model can be tuned to do.
 TaskKind = Literal["generation", "text-classification", "image-classification"]
+#: What each counts in training.
+UNITS: dict[TaskKind, str] = {"generation": "token", "text-classification": "text", "image-classification": "image"}
 
 
 class ModelSettings(Section):
@@ -38,6 +40,16 @@ class TaskSettings(Section):
     """Longest answer when generating, in tokens."""
     metrics: tuple[Literal["exact_match", "json", "rouge_l", "chrf"], ...] = ("exact_match",)
     """How answers are scored against the reference, besides held-out loss. The first one judges artifacts."""
+
+    @property
+    def unit(self) -> str:
+        """What the mean of a training's loss is over, and what its speed counts."""
+        return UNITS[self.kind]
+
+    @property
+    def speed_key(self) -> str:
+        """Under which metrics.jsonl and the manifest keep those units a second."""
+        return "tokens_per_s" if self.unit == "token" else "rows_per_s"
 
 
 class PrepareSettings(Section):

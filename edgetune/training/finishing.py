@@ -40,7 +40,7 @@ def finish(run: Run, trainer: Trainer, parts: Parts) -> None:
         if is_adapter:
             write_origin(temporary, adapter_origin(run))
     entries = metrics_file.read(run.metrics_file)
-    plot_losses(entries, run.folder / "loss.png")
+    plot_losses(entries, run.folder / "loss.png", run.recipe.task.unit)
     run.update_manifest(
         state="trained",
         result_sha256=dict(files.sha256_files(folder)),

@@ -245,7 +245,7 @@ def _loss(found: Retention) -> Check:
     text, figures = "not judged: it hardly moves while answers already break", {}
     if found.rows:
         values = f"{found.base:.4f} (base), {found.tuned:.4f} (trained), {found.exported:.4f} (artifact)"
-        text = f"{values} nats a token on {found.rows} rows; {text}"
+        text = f"{values} nats per token on {found.rows} rows; {text}"
         figures = {"base": found.base, "trained": found.tuned, "artifact": found.exported}
     if found.value is not None:
         text = f"{found.value:.4f} of the gain left [{found.low:.4f}, {found.high:.4f}]: {text}"

@@ -10,6 +10,7 @@ from comparisons import comparison, evaluation
 
 from edgetune.evaluation.compare import Difference
 from edgetune.evaluation.metrics import Score
+from edgetune.methods import floor
 from edgetune.methods.choosing import choose
 from edgetune.methods.pairing import all_pairs
 from edgetune.methods.summing import Spread, spread, summaries
@@ -158,6 +159,14 @@ def test_what_chance_could_make_as_good_as_the_most_frequent_class_is_not_certai
     assert "Not certain: chance could make it as good as the most frequent class." in choice.reasons
 
 
+def test_a_seed_that_learnt_nothing_is_named_though_its_method_did():
+    found = floored({"full": [80, 81, 80], "lora": [80, 81, 42]}, 0.4)
+    assert [(one.method, one.seed) for one in floor.failed(found)] == [("lora", 2)]
+    assert "Learnt nothing that is certain: lora from seed 2; " in " ".join(choose(found).reasons)
+    balanced = found.model_copy(update={"recipe": {"train": {"class_weights": "balanced"}}})
+    assert floor.failed(balanced) == ()
+
+
 def test_classes_weighed_alike_may_cost_accuracy():
     found = floored({"full": [90, 91, 90], "head-only": [82, 83, 83]}, 0.95)
     choice = choose(found.model_copy(update={"recipe": {"train": {"class_weights": "balanced"}}}))
@@ -171,16 +180,74 @@ def test_nothing_is_taken_where_no_method_beats_the_most_frequent_class():
     assert choice.headline == "None: no method is better than the most frequent class"
 
 
-def test_that_the_exported_file_of_what_is_taken_is_worse_is_said():
-    found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
+def exported(found, **shifts):
+    """A comparison in which exporting moved the figure of some methods: by method, (value, low, high)."""
+
+    def moved(one):
+        value, *ends = shifts.get(one.method, (0.0, -0.01, 0.01))
+        return one.model_copy(update={"shift": Difference("accuracy", 0.8, 0.8 + value, *ends)})
+
+    return found.model_copy(update={"devices": tuple(map(moved, found.devices))})
+
+
+ALIKE = {"full": [80, 81, 80], "lora": [80, 81, 80]}
+LOST = (-0.03, -0.05, -0.02)
+
+
+def test_what_exporting_certainly_takes_counts():
+    choice = choose(exported(comparison(ALIKE), lora=LOST))
+    assert (choice.method, choice.sure) == ("full", True), "lora takes less memory, and is certainly worse"
+    assert choice.headline == "Take full: the best accuracy less what exporting took, 0.803"
+    said = " ".join(choice.reasons)
+    assert "It has the best accuracy less what exporting took of 2 methods." in said
+    assert "exporting took it of the first seed's model (accuracy): lora -0.030 [-0.050, -0.020]." in said
+
+
+def test_what_exporting_may_have_taken_by_chance_does_not():
+    choice = choose(exported(comparison(ALIKE), lora=(-0.03, -0.05, 0.01)))
+    assert choice.method == "lora"
+    assert "exporting" not in " ".join(choice.reasons)
+
+
+def test_a_method_that_exporting_takes_as_much_of_as_of_the_best_stays_without_being_certain():
+    choice = choose(exported(comparison(ALIKE), full=LOST, lora=LOST))
+    assert (choice.method, choice.sure) == ("lora", False)
+    assert "it could be further behind full than 1" in " ".join(choice.reasons)
+
+
+def test_one_that_may_have_lost_little_makes_a_cheaper_choice_uncertain():
+    better = {"full": [83, 84, 83], "lora": [81, 82, 81]}
+    assert choose(exported(comparison(better), full=(-0.08, -0.09, -0.07))).sure
+    choice = choose(exported(comparison(better), full=(-0.05, -0.09, -0.001)))
+    assert (choice.method, choice.sure) == ("lora", False)
+    assert "further behind full" in " ".join(choice.reasons)
+
+
+def test_the_headline_is_of_what_decided():
+    choice = choose(exported(comparison({"full": [82, 83, 84], "lora": [80, 81, 82]}), full=(-0.1, -0.12, -0.08)))
+    assert choice.headline.startswith("Take lora: 0.080 ahead of full, less what exporting took, at 66.7")
+    assert "-0.020" in choice.reasons[0]
+    assert choice.reasons[0].endswith("over the held-out rows, as trained.")
+
+
+def test_of_a_loss_exporting_takes_by_adding():
+    found = comparison({"full": [20, 21, 20], "lora": [20, 21, 20]}).model_copy(update={"lower_is_better": True})
+    assert choose(exported(found, lora=(0.03, 0.02, 0.05))).method == "full"
+    assert choose(exported(found, lora=LOST)).method == "lora", "it became better"
+
+
+def test_what_was_not_asked_as_exported_is_named():
+    found = exported(comparison(ALIKE), lora=LOST)
     full, lora = found.devices
+    choice = choose(found.model_copy(update={"devices": (full.model_copy(update={"shift": None}), lora)}))
+    assert "lora -0.030 [-0.050, -0.020]; not asked as exported: full." in " ".join(choice.reasons)
 
-    def reasons(low, high):
-        worse = lora.model_copy(update={"shift": Difference("accuracy", 0.8, 0.77, low, high)})
-        return " ".join(choose(found.model_copy(update={"devices": (full, worse)})).reasons)
 
-    assert "by more than its rows explain (accuracy -0.030 [-0.050, -0.010])" in reasons(-0.05, -0.01)
-    assert "Exported" not in reasons(-0.05, 0.01)
+def test_what_exporting_makes_no_better_than_the_most_frequent_class_is_not_taken():
+    found = exported(floored({"full": [50, 51, 50], "head-only": [32, 33, 33]}, 0.4), full=(-0.15, -0.2, -0.1))
+    choice = choose(found)
+    assert choice.method is None
+    assert "No better, less what exporting took, than the most frequent class" in " ".join(choice.reasons)
 
 
 def test_one_method_alone_is_no_choice():

@@ -260,7 +260,7 @@ def test_no_energy_says_why(tmp_path):
 
 def test_the_picture_is_a_png(tmp_path):
     entries = [{"event": "step", "step": s, "loss": 1 / s, "learning_rate": 0.1} for s in (1, 2, 3)]
-    plot_losses([*entries, {"event": "evaluation", "step": 2, "eval_loss": 0.4}], tmp_path / "loss.png")
+    plot_losses([*entries, {"event": "evaluation", "step": 2, "eval_loss": 0.4}], tmp_path / "loss.png", "token")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["loss.png"]
 

@@ -100,7 +100,7 @@ def test_retention_of_the_loss_counts_downwards():
         evaluation(90, loss=1.5),
         limits_for("q8_0", VerifySettings()),
     )
-    said = "0.7500 of the gain left [0.7500, 0.7500]: 3.0000 (base), 1.0000 (trained), 1.5000 (artifact) nats a token"
+    said = "0.7500 of the gain left [0.7500, 0.7500]: 3.0000 (base), 1.0000 (trained), 1.5000 (artifact) nats per token"
     assert check.text.startswith(said)
     own = {"base": 3.0, "trained": 1.0, "artifact": 1.5}
     assert check.figures == pytest.approx(own | {"retention": 0.75, "low": 0.75, "high": 0.75})

@@ -11,11 +11,18 @@ from edgetune.report.record import Cell, Chart, Column, Definition, Section, Ser
 
 #: Most rows of a chart's table; the curves have every step.
 ROWS = 120
-_DEFINITIONS = {
-    "training loss": "mean -ln p over the answer tokens of the batches since the line before, in nats a token",
-    "evaluation loss": "the same over rows that are not trained on, in nats a token; it chooses the checkpoint",
-    "tokens/s": "tokens of the rows trained on (padding not counted) / seconds of training, since the start",
-}
+
+
+def _definitions(unit: str) -> tuple[Definition, ...]:
+    """What the figures mean of losses that are means over a unit."""
+    of_what = "over the answer tokens" if unit == "token" else f"of each {unit}'s class, weighted where classes are,"
+    counted = "tokens of the rows trained on (padding not counted)" if unit == "token" else f"{unit}s trained on"
+    said = {
+        "training loss": f"mean -ln p {of_what} of the batches since the line before, in nats per {unit}",
+        "evaluation loss": f"the same over rows that are not trained on, in nats per {unit}; it chooses the checkpoint",
+        f"{unit}s/s": f"{counted} / seconds of training, since the start",
+    }
+    return tuple(Definition(word=word, text=text) for word, text in said.items())
 
 
 def training_section(evidence: Evidence) -> Section | None:
@@ -26,35 +33,41 @@ def training_section(evidence: Evidence) -> Section | None:
         return None
     own = evidence.run.rows_file("validation").is_file()
     where = "validation rows" if own else "held-out rows"
-    charts = (_losses(steps, evaluations, where), _rates(steps)) if steps else (_losses(steps, evaluations, where),)
+    task = evidence.recipe.task
+    charts = [
+        _losses(steps, evaluations, where, task.unit),
+        *([_rates(steps, task.unit, task.speed_key)] if steps else []),
+    ]
     return Section(
         id="training",
         title="Training",
         lead=_lead(evidence, where),
-        charts=charts,
+        charts=tuple(charts),
         tables=(_choices(evidence),) if evidence.manifest.choices else (),
-        definitions=tuple(Definition(word=word, text=text) for word, text in _DEFINITIONS.items()),
+        definitions=_definitions(task.unit),
     )
 
 
 def _lead(evidence: Evidence, where: str) -> str:
-    result, method = evidence.manifest.result, evidence.manifest.method
+    result, method, task = evidence.manifest.result, evidence.manifest.method, evidence.recipe.task
     if not result:
         return f"Method {method}; the training has not ended (state: {evidence.manifest.state})."
     memory = f", peak memory {megabytes(result['peak_rss'])}" if result.get("peak_rss") else ""
     best = ""
     if result.get("best_eval_loss") is not None:
         best = (
-            f" The best evaluation loss, on {where}, is {short(result['best_eval_loss'])} nats a token, "
+            f" The best evaluation loss, on {where}, is {short(result['best_eval_loss'])} nats per {task.unit}, "
             f"at step {result['best_step']}."
         )
     return (
         f"{method}, {result['steps']} steps in {result['seconds'] / 60:.1f}{NARROW}min, "
-        f"{short(result['tokens_per_s'])} tokens/s{memory}.{best}"
+        f"{short(result[task.speed_key])} {task.unit}s/s{memory}.{best}"
     )
 
 
-def _losses(steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], where: str) -> Chart:
+def _losses(
+    steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], where: str, unit: str
+) -> Chart:
     series = []
     if steps:
         x, y = (tuple(float(e[key]) for e in steps) for key in ("step", "loss"))
@@ -69,14 +82,16 @@ def _losses(steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[st
         alt=f"Training loss and evaluation loss over the steps, on a logarithmic scale{last}",
         kind="lines",
         x_label="step",
-        y_label="loss (nats a token)",
+        y_label=f"loss (nats per {unit})",
         log_y=all(value > 0 for one in series for value in one.y),
         series=tuple(series),
-        table=_loss_table(steps, evaluations, where),
+        table=_loss_table(steps, evaluations, where, unit),
     )
 
 
-def _loss_table(steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], where: str) -> Table:
+def _loss_table(
+    steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mapping[str, Any]], where: str, unit: str
+) -> Table:
     kept, every = _thinned(steps)
     at_step = {entry["step"]: entry for entry in kept}
     judged = {entry["step"]: entry for entry in evaluations}
@@ -91,19 +106,19 @@ def _loss_table(steps: Sequence[Mapping[str, Any]], evaluations: Sequence[Mappin
     names = ("step", "training loss", f"loss on {where}")
     return Table(
         id="training-loss-data",
-        caption=f"Losses in nats a token{every}",
+        caption=f"Losses in nats per {unit}{every}",
         columns=tuple(Column(name=name) for name in names),
         rows=tuple(rows),
     )
 
 
-def _rates(steps: Sequence[Mapping[str, Any]]) -> Chart:
+def _rates(steps: Sequence[Mapping[str, Any]], unit: str, speed: str) -> Chart:
     kept, every = _thinned(steps)
     rows = [
         (
             Cell(text=str(entry["step"]), value=entry["step"]),
             number_cell(entry.get("learning_rate")),
-            number_cell(entry.get("tokens_per_s")),
+            number_cell(entry.get(speed)),
         )
         for entry in kept
     ]
@@ -119,8 +134,8 @@ def _rates(steps: Sequence[Mapping[str, Any]]) -> Chart:
         series=(Series(name="learning rate", colour="c1", x=x, y=rates),),
         table=Table(
             id="training-rate-data",
-            caption=f"Learning rate, and tokens a second since the start{every}",
-            columns=(Column(name="step"), Column(name="learning rate"), Column(name="speed", unit="tokens/s")),
+            caption=f"Learning rate, and {unit}s a second since the start{every}",
+            columns=(Column(name="step"), Column(name="learning rate"), Column(name="speed", unit=f"{unit}s/s")),
             rows=tuple(rows),
         ),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgetune.report.cells import NOTHING, text_cell
 from edgetune.report.evidence import Evidence
 from edgetune.report.record import Cell, Column, Definition, Section, Table, Tone
@@ -19,6 +21,18 @@ _DEFINITIONS = {
     "task": "share of the task metric's gain over the base that is left",
     "loss": "the same of the loss; shown, not judged",
 }
+#: What is another thing of a classifier.
+_OF_CLASSES = {
+    "metadata": "classes and preparation of inputs are those trained on",
+    "inputs": "token ids or pixels that the artifact reads of a row, against those read in training",
+    "distributions": "probabilities of the classes against those of the trained model in torch",
+    "task": "accuracy on the held-out rows against the trained model's",
+}
+
+
+def _definitions(names: Sequence[str], *, classes: bool) -> tuple[Definition, ...]:
+    known = _DEFINITIONS | _OF_CLASSES if classes else _DEFINITIONS
+    return tuple(Definition(word=word, text=text) for word, text in known.items() if word in names)
 
 
 def verification_section(evidence: Evidence) -> Section | None:
@@ -58,7 +72,7 @@ def verification_section(evidence: Evidence) -> Section | None:
         lead=" ".join([lead, *(f"{line}." for line in failed)]),
         tables=(grid, findings),
         notes=tuple(depth),
-        definitions=tuple(Definition(word=word, text=text) for word, text in _DEFINITIONS.items() if word in names),
+        definitions=_definitions(names, classes=evidence.recipe.task.kind != "generation"),
     )
 
 
