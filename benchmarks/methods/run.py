@@ -36,7 +36,7 @@ GUIDE = publishing.REPOSITORY / "docs" / "guide"
 RESULTS = HERE / "results"
 #: Recipe → rows of each training, and held-out rows: for classes, enough to see two points. Rows and not minutes, so
 #: that what is learnt does not hang on what else the machine does.
-RECIPES = {"sentiment": (3200, 600), "digits": (3200, 600), "smart-home": (800, 120)}
+RECIPES = {"sentiment": (3200, 600), "digits": (3200, 600), "smart-home": (800, 120), "bank-support": (200, 40)}
 #: Learning rates of each method that are tried first, at most: until those on both sides of the best one are worse.
 TRIES = 8
 #: Trainings of each method.
@@ -108,10 +108,13 @@ def _command(found: MethodsComparison) -> str:
     """What was run for these results."""
     shares = sorted({one.share for one in found.trainings} - {1.0})
     examples, _ = RECIPES.get(found.name, (None, None))
+    every = {*found.methods, *(one.method for one in found.left_out)}
     given = {
-        "examples": "" if found.budget.examples == examples else str(found.budget.examples),
+        "examples": "" if found.budget.examples in (examples, None) else str(found.budget.examples),
         "seeds": "" if len(found.seeds) == SEEDS else str(len(found.seeds)),
         "rows": ",".join(f"{share:.0%}" for share in shares),
+        "tries": "" if any(one.tried for one in found.rates) else "0",
+        "methods": "" if every == set(METHODS) else ",".join(found.methods),
     }
     words = [f"--{name} {value}" for name, value in ({"recipe": found.name} | given).items() if value]
     return f".venv/bin/python benchmarks/methods/run.py {' '.join(words)}"
@@ -125,6 +128,12 @@ def _limits(found: MethodsComparison) -> Iterator[str]:
         yield f"The most frequent class for every row has {found.metric} {score_number(found.floor.value)}."
     if edges := [one.method for one in found.rates if one.at_edge]:
         yield f"Best at the last rate that was tried, so another may be better still: {', '.join(edges)}."
+    if gone := [
+        f"{one.method} at {', '.join(f'{rate:g}' for rate in one.given_up)}" for one in found.rates if one.given_up
+    ]:
+        yield f"Given up for a lower rate, as a whole training ended worse than its short try: {'; '.join(gone)}."
+    if not any(one.tried for one in found.rates):
+        yield "No rates were tried: each follows the recipe's by the known ratio."
     if reason := next((one.energy_reason for one in found.trainings if one.energy_reason), None):
         yield f"No energy: {reason}."
 

@@ -20,11 +20,13 @@ WORDS = {
     "left by training (MB)": "lo que deja el entrenamiento (MB)",
     "accuracy": "exactitud",
     "exact_match": "respuestas idénticas",
+    "rouge_l": "parecido a la referencia (ROUGE-L)",
     "questions (change)": "sobreescritura: preguntas generales (cambio)",
     "plain text (bits a byte more)": "sobreescritura: texto general (bits más por byte)",
     "exported (MB)": "exportado (MB)",
     "exported: accuracy (change)": "exportado: exactitud (cambio)",
     "exported: exact_match (change)": "exportado: respuestas idénticas (cambio)",
+    "exported: rouge_l (change)": "exportado: parecido a la referencia (cambio)",
     "exported: latency (ms)": "exportado: latencia (ms)",
     "exported: batch_rate (inputs/s)": "exportado: en lotes (entradas/s)",
     "exported: ttft (ms)": "exportado: hasta el primer token (ms)",
@@ -71,6 +73,8 @@ def sentences(found: MethodsComparison) -> list[str]:
         _worse(found),
         _apart(found),
         _left_out(found),
+        _given_up(found),
+        "" if any(one.tried for one in found.rates) else "No se probaron velocidades: vale la proporción conocida.",
         f"Mejor con la última velocidad probada, así que otra podría ser aún mejor: {edges}." if edges else "",
         f"Otros programas usaron hasta el {busy:.0%} del procesador durante el entrenamiento." if busy >= 0.1 else "",
         "Sin energía: aquí no se puede leer." if any(one.energy_reason for one in found.trainings) else "",
@@ -91,6 +95,13 @@ def _floor(found: MethodsComparison) -> str:
         return ""
     metric = WORDS.get(found.metric, found.metric).capitalize()
     return f"{metric} de la clase más frecuente para todas las filas: {score_number(found.floor.value)}."
+
+
+def _given_up(found: MethodsComparison) -> str:
+    """Rates that whole trainings did not bear."""
+    gone = ", ".join(f"{WORDS.get(one.method, one.method)} ({rate:g})" for one in found.rates for rate in one.given_up)
+    said = "Velocidades que la prueba corta prefería y el entrenamiento entero no aguantó"
+    return f"{said}: {gone}." if gone else ""
 
 
 def _failed(found: MethodsComparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from edgetune.methods.forgetting import no_general, stored_general
 from edgetune.methods.pairing import all_pairs
 from edgetune.methods.planning import Method, Wanted, plan_methods
 from edgetune.methods.record import Device, LeftOut, MethodsComparison, Rate, Training, Try
-from edgetune.methods.tuning import short, tune
+from edgetune.methods.tuning import at_lower_rate, is_given_up, short, tune
 from edgetune.models import load_config, resolve_base
 from edgetune.models.base import Base
 from edgetune.models.weights import weight_files
@@ -105,6 +106,8 @@ class _Comparison:
     Attributes:
         laid: the recipe over rows that all trainings share.
         lacking: what could not be had of a method that was trained, and why.
+        trained: by method, seed and share of the rows.
+        ended: best loss of each training on all rows, by method and seed; infinite: it diverged.
     """
 
     resolved: Resolved
@@ -115,6 +118,7 @@ class _Comparison:
     left_out: list[LeftOut] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     trained: dict[tuple[str, int, float], tuple[Trial, Training]] = field(default_factory=dict)
+    ended: dict[tuple[str, int], float] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:
@@ -133,7 +137,7 @@ class _Comparison:
         methods = self._tuned(methods)
         for method in methods:
             console.note(f"{method.name}: learning rate {method.rate:g} ({method.why})")
-        self._train_all(methods, general=general_reason is None)
+        methods = self._train_all(methods, general=general_reason is None)
         if not self.trained:
             raise EdgetuneError(
                 "no method could be trained",
@@ -182,16 +186,52 @@ class _Comparison:
         shutil.rmtree(trial.folder, ignore_errors=True)  # the loss is all that a try is for
         return loss
 
-    def _train_all(self, methods: list[Method], *, general: bool) -> None:
-        """All trainings: the methods of one seed one after another, so that a busy hour hits all alike."""
+    def _train_all(self, methods: list[Method], *, general: bool) -> list[Method]:
+        """All trainings: the methods of one seed one after another, so that a busy hour hits all alike.
+
+        Returns:
+            The methods at the rates that they were trained with in the end.
+        """
+        methods = list(methods)
         total = len(methods) * len(self.seeds) * len(self.wanted.all_shares)
         with console.progress("Comparing methods", total=total, unit="trainings") as bar:
             for share in self.wanted.all_shares:
                 for seed in self.seeds:
-                    for method in methods:
+                    for place, method in enumerate(methods):
                         bar.update(bar.done, f"{method.name}, seed {seed}, {share:.0%} of the rows")
                         self._train(method, seed, share, general=general and share == 1)
+                        if share == 1:
+                            methods[place] = self._steady(method, seed, general=general)
                         bar.advance()
+        order = {method.name: place for place, method in enumerate(methods)}
+        by_turn = sorted(self.trained.items(), key=lambda one: (-one[0][2], one[0][1], order[one[0][0]]))
+        self.trained = dict(by_turn)  # as if the rate had been known: trainings at a lower one came last
+        return methods
+
+    def _steady(self, method: Method, last: int, *, general: bool) -> Method:
+        """The method at a rate that its trainings, up to a seed, bear: where one does not, all are made at a lower."""
+        while (gone := self._given_up(method)) is not None:
+            lower = at_lower_rate(method, *gone)
+            if lower is None:
+                self._lack_lower_rate(method, gone[0])
+                return method
+            console.note(f"{method.name}: learning rate {lower.rate:g} ({lower.why})")
+            self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
+            self.ended = {key: value for key, value in self.ended.items() if key[0] != method.name}
+            method = lower
+            for seed in range(self.seeds[0], last + 1):
+                self._train(method, seed, 1, general=general)
+        return method
+
+    def _lack_lower_rate(self, method: Method, seed: int) -> None:
+        said = f"{method.name} from seed {seed} ended worse than its short try, and no lower rate was tried"
+        if said not in self.lacking:
+            self.lacking.append(said)
+
+    def _given_up(self, method: Method) -> tuple[int, float] | None:
+        """Seed and loss of a training that does not bear the method's rate."""
+        own = [(seed, loss) for (name, seed), loss in self.ended.items() if name == method.name]
+        return next(((seed, loss) for seed, loss in own if is_given_up(method, loss)), None)
 
     def _train(self, method: Method, seed: int, share: float, *, general: bool) -> None:
         if any(one.method == method.name for one in self.left_out):
@@ -208,6 +248,8 @@ class _Comparison:
                 self._lack(f"{method.name}, seed {seed}, was not trained on {share:.0%} of the rows", error)
             elif isinstance(error, DataError):
                 raise
+            elif isinstance(error, Diverged) and at_lower_rate(method, seed, math.inf) is not None:
+                self.ended[method.name, seed] = math.inf
             else:  # a finding, not a failure
                 self._leave_out(method, error)
             return
@@ -220,6 +262,8 @@ class _Comparison:
         found = found.model_copy(update={"others_share": others, "forgot": forgot})
         write_stored(_record_of(trial), found)
         self.trained[method.name, seed, share] = (trial, found)
+        if share == 1:
+            self.ended[method.name, seed] = run.manifest.result["best_eval_loss"]
 
     def _limit(self, share: float) -> Mapping[str, Any]:
         """What makes a training see a share of the rows. How many there are, those that saw all have told."""
@@ -303,7 +347,10 @@ class _Comparison:
             budget=self.wanted.budget,
             seeds=tuple(self.seeds),
             margin=self.wanted.margin,
-            rates=tuple(Rate(method=one.name, value=one.rate, why=one.why, tried=one.tried) for one in methods),
+            rates=tuple(
+                Rate(method=one.name, value=one.rate, why=one.why, tried=one.tried, given_up=one.given_up)
+                for one in methods
+            ),
             left_out=tuple(self.left_out),
             floor=self._floor(figure),
             trainings=trainings,

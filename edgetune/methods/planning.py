@@ -93,6 +93,7 @@ class Method:
     rate: float
     why: str
     tried: tuple[Try, ...] = ()
+    given_up: tuple[float, ...] = ()
 
 
 def plan_methods(resolved: Resolved, wanted: Wanted, layers: Callable[[], int]) -> tuple[list[Method], list[LeftOut]]:

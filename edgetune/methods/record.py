@@ -47,6 +47,8 @@ class Rate(Stored):
     value: float
     why: str
     tried: tuple[Try, ...] = ()
+    given_up: tuple[float, ...] = ()
+    """Rates that were better when tried, and with which a whole training ended worse than the try."""
 
     @property
     def at_edge(self) -> bool:

@@ -1,6 +1,7 @@
 """The peak learning rate of a method by trying: around what the known ratio gives, in short trainings.
 
-Every method may have as many tries as any other, so none looks bad for a rate that suits another one.
+Every method may have as many tries as any other, so none looks bad for a rate that suits another one; and a rate that
+a whole training does not bear is given up for a lower one.
 """
 
 from __future__ import annotations
@@ -56,6 +57,41 @@ def tune(method: Method, tries: int, loss_at: Callable[[float], float | None]) -
         settings={**method.settings, "train.learning_rate": rate},
         why=why + ("; the next one was not tried" if edge else ""),
         tried=found,
+    )
+
+
+def is_given_up(method: Method, loss: float) -> bool:
+    """Whether a whole training ended worse than the short one that chose its rate: then it does not bear that rate.
+
+    Args:
+        method: as :func:`tune` gives it.
+        loss: the best of the whole training; infinite: it diverged.
+    """
+    tried = [one.loss for one in method.tried if one.rate == method.rate and one.loss is not None]
+    return any(loss > short for short in tried)
+
+
+def at_lower_rate(method: Method, seed: int, loss: float) -> Method | None:
+    """The same method at the next lower of the rates that were tried; None: there is none that did not diverge.
+
+    Short trainings like higher rates than long ones, and are from one seed: a rate can be more than others bear.
+
+    Args:
+        method: whose rate is given up.
+        seed: of the training that ended worse than the try.
+        loss: of that training; infinite: it diverged.
+    """
+    lower = [one.rate for one in method.tried if one.rate < method.rate and one.loss is not None]
+    if not lower:
+        return None
+    rate = max(lower)
+    ended = "diverged" if math.isinf(loss) else f"ended at loss {loss:.3f}, worse than the try"
+    return replace(
+        method,
+        rate=rate,
+        settings={**method.settings, "train.learning_rate": rate},
+        why=f"the next lower, as the whole training from seed {seed} {ended} at {method.rate:g}: {method.why}",
+        given_up=(*method.given_up, method.rate),
     )
 
 

@@ -36,6 +36,14 @@ def test_a_rate_at_the_edge_of_what_was_tried_is_said(methods):
     assert "otra podría ser aún mejor: Fine-Tuning completo." in methods.spanish(found)
 
 
+def test_the_command_says_what_is_not_the_usual(methods):
+    found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
+    assert "run.py --recipe tickets --tries 0 --methods full,lora`" in methods.english(found)
+    assert "No rates were tried" in methods.english(found)
+    tried = tuple(one.model_copy(update={"tried": TRIED}) for one in found.rates)
+    assert "--tries" not in methods.english(found.model_copy(update={"rates": tried}))
+
+
 def test_more_rows_have_a_table_of_their_own(methods):
     found = comparison({"full": [80, 81, 80], "lora": [80, 81, 80]})
     few = [one.model_copy(update={"share": 0.5, "rows": one.rows // 2}) for one in found.of("lora")]

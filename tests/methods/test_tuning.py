@@ -9,7 +9,7 @@ import tinytraining
 
 from edgetune.methods.planning import Method, Wanted, plan_methods
 from edgetune.methods.record import Budget
-from edgetune.methods.tuning import short, tune
+from edgetune.methods.tuning import at_lower_rate, is_given_up, short, tune
 from edgetune.trials import with_settings
 
 
@@ -38,6 +38,18 @@ def test_it_goes_to_the_lowest_loss_and_looks_at_both_sides(lowest):
     assert [one.rate for one in found.tried] == sorted(asked)
     assert len(asked) <= 5
     assert "not tried" not in found.why
+
+
+def test_a_rate_that_a_whole_training_does_not_bear_is_given_up_until_none_is_lower():
+    found = tune(method(1e-3), 9, valley(1e-3)[0])
+    assert not is_given_up(found, 0.0)
+    assert is_given_up(found, 0.01)
+    lower = at_lower_rate(found, 18, 0.01)
+    assert (lower.rate, lower.settings["train.learning_rate"], lower.given_up) == (3.16e-4, 3.16e-4, (1e-3,))
+    assert lower.why.startswith("the next lower, as the whole training from seed 18 ended at loss 0.010, worse")
+    assert "diverged at 0.001" in at_lower_rate(found, 18, math.inf).why
+    assert at_lower_rate(lower, 18, 9.0) is None
+    assert not is_given_up(method(1e-3), 9.0), "nothing was tried"
 
 
 def test_tries_are_not_exceeded_and_an_end_that_may_go_on_is_said():
