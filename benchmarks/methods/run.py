@@ -131,7 +131,8 @@ def _limits(found: MethodsComparison) -> Iterator[str]:
     if gone := [
         f"{one.method} at {', '.join(f'{rate:g}' for rate in one.given_up)}" for one in found.rates if one.given_up
     ]:
-        yield f"Given up for a lower rate, as a whole training ended worse than its short try: {'; '.join(gone)}."
+        why = "as a whole training ended worse than its short try or diverged"
+        yield f"Given up for a lower rate, {why}: {'; '.join(gone)}."
     if not any(one.tried for one in found.rates):
         yield "No rates were tried: each follows the recipe's by the known ratio."
     if reason := next((one.energy_reason for one in found.trainings if one.energy_reason), None):

@@ -158,11 +158,13 @@ def _reason(found: MethodsComparison, choice: Choice) -> str:
     """Against full training; of full training, against none."""
     each = {one.method: one for one in summaries(found)}
     own, metric = each[str(choice.method)], WORDS.get(found.metric, found.metric).capitalize()
+    if any(one.lost_on_export.value for one in each.values()):
+        metric += ", descontado lo que quita exportar"
     other = each.get(REFERENCE)
     if other is None or other is own:
-        return f"{metric}: {score_number(own.task.value)}, entre {len(each)} métodos."
+        return f"{metric}: {score_number(own.net)}, entre {len(each)} métodos."
     return (
-        f"{metric}: {score_number(own.task.value)} frente a {score_number(other.task.value)} de "
+        f"{metric}: {score_number(own.net)} frente a {score_number(other.net)} de "
         f"{WORDS[REFERENCE]}; {_costs(own, other)}."
     )
 

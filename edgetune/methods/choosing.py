@@ -60,30 +60,35 @@ def choose(comparison: MethodsComparison) -> Choice:
     learners = [one for one in found if not binds or floor.learnt(comparison, one)]
     if (none := _no_choice(comparison, found, learners)) is not None:
         return none
-    lower = comparison.lower_is_better
-    best, best_trained = _best(learners, lambda one: one.net, lower), _best(learners, lambda one: one.task.value, lower)
+    best = _best(learners, lambda one: one.lost_on_export.value)
     allowed = comparison.margin * abs(best.net)
     good = [one for one in learners if _is_good(one, best, allowed)]
     chosen = _cheapest(_forgetting_least(good))
     # Were one of them as good, it would stand among the good ones, and be judged by what those forget.
     eligible = [one for one in found if one in _forgetting_least([*good, one])]
     rivals = _cheaper_rivals(chosen, best, eligible)
-    ahead = dict.fromkeys(one.method for one in (best, best_trained) if not _surely_near(chosen, one, allowed))
+    # Best as trained, and where exporting took as little as it may have, is not always best on the whole.
+    leading = (best, _best(learners, lambda _: 0.0), _best(learners, lambda one: one.lost_on_export.above))
+    ahead = dict.fromkeys(one.method for one in leading if not _surely_near(chosen, one, allowed))
     learnt = not binds or floor.surely_learnt(comparison, chosen)
-    sure = not ahead and not rivals and learnt
+    asked = chosen.was_asked or not any(one.was_asked for one in found)
+    sure = asked and learnt and not ahead and not rivals
     against = next((one for one in found if one.method == REFERENCE), best)
     against = best if against is chosen else against
     doubts = _doubts(comparison, chosen, good)
     if not learnt:
         doubts.insert(0, "Not certain: chance could make it as good as the most frequent class.")
+    elif not asked:
+        doubts.insert(0, "Not certain: exported, others were asked, and this one was not.")
     elif not sure:
         doubts.insert(0, _uncertain(comparison, ahead, rivals))
     reasons = [*_against(comparison, chosen, against), *doubts, *floor.notes(comparison)]
     return Choice(chosen.method, sure, _headline(comparison, chosen, against, sure=sure), tuple(reasons))
 
 
-def _best(found: Iterable[Summary], figure: Callable[[Summary], float], lower_is_better: bool) -> Summary:
-    return min(found, key=figure) if lower_is_better else max(found, key=figure)
+def _best(found: Iterable[Summary], taken: Callable[[Summary], float]) -> Summary:
+    """By the task's figure, less what is taken off."""
+    return max(found, key=lambda one: (-1 if one.lower_is_better else 1) * one.task.value - taken(one))
 
 
 def _no_choice(comparison: MethodsComparison, found: Sequence[Summary], learners: Sequence[Summary]) -> Choice | None:
@@ -227,7 +232,7 @@ def _doubts(comparison: MethodsComparison, chosen: Summary, good: Sequence[Summa
     found = summaries(comparison)
     if lost := [f"{one.method} {_moved(one)}" for one in found if one.lost_on_export.value]:
         taken = f"Taken off, as exporting took it of the first seed's model ({comparison.metric}): {', '.join(lost)}"
-        unasked = ", ".join(one.method for one in found if not (one.device and one.device.shift))
+        unasked = ", ".join(one.method for one in found if not one.was_asked)
         doubts.append(f"{taken}{f'; not asked as exported: {unasked}' if unasked else ''}.")
     return doubts
 

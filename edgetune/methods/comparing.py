@@ -189,6 +189,8 @@ class _Comparison:
     def _train_all(self, methods: list[Method], *, general: bool) -> list[Method]:
         """All trainings: the methods of one seed one after another, so that a busy hour hits all alike.
 
+        Of a method whose rate is given up, all seeds so far follow at once.
+
         Returns:
             The methods at the rates that they were trained with in the end.
         """
@@ -216,15 +218,16 @@ class _Comparison:
                 self._lack_lower_rate(method, gone[0])
                 return method
             console.note(f"{method.name}: learning rate {lower.rate:g} ({lower.why})")
-            self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
-            self.ended = {key: value for key, value in self.ended.items() if key[0] != method.name}
+            self._forget(method)
             method = lower
             for seed in range(self.seeds[0], last + 1):
                 self._train(method, seed, 1, general=general)
+                if self._given_up(method):
+                    break
         return method
 
     def _lack_lower_rate(self, method: Method, seed: int) -> None:
-        said = f"{method.name} from seed {seed} ended worse than its short try, and no lower rate was tried"
+        said = f"{method.name} from seed {seed} ended worse than its short try or diverged, and no lower rate is left"
         if said not in self.lacking:
             self.lacking.append(said)
 
@@ -239,6 +242,10 @@ class _Comparison:
         settings = {**method.settings, "train.seed": seed, **self._limit(share)}
         trial = make_trial(self.laid, settings, self.folder / TRIALS)
         done = _known(trial)
+        can_go_lower = share == 1 and at_lower_rate(method, seed, math.inf) is not None
+        if can_go_lower and not done and read_if_sound(_record_of(trial), Try) is not None:
+            self.ended[method.name, seed] = math.inf
+            return
         try:
             company = Company()
             run = Run(trial.folder) if done else run_trial(trial, allow_scripts=self.allow_scripts)
@@ -248,7 +255,8 @@ class _Comparison:
                 self._lack(f"{method.name}, seed {seed}, was not trained on {share:.0%} of the rows", error)
             elif isinstance(error, DataError):
                 raise
-            elif isinstance(error, Diverged) and at_lower_rate(method, seed, math.inf) is not None:
+            elif isinstance(error, Diverged) and can_go_lower:
+                write_stored(_record_of(trial), Try(rate=method.rate, loss=None))
                 self.ended[method.name, seed] = math.inf
             else:  # a finding, not a failure
                 self._leave_out(method, error)
@@ -277,7 +285,12 @@ class _Comparison:
         console.note(f"{method.name} is left out: {error.message}")
         reason = f"{error.message} ({error.hint})" if isinstance(error, Diverged) and error.hint else error.message
         self.left_out.append(LeftOut(method=method.name, reason=reason))
+        self._forget(method)
+
+    def _forget(self, method: Method) -> None:
+        """That it was trained at all."""
         self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
+        self.ended = {key: value for key, value in self.ended.items() if key[0] != method.name}
 
     def _lack(self, what: str, error: EdgetuneError) -> None:
         """Go on without something: hours of trainings are not lost for it."""

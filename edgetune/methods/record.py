@@ -48,11 +48,13 @@ class Rate(Stored):
     why: str
     tried: tuple[Try, ...] = ()
     given_up: tuple[float, ...] = ()
-    """Rates that were better when tried, and with which a whole training ended worse than the try."""
+    """Rates that were better when tried, and with which a whole training ended worse than the try, or diverged."""
 
     @property
     def at_edge(self) -> bool:
-        """Whether it is the lowest or highest of those that were tried: the next one could be better still."""
+        """Whether the best is the lowest or highest of those that were tried: the next one could be better still."""
+        if self.given_up:
+            return False
         rates = [one.rate for one in self.tried]
         return bool(rates) and self.value in (min(rates), max(rates))
 

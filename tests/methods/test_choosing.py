@@ -236,11 +236,20 @@ def test_of_a_loss_exporting_takes_by_adding():
     assert choose(exported(found, lora=LOST)).method == "lora", "it became better"
 
 
-def test_what_was_not_asked_as_exported_is_named():
+def test_what_was_not_asked_as_exported_is_named_and_not_certain():
     found = exported(comparison(ALIKE), lora=LOST)
     full, lora = found.devices
     choice = choose(found.model_copy(update={"devices": (full.model_copy(update={"shift": None}), lora)}))
+    assert (choice.method, choice.sure) == ("full", False)
+    assert "Not certain: exported, others were asked, and this one was not." in choice.reasons
     assert "lora -0.030 [-0.050, -0.020]; not asked as exported: full." in " ".join(choice.reasons)
+
+
+def test_one_that_may_have_lost_least_makes_the_choice_uncertain_though_others_lead_as_trained():
+    rights = {"full": [84, 85, 84], "dora": [85, 86, 85], "lora": [80, 81, 80]}
+    choice = choose(exported(comparison(rights), dora=(-0.1, -0.11, -0.09), full=(-0.05, -0.09, -0.001)))
+    assert (choice.method, choice.sure) == ("lora", False)
+    assert "further behind full" in " ".join(choice.reasons)
 
 
 def test_what_exporting_makes_no_better_than_the_most_frequent_class_is_not_taken():

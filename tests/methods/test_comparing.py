@@ -195,9 +195,10 @@ def test_a_method_that_diverges_is_left_out_and_in_a_try_it_is_a_rate_too_high(s
 
 def end_with(monkeypatch, loss_of):
     """Have trainings end at losses that a function of the recipe says; None: the rate makes it diverge."""
-    real = comparing.run_trial
+    real, begun = comparing.run_trial, []
 
     def run_trial(trial, **options):
+        begun.append(trial.folder.name)
         loss = loss_of(trial.resolved.recipe)
         if loss is None:
             raise Diverged("the loss is not finite at step 3")
@@ -206,22 +207,21 @@ def end_with(monkeypatch, loss_of):
         return run
 
     monkeypatch.setattr(comparing, "run_trial", run_trial)
+    return begun
 
 
 TRIED = {0.00316: 0.2, 0.01: 0.1, 0.0316: 0.5}
 
 
 @pytest.mark.parametrize("worse", [0.11, None])
-def test_a_rate_that_a_whole_training_does_not_bear_is_given_up_for_the_next_lower(
-    short, tmp_path, trained, monkeypatch, worse
-):
+def test_a_rate_that_a_whole_training_does_not_bear_is_given_up_for_the_next_lower(short, tmp_path, monkeypatch, worse):
     def loss_of(recipe):
         if recipe.name.endswith("-rate"):
             return TRIED[recipe.train.learning_rate]
         bad = recipe.method.kind == "lora" and recipe.train.learning_rate == 0.01 and recipe.train.seed == 18
         return worse if bad else 0.05
 
-    end_with(monkeypatch, loss_of)
+    begun = end_with(monkeypatch, loss_of)
     wanted = dataclasses.replace(FEW, tries=4, rates={"full": 1e-3}, shares=(0.5,))
     found = compare_methods(short, wanted, tmp_path / "out")
     lora = found.rates[1]
@@ -231,10 +231,10 @@ def test_a_rate_that_a_whole_training_does_not_bear_is_given_up_for_the_next_low
     assert [one.seed for one in found.of("lora")] == [17, 18, 19]
     assert {one.settings["train.learning_rate"] for one in (*found.of("lora"), *found.of("lora", 0.5))} == {0.00316}
     assert not found.left_out
-    trained.clear()
+    begun.clear()
     again = compare_methods(short, wanted, tmp_path / "out")
     assert (again.rates, again.trainings) == (found.rates, found.trainings)
-    assert trained == []
+    assert begun == []
 
 
 def test_where_no_lower_rate_was_tried_that_is_said_once(short, tmp_path, monkeypatch):
@@ -246,8 +246,8 @@ def test_where_no_lower_rate_was_tried_that_is_said_once(short, tmp_path, monkey
     end_with(monkeypatch, loss_of)
     found = compare_methods(short, dataclasses.replace(FEW, tries=2, rates={"full": 1e-3}), tmp_path / "out")
     assert found.rates[1].given_up == ()
-    said = [one for one in found.warnings if "no lower rate was tried" in one]
-    assert said == ["lora from seed 17 ended worse than its short try, and no lower rate was tried"]
+    said = [one for one in found.warnings if "no lower rate is left" in one]
+    assert said == ["lora from seed 17 ended worse than its short try or diverged, and no lower rate is left"]
 
 
 def test_a_method_that_diverges_at_every_rate_is_left_out_with_what_to_do(short, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import tinytraining
 
 from edgetune.methods.planning import Method, Wanted, plan_methods
-from edgetune.methods.record import Budget
+from edgetune.methods.record import Budget, Rate
 from edgetune.methods.tuning import at_lower_rate, is_given_up, short, tune
 from edgetune.trials import with_settings
 
@@ -41,14 +41,15 @@ def test_it_goes_to_the_lowest_loss_and_looks_at_both_sides(lowest):
 
 
 def test_a_rate_that_a_whole_training_does_not_bear_is_given_up_until_none_is_lower():
-    found = tune(method(1e-3), 9, valley(1e-3)[0])
-    assert not is_given_up(found, 0.0)
-    assert is_given_up(found, 0.01)
-    lower = at_lower_rate(found, 18, 0.01)
+    found = tune(method(1e-3), 9, lambda rate: 1 + abs(math.log10(rate / 1e-3)))
+    assert not is_given_up(found, 1.04), "other rows chose"
+    assert is_given_up(found, 1.06)
+    lower = at_lower_rate(found, 18, 1.06)
     assert (lower.rate, lower.settings["train.learning_rate"], lower.given_up) == (3.16e-4, 3.16e-4, (1e-3,))
-    assert lower.why.startswith("the next lower, as the whole training from seed 18 ended at loss 0.010, worse")
+    assert lower.why.startswith("the next lower, as the whole training from seed 18 ended at loss 1.060, worse")
     assert "diverged at 0.001" in at_lower_rate(found, 18, math.inf).why
     assert at_lower_rate(lower, 18, 9.0) is None
+    assert not Rate(method="lora", value=lower.rate, why="", tried=lower.tried, given_up=lower.given_up).at_edge
     assert not is_given_up(method(1e-3), 9.0), "nothing was tried"
 
 
