@@ -260,14 +260,12 @@ def _check_file(loaded: LoadedRows, model: Model | None) -> tuple[FileReport, li
 
 def _count_tokens(report: FileReport, rows: Sequence[Conversation], model: Model) -> tuple[FileReport, list[Problem]]:
     """Measure in tokens, and find what the chat template and the limit do to rows."""
+    if any(row.kind in CLASSIFIED for row in rows):
+        return _count_read(report, rows, model)
     encoded, encoder = encode_rows(rows, model.tokenizer, model.system)
     lengths = [len(row.input_ids) for row in encoded]
     problems = [Problem(where, why) for where, why in encoder.refused]
-    problems += [
-        Problem(row.where, f"is {length} tokens long; the limit is {model.limit}", "warning")
-        for row, length in zip(encoded, lengths, strict=True)
-        if length > model.limit
-    ]
+    problems += _beyond(model.limit, [row.where for row in encoded], lengths)
     problems += _control_tokens(rows, model.tokenizer)
     measured = replace(
         report,
@@ -278,6 +276,24 @@ def _count_tokens(report: FileReport, rows: Sequence[Conversation], model: Model
         split=encoder.split,
     )
     return measured, problems
+
+
+def _count_read(report: FileReport, rows: Sequence[Conversation], model: Model) -> tuple[FileReport, list[Problem]]:
+    """Measure texts as a classifier reads them: no chat template, and control tokens spelled out are text."""
+    from edgetune.models.texts import text_ids
+
+    lengths = [len(text_ids(model.tokenizer, str(asked_of(row)), None)) for row in rows]
+    too_long = _beyond(model.limit, [row.where for row in rows], lengths)
+    return replace(report, lengths=measure(lengths, "tokens"), too_long=len(too_long)), too_long
+
+
+def _beyond(limit: int, where: Sequence[str], lengths: Sequence[int]) -> list[Problem]:
+    """Rows that are longer than what is trained on."""
+    return [
+        Problem(place, f"is {length} tokens long; the limit is {limit}", "warning")
+        for place, length in zip(where, lengths, strict=True)
+        if length > limit
+    ]
 
 
 def _control_tokens(rows: Sequence[Conversation], tokenizer: PreTrainedTokenizerBase) -> Iterator[Problem]:

@@ -77,7 +77,8 @@ def score_lines(title: str, evaluation: Evaluation, beside: Evaluation | None = 
 def _block(title: str, which: str, evaluation: Evaluation) -> list[str]:
     groups = f" in {evaluation.groups} groups" if evaluation.groups is not None else ""
     heading = f"{title} ({which}{evaluation.n} held-out rows{groups}{_in(evaluation)})"
-    return [heading, *(f"  {s.name:<22}{s.value:.4f}  [{s.low:.4f}, {s.high:.4f}]" for s in evaluation.scores)]
+    width = max([20, *(len(score.name) for score in evaluation.scores)])
+    return [heading, *(f"  {s.name:<{width}}  {s.value:.4f}  [{s.low:.4f}, {s.high:.4f}]" for s in evaluation.scores)]
 
 
 def _figures(evaluations: Sequence[Evaluation]) -> Table:

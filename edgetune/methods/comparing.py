@@ -20,7 +20,7 @@ from edgetune.methods.device import Exporting, format_of
 from edgetune.methods.forgetting import no_general
 from edgetune.methods.limits import limits
 from edgetune.methods.pairing import all_pairs
-from edgetune.methods.planning import Method, Wanted, plan_methods
+from edgetune.methods.planning import Method, Wanted, plan_methods, require_known
 from edgetune.methods.record import Device, MethodsComparison, Rate
 from edgetune.methods.trainings import Trainings
 from edgetune.models import load_config, resolve_base
@@ -51,6 +51,7 @@ def compare_methods(
     Raises:
         EdgetuneError: see the tree; what was finished stays. After :class:`Interrupted` the same call goes on.
     """
+    require_known(wanted)  # before anything is written
     try:
         with _alone(folder):
             found = _Comparison(resolved, wanted, folder, allow_scripts).walk()

@@ -96,6 +96,21 @@ class Method:
     given_up: tuple[float, ...] = ()
 
 
+def require_known(wanted: Wanted) -> None:
+    """Do nothing if there are such methods.
+
+    Raises:
+        WrongUsage: a method or rate has an unknown name, or a rate is of a method that is not compared.
+    """
+    if unknown := [name for name in [*wanted.methods, *wanted.rates] if name not in METHODS]:
+        raise WrongUsage(f"no method is called {', '.join(unknown)}", hint=f"one of: {', '.join(METHODS)}")
+    if idle := [name for name in wanted.rates if name not in wanted.methods]:
+        raise WrongUsage(
+            f"a rate is given for {', '.join(idle)}, which is not compared",
+            hint=f"--methods {','.join([*wanted.methods, *idle])}, or leave that --rate out",
+        )
+
+
 def plan_methods(resolved: Resolved, wanted: Wanted, layers: Callable[[], int]) -> tuple[list[Method], list[LeftOut]]:
     """What can be trained, and what cannot, with the reason.
 
@@ -105,16 +120,10 @@ def plan_methods(resolved: Resolved, wanted: Wanted, layers: Callable[[], int]) 
         layers: counts those of the base, where that is needed.
 
     Raises:
-        WrongUsage: a method or rate has an unknown name, or a rate is of a method that is not compared.
+        WrongUsage: as :func:`require_known`.
         RecipeError: none is left.
     """
-    if unknown := [name for name in [*wanted.methods, *wanted.rates] if name not in METHODS]:
-        raise WrongUsage(f"no method is called {', '.join(unknown)}", hint=f"one of: {', '.join(METHODS)}")
-    if idle := [name for name in wanted.rates if name not in wanted.methods]:
-        raise WrongUsage(
-            f"a rate is given for {', '.join(idle)}, which is not compared",
-            hint=f"--methods {','.join([*wanted.methods, *idle])}, or leave that --rate out",
-        )
+    require_known(wanted)
     methods, left_out = [], []
     for name in (name for name in METHODS if name in wanted.methods):
         try:

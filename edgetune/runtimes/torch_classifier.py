@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgetune.errors import ModelError
 from edgetune.exporters import TunedModel
 from edgetune.models.classifier import open_classifier_base, padding
+from edgetune.models.texts import text_ids
 from edgetune.runtimes.classifier import Classifier, padded
 from edgetune.runtimes.torch_runtime import add_adapter
 
@@ -61,19 +62,6 @@ class TorchClassifier:
     def close(self) -> None:
         """Let go of the model."""
         self._model = None
-
-
-def text_ids(tokenizer: PreTrainedTokenizerBase, text: str, limit: int | None) -> list[int]:
-    """Token ids of a text as a classifier reads it.
-
-    Args:
-        tokenizer: of the model.
-        text: what is classified; control tokens spelled out in it are text.
-        limit: longest result, special tokens included; None: as long as it is.
-    """
-    options = {"truncation": True, "max_length": limit} if limit else {"truncation": False}
-    encoded = tokenizer(text, verbose=False, split_special_tokens=True, **options)
-    return [int(token) for token in encoded["input_ids"]]
 
 
 def open_torch_classifier(run: Run, *, merge: bool = False, device: str = "cpu") -> Classifier:

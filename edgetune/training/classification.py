@@ -14,10 +14,10 @@ from edgetune.data.splitting import take
 from edgetune.errors import DataError
 from edgetune.models import load_config, load_tokenizer
 from edgetune.models.classifier import open_classifier_base, padding
+from edgetune.models.texts import text_ids
 from edgetune.recipe import Recipe
 from edgetune.run import Run
 from edgetune.runtimes.classifier import padded
-from edgetune.runtimes.torch_classifier import text_ids
 from edgetune.training.batches import Collate, Loss
 from edgetune.training.devices import Choice
 from edgetune.training.lessons import Loaded, Rows

@@ -3,11 +3,12 @@ import subprocess
 import sys
 
 import pytest
+import tinyclassifier
 from rowfiles import write_rows
 from tinyimages import picture, write_pictures
 
 from edgetune.cli import main
-from edgetune.data.checking import Model, check_data
+from edgetune.data.checking import Model, check_data, load_model
 from edgetune.data.lengths import measure
 from edgetune.data.reading import load_rows
 from edgetune.errors import DataError
@@ -100,6 +101,21 @@ def test_with_a_model_rows_with_a_class_have_no_answers_either(tmp_path, model):
     train = write(tmp_path, "train.jsonl", *classed(good=3, bad=3))
     (found,) = check_data(train, format="labelled", model=model).files
     assert (found.lengths.unit, found.answers) == ("tokens", None)
+
+
+def test_texts_with_a_class_are_counted_as_a_classifier_reads_them(tmp_path, capsys):
+    base = str(tinyclassifier.write_base(tmp_path / "base"))  # its tokenizer has no chat template
+    rows = [{"text": "the film was " + "very " * n + word, "label": word} for n in (1, 9) for word in ("good", "bad")]
+    file = write(
+        tmp_path, "train.jsonl", *rows, {"text": "[MASK] great", "label": "good"}, {"text": "a", "label": "bad"}
+    )
+    model = load_model(base, tmp_path, max_tokens=10)
+    (found,) = check_data(file, format="labelled", model=model).files
+    assert (found.usable, found.too_long, found.lengths.unit, found.lengths.maximum) == (6, 2, "tokens", 15)
+    assert main(["data", "check", file, "--model", base]) == 0
+    output = tmp_path / "recipe.yaml"
+    assert main(["init", file, "--model", base, "--output", str(output)]) == 0
+    assert "estimated" not in output.read_text()
 
 
 def test_images_are_counted_by_class_and_have_no_length(tmp_path):

@@ -22,6 +22,7 @@ from edgetune.errors import (
     InUse,
     OutOfMemory,
     ResourceError,
+    WrongUsage,
 )
 from edgetune.general.figures import BITS_PER_BYTE
 from edgetune.general.report import GeneralWanted
@@ -99,6 +100,12 @@ def test_interrupted_it_goes_on_with_the_same_command(short, tmp_path, monkeypat
     assert caught.value.hint is None
     compare_methods(short, FEW, tmp_path / "out")
     assert trained == [(f"tiny-{method}", seed) for seed in (17, 18, 19) for method in ("full", "lora")]
+
+
+def test_wrong_words_leave_nothing_behind(short, tmp_path):
+    with pytest.raises(WrongUsage, match="no method is called lore"):
+        compare_methods(short, dataclasses.replace(FEW, methods=("lore",)), tmp_path / "runs" / "out")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_one_comparison_at_a_time_in_a_folder(short, tmp_path):

@@ -29,6 +29,13 @@ def test_the_base_is_shown_beside(evidence):
     assert all(row[3].text.startswith(base[row[0].value - 1]) for row in rows)
 
 
+def test_of_classes_it_speaks_of_classes(evidence):
+    task = evidence.recipe.task.model_copy(update={"kind": "text-classification"})
+    found = misses_section(replace(evidence, recipe=evidence.recipe.model_copy(update={"task": task})), None)
+    assert cells(found)[0] == ["row", "text", "class", "answered"]
+    assert found.notes == ("Wrong means: another class than the row's own.",)
+
+
 def test_texts_are_not_called_wrong(evidence):
     (shipped,) = evidence.shipped
     basis = shipped.evaluation.basis.model_copy(update={"metrics": ("rouge_l", "chrf")})

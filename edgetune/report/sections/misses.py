@@ -14,6 +14,7 @@ SHOWN = 10
 #: Longest prompt or answer shown.
 LENGTH = 600
 _WRONG = "Wrong means: not equal to the reference, outer white space and <think> parts aside."
+_WRONG_CLASS = "Wrong means: another class than the row's own."
 
 
 def misses_section(evidence: Evidence, label: str | None) -> Section | None:
@@ -29,14 +30,18 @@ def misses_section(evidence: Evidence, label: str | None) -> Section | None:
     judged = [answer for answer in evaluation.answers if answer.correct is not None] if evaluation else []
     if evaluation is None or not judged:
         return None
-    return _section(name, evaluation, judged, evidence.base)
+    return _section(name, evaluation, judged, evidence)
 
 
-def _section(name: str, evaluation: Evaluation, judged: list[Answer], base: Evaluation | None) -> Section:
+def _section(name: str, evaluation: Evaluation, judged: list[Answer], evidence: Evidence) -> Section:
+    task = evidence.recipe.task
+    asked, base, wrong_means = ("prompt", "expected"), evidence.base, _WRONG
+    if task.kind != "generation":
+        asked, base, wrong_means = (task.unit, "class"), None, _WRONG_CLASS
     wrong = sum(answer.correct is False for answer in judged)
     shown = worst(evaluation.answers, SHOWN)
     before = {answer.row: answer for answer in base.answers} if base else {}
-    words = ("prompt", "expected", *(("the untuned base",) if before else ()), "answered")
+    words = (*asked, *(("the untuned base",) if before else ()), "answered")
     title = "Answers least like the reference" if evaluation.by_likeness else "Worst misses"
     table = Table(
         id="misses",
@@ -49,7 +54,7 @@ def _section(name: str, evaluation: Evaluation, judged: list[Answer], base: Eval
         title=title,
         lead=_lead(name, evaluation, wrong, len(judged), len(shown)),
         tables=(table,) if shown else (),
-        notes=(_WRONG,) if wrong and not evaluation.by_likeness else (),
+        notes=(wrong_means,) if wrong and not evaluation.by_likeness else (),
     )
 
 
