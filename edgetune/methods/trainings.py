@@ -137,8 +137,8 @@ class Trainings:
             method = lower
             for seed in range(self.seeds[0], last + 1):
                 self._train(method, seed, 1, general=general)
-                if self._given_up(method):
-                    break
+                if (gone := self._given_up(method)) and at_lower_rate(method, *gone):
+                    break  # the others would be given up too
         return method
 
     def _lack_lower_rate(self, method: Method, seed: int) -> None:

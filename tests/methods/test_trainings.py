@@ -160,6 +160,21 @@ def test_a_rate_that_a_whole_training_does_not_bear_is_given_up_for_the_next_low
     assert begun == []
 
 
+def test_at_the_lowest_rate_all_seeds_are_trained_though_it_is_too_high_too(short, tmp_path, monkeypatch):
+    def loss_of(recipe):
+        if recipe.name.endswith("-rate"):
+            return TRIED[recipe.train.learning_rate]
+        return 0.9 if recipe.train.seed >= 18 or recipe.train.learning_rate < 0.01 else 0.05
+
+    end_with(monkeypatch, loss_of)
+    found = compare_methods(short, dataclasses.replace(FEW, tries=4, rates={"full": 1e-3}), tmp_path / "out")
+    assert found.rates[1].given_up == (0.01,)
+    assert [(one.seed, one.settings["train.learning_rate"]) for one in found.of("lora")] == [
+        (seed, 0.00316) for seed in (17, 18, 19)
+    ]
+    assert sum("no lower rate is left" in one for one in found.warnings) == 1
+
+
 def test_where_no_lower_rate_was_tried_that_is_said_once(short, tmp_path, monkeypatch):
     def loss_of(recipe):
         return TRIED[recipe.train.learning_rate] if recipe.name.endswith("-rate") else 0.9
