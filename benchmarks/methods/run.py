@@ -36,7 +36,7 @@ GUIDE = publishing.REPOSITORY / "docs" / "guide"
 RESULTS = HERE / "results"
 #: Recipe → rows of each training, and held-out rows: for classes, enough to see two points. Rows and not minutes, so
 #: that what is learnt does not hang on what else the machine does.
-RECIPES = {"sentiment": (3200, 600), "digits": (3200, 600), "smart-home": (800, 120), "bank-support": (200, 40)}
+RECIPES = {"sentiment": (3200, 600), "digits": (3200, 600), "smart-home": (800, 120)}
 #: Learning rates of each method that are tried first, at most: until those on both sides of the best one are worse.
 TRIES = 8
 #: Trainings of each method.

@@ -88,7 +88,7 @@ def choose(comparison: MethodsComparison) -> Choice:
 
 def _best(found: Iterable[Summary], taken: Callable[[Summary], float]) -> Summary:
     """By the task's figure, less what is taken off."""
-    return max(found, key=lambda one: (-1 if one.lower_is_better else 1) * one.task.value - taken(one))
+    return max(found, key=lambda one: (-1 if one.comparison.lower_is_better else 1) * one.task.value - taken(one))
 
 
 def _no_choice(comparison: MethodsComparison, found: Sequence[Summary], learners: Sequence[Summary]) -> Choice | None:

@@ -38,6 +38,7 @@ def collect(run: Run, method: str, share: float, settings: Mapping[str, Any]) ->
         steps=result["steps"],
         first_loss=math.log(len(manifest.labels)) if manifest.labels else losses[0] if losses else None,
         last_loss=losses[-1] if losses else None,
+        best_loss=result["best_eval_loss"],
         examples=last["rows"],
         seconds=result["seconds"],
         trainable_parameters=result["trainable_parameters"],

@@ -76,6 +76,8 @@ class Training(Stored):
     """Nats: of a classifier that knows nothing, else of the first line that training wrote of its own rows."""
     last_loss: float | None = None
     """Nats, of the last line that training wrote of its own rows; null: trained earlier."""
+    best_loss: float | None = None
+    """Nats, the lowest on the rows that choose checkpoints; null: trained earlier."""
     examples: int
     """Rows that training saw, each pass counted."""
     seconds: float

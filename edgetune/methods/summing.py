@@ -125,11 +125,6 @@ class Summary:
         return next((one for one in self.comparison.devices if one.method == self.method), None)
 
     @property
-    def lower_is_better(self) -> bool:
-        """Of the task's figure."""
-        return self.comparison.lower_is_better
-
-    @property
     def was_asked(self) -> bool:
         """Whether its exported model was, for the held-out rows."""
         return self.device is not None and self.device.shift is not None

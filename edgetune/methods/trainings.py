@@ -42,7 +42,7 @@ class Trainings:
         left_out: methods that are not trained, or not any more.
         lacking: what could not be had of a method that was trained, and why.
         trained: by method, seed and share of the rows.
-        ended: best loss of each training on all rows, by method and seed; infinite: it diverged.
+        diverged: method and seed of trainings on all rows that did, at a rate below which another one was tried.
         laid: the recipe over rows that all trainings share.
     """
 
@@ -53,7 +53,7 @@ class Trainings:
     left_out: list[LeftOut]
     lacking: list[str] = field(default_factory=list)
     trained: dict[tuple[str, int, float], tuple[Trial, Training]] = field(default_factory=dict)
-    ended: dict[tuple[str, int], float] = field(default_factory=dict)
+    diverged: set[tuple[str, int]] = field(default_factory=set)
     laid: Resolved = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,7 +148,12 @@ class Trainings:
 
     def _given_up(self, method: Method) -> tuple[int, float] | None:
         """Seed and loss of a training that does not bear the method's rate."""
-        own = [(seed, loss) for (name, seed), loss in self.ended.items() if name == method.name]
+        own = [(seed, math.inf) for name, seed in self.diverged if name == method.name]
+        own += [
+            (one.seed, one.best_loss)
+            for _, one in self.trained.values()
+            if one.method == method.name and one.best_loss is not None
+        ]
         return next(((seed, loss) for seed, loss in own if is_given_up(method, loss)), None)
 
     def _train(self, method: Method, seed: int, share: float, *, general: bool) -> None:
@@ -159,7 +164,7 @@ class Trainings:
         done = _known(trial)
         can_go_lower = share == 1 and at_lower_rate(method, seed, math.inf) is not None
         if can_go_lower and not done and read_if_sound(_record_of(trial), Try) is not None:
-            self.ended[method.name, seed] = math.inf
+            self.diverged.add((method.name, seed))
             return
         try:
             company = Company()
@@ -172,7 +177,7 @@ class Trainings:
                 raise
             elif isinstance(error, Diverged) and can_go_lower:
                 write_stored(_record_of(trial), Try(rate=method.rate, loss=None))
-                self.ended[method.name, seed] = math.inf
+                self.diverged.add((method.name, seed))
             else:  # a finding, not a failure
                 self._leave_out(method, error)
             return
@@ -185,8 +190,6 @@ class Trainings:
         found = found.model_copy(update={"others_share": others, "forgot": forgot})
         write_stored(_record_of(trial), found)
         self.trained[method.name, seed, share] = (trial, found)
-        if share == 1:
-            self.ended[method.name, seed] = run.manifest.result["best_eval_loss"]
 
     def _limit(self, share: float) -> Mapping[str, Any]:
         """What makes a training see a share of the rows. How many there are, those that saw all have told."""
@@ -205,7 +208,7 @@ class Trainings:
     def _forget(self, method: Method) -> None:
         """That it was trained at all."""
         self.trained = {key: value for key, value in self.trained.items() if key[0] != method.name}
-        self.ended = {key: value for key, value in self.ended.items() if key[0] != method.name}
+        self.diverged = {key for key in self.diverged if key[0] != method.name}
 
     def lack(self, what: str, error: EdgetuneError) -> None:
         """Go on without something: hours of trainings are not lost for it."""

@@ -7,6 +7,7 @@ from benchmarkscripts import script
 from comparisons import comparison
 
 from edgetune.methods.record import Rate, Try
+from edgetune.methods.tuning import WORSE
 from edgetune.report.cells import NOTHING
 
 TRIED = (Try(rate=0.001, loss=0.5), Try(rate=0.01, loss=0.4))
@@ -42,6 +43,14 @@ def test_the_command_says_what_is_not_the_usual(methods):
     assert "No rates were tried" in methods.english(found)
     tried = tuple(one.model_copy(update={"tried": TRIED}) for one in found.rates)
     assert "--tries" not in methods.english(found.model_copy(update={"rates": tried}))
+
+
+def test_no_published_training_ended_worse_than_the_try_that_chose_its_rate(methods):
+    for found in methods.newest_of_each():
+        tried = {one.method: {each.rate: each.loss for each in one.tried}[one.value] for one in found.rates}
+        whole = [one for one in found.trainings if one.share == 1]
+        assert len(whole) == len(found.methods) * len(found.seeds)
+        assert all(one.best_loss <= WORSE * tried[one.method] for one in whole), found.name
 
 
 def test_more_rows_have_a_table_of_their_own(methods):
